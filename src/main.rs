@@ -1,0 +1,2 @@
+//! The provider's executable.
+fn main() {}

@@ -1,0 +1,162 @@
+//! Terraform's words for our code. A data source, resource, ephemeral resource or function is a schema, a model and its
+//! operations; everything of the wire is here and in `protocol`.
+
+pub mod diagnostics;
+pub mod schema;
+pub mod convert;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+pub use crate::protocol::value::{Type, Value};
+pub use convert::{Attr, Model};
+pub use diagnostics::{Diagnostic, Diagnostics, Path, Severity};
+pub use schema::{Attribute, IdentityAttribute, Schema};
+
+/// What every operation that may touch a network gets.
+#[derive(Clone)]
+pub struct Context {
+    /// The provider block as ConfigureProvider sent it, an object of the provider schema; may hold unknowns; all null
+    /// before it was configured.
+    pub configuration: Arc<Value>,
+    /// Cancelled by StopProvider, Shutdown and SIGTERM: return soon, with the newest known state.
+    pub cancel: CancellationToken,
+    /// What data sources and resources of one process share (the HTTP cache, open connections); one of each type.
+    pub shared: Arc<Shared>,
+}
+
+/// One lazily made value per type for the life of the process.
+pub struct Shared;
+
+/// What an operation found or did, together with its problems. An error beside a value still saves the value.
+pub struct Outcome<T> {
+    /// What exists now. `None`: nothing (a resource that is gone), or nothing that could be said (a data source that failed).
+    pub value: Option<T>,
+    /// Errors and warnings.
+    pub problems: Diagnostics,
+}
+
+/// `data "flatcar_<name>"`.
+pub trait DataSource: Send + Sync + 'static {
+    /// The attributes as a struct.
+    type Model: Model;
+    /// `"image"` for `flatcar_image`.
+    const NAME: &'static str;
+    /// The attributes.
+    fn schema(&self) -> Schema;
+    /// Pure checks beyond the schema's own validators. Values may be unknown; dials nothing.
+    fn validate(&self, config: Self::Model) -> Diagnostics;
+    /// Reads with wholly known configuration, defaults filled in.
+    fn read(&self, context: &Context, config: Self::Model) -> impl Future<Output = Outcome<Self::Model>> + Send;
+}
+
+/// `ephemeral "flatcar_<name>"`: opened in plan and in apply, never in state.
+pub trait Ephemeral: Send + Sync + 'static {
+    /// The attributes as a struct.
+    type Model: Model;
+    /// `"ignition"` for `flatcar_ignition`.
+    const NAME: &'static str;
+    /// The attributes.
+    fn schema(&self) -> Schema;
+    /// Pure checks beyond the schema's own validators.
+    fn validate(&self, config: Self::Model) -> Diagnostics;
+    /// Opens; returns the result, what close needs (private bytes), and when to renew.
+    fn open(&self, context: &Context, config: Self::Model) -> impl Future<Output = Outcome<Opened<Self::Model>>> + Send;
+    /// Ends what open began.
+    fn close(&self, context: &Context, private: Vec<u8>) -> impl Future<Output = Diagnostics> + Send;
+}
+
+/// What [`Ephemeral::open`] answers.
+pub struct Opened<M> {
+    /// The result, all attributes.
+    pub model: M,
+    /// Handed to close.
+    pub private: Vec<u8>,
+}
+
+/// `provider::flatcar::<name>(...)`: pure.
+pub trait Function: Send + Sync + 'static {
+    /// `"ignition"`.
+    fn name(&self) -> &'static str;
+    /// Parameters and result.
+    fn signature(&self) -> schema::Signature;
+    /// Calls it; variadic arguments come flat, after the positional ones.
+    /// # Errors
+    /// One text; with the index of the argument to blame where there is one.
+    fn call(&self, arguments: Vec<Value>) -> Result<Value, FunctionError>;
+}
+
+/// Why a function could not answer.
+#[derive(Debug)]
+pub struct FunctionError {
+    /// The argument to blame, from 0.
+    pub argument: Option<usize>,
+    /// All problems in one text.
+    pub text: String,
+}
+
+/// A managed resource with its private bytes, as state stores it.
+pub struct Stored<M> {
+    /// The attributes.
+    pub model: M,
+    /// Private state, opaque to core (ours is JSON).
+    pub private: Vec<u8>,
+}
+
+/// What [`Resource::plan`] is asked. Pure function of these: no clock, no random, no network.
+pub struct PlanRequest<M> {
+    /// `None`: create (then prior private and identity are ignored).
+    pub prior: Option<Stored<M>>,
+    /// The configuration, write-only values included; may hold unknowns.
+    pub config: M,
+    /// Configuration merged over prior state, defaults filled in, write-only values null.
+    pub proposed: M,
+}
+
+/// What [`Resource::plan`] answers.
+pub struct Planned<M> {
+    /// The planned attributes: start from `proposed`.
+    pub model: M,
+    /// Attributes whose change replaces the resource.
+    pub requires_replace: Vec<Path>,
+    /// Handed to apply.
+    pub private: Vec<u8>,
+}
+
+/// `resource "flatcar_<name>"`. create, update or delete is chosen by the service, never here.
+pub trait Resource: Send + Sync + 'static {
+    /// The attributes as a struct.
+    type Model: Model;
+    /// `"worker_group"` for `flatcar_worker_group`.
+    const NAME: &'static str;
+    /// The attributes.
+    fn schema(&self) -> Schema;
+    /// What identifies it for `import { identity = {...} }`; values are taken from [`Resource::identity`].
+    fn identity_schema(&self) -> Vec<IdentityAttribute>;
+    /// The identity of a stored resource, an object of the identity schema.
+    fn identity(&self, model: &Self::Model) -> Value;
+    /// Pure checks beyond the schema's own validators. Values may be unknown.
+    fn validate(&self, config: Self::Model) -> Diagnostics;
+    /// Pure: see [`PlanRequest`].
+    fn plan(&self, request: PlanRequest<Self::Model>) -> Outcome<Planned<Self::Model>>;
+    /// Plans a destroy: refusals (deletion protection) and warnings. Pure.
+    fn plan_destroy(&self, prior: &Self::Model) -> Diagnostics;
+    /// Reads what exists. `value: None` only on a definite not-found.
+    fn read(&self, context: &Context, state: Stored<Self::Model>) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
+    /// Creates. `config` carries write-only values.
+    fn create(&self, context: &Context, planned: Stored<Self::Model>, config: Self::Model)
+    -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
+    /// Updates in place. `value: None` keeps the prior state.
+    fn update(&self, context: &Context, prior: Stored<Self::Model>, planned: Stored<Self::Model>, config: Self::Model)
+    -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
+    /// Deletes. `value: None` without an error: gone. With an error: what is left.
+    fn delete(&self, context: &Context, prior: Stored<Self::Model>) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
+    /// Imports by id, or by identity (an object of the identity schema; then `id` is empty).
+    fn import(&self, context: &Context, id: String, identity: Value)
+    -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
+    /// Lifts the state of an older schema version (its JSON) to this one's. Pure; core calls it for the same version too, which the
+    /// service answers itself.
+    fn upgrade(&self, version: i64, state: serde_json::Value) -> Result<Self::Model, Diagnostics>;
+}

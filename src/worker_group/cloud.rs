@@ -1,0 +1,197 @@
+//! What a cloud is to a worker group: three questions over machines, and a table row.
+//!
+//! Order, surge, waiting, retry of steps, orphan search and draining are written once, in this room. A cloud only answers: which
+//! machines carry the group's mark, create this one, delete this one.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use crate::provider::{Attribute, Context, Diagnostics, Value};
+
+/// One row of the table of clouds (`cloud::ALL`).
+pub struct Entry {
+    /// The user's word: `"aws"`, both the attribute of the group and of the provider.
+    pub name: &'static str,
+    /// The attribute `name` of the provider block.
+    pub provider_schema: fn() -> Attribute,
+    /// The attribute `name` of the worker group: one machine's shape.
+    pub group_schema: fn() -> Attribute,
+    /// Fields of the shape whose change touches machines in place (`tags`); every other field rolls.
+    pub in_place: &'static [&'static str],
+    /// Whether machines get `/etc/hostname` unless the user says otherwise.
+    pub set_hostname: bool,
+    /// Row of `flatcar::PLATFORMS` with the user-data limit and encoding.
+    pub platform: &'static str,
+    /// Pure checks of the shape beyond the schema; values may be unknown. Paths are relative to the shape.
+    pub validate: fn(&Value) -> Diagnostics,
+    /// Opens a client. The first place where credentials and endpoints are looked at.
+    pub connect: for<'a> fn(Connect<'a>) -> futures::future::BoxFuture<'a, Result<Box<dyn Cloud>, Diagnostics>>,
+}
+
+/// What [`Entry::connect`] needs.
+pub struct Connect<'a> {
+    /// For `context.configuration`, of which it reads only its own attribute, and for cancellation.
+    pub context: &'a Context,
+    /// The shape (attribute `name` of the group); null in an import that knows only the scope.
+    pub shape: &'a Value,
+    /// The scope that state recorded, if any (`"eu-central-1"`, an account and region ...): another one is an error.
+    pub scope: Option<&'a str>,
+}
+
+/// Who a machine belongs to, written on it by the very call that creates it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Mark {
+    /// With `group` the group's identity on a cloud.
+    pub cluster: String,
+    /// The group's `name`.
+    pub group: String,
+    /// Made once at creation: tells two groups of one name apart.
+    pub uid: String,
+    /// Hash over what the user wrote; a machine of another generation is outdated.
+    pub generation: String,
+    /// Set from creation until a state that holds the uid is known to be saved.
+    pub unsaved: bool,
+}
+
+/// A machine to create. Everything is settled: two creates of one spec are the same machine.
+pub struct Spec<'a> {
+    /// `<group>-<uid>-<ordinal>`.
+    pub name: &'a str,
+    /// Raised when an earlier create of this name ended in a dead machine: part of client tokens.
+    pub attempt: u32,
+    /// The group's index of the machine, to spread over zones and subnets.
+    pub ordinal: u64,
+    /// Written on it at once.
+    pub mark: &'a Mark,
+    /// What the cloud boots, in its own form.
+    pub image: &'a str,
+    /// Ignition JSON, host name merged; packed and encoded by the cloud's own form. A secret.
+    pub user_data: &'a [u8],
+    /// The attribute of the group named like the cloud, wholly known.
+    pub shape: &'a Value,
+}
+
+/// A machine as the cloud has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Machine {
+    /// The cloud's own id.
+    pub id: String,
+    /// As in [`Spec::name`].
+    pub name: String,
+    /// Availability zone, `""` where there is none.
+    pub zone: String,
+    /// Private first.
+    pub addresses: Vec<String>,
+    /// What it booted, in the form of [`Spec::image`].
+    pub image: String,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// The cloud's own words for a failed or stopped one.
+    pub message: Option<String>,
+    /// As read back.
+    pub mark: Mark,
+    /// When the cloud says that it was created.
+    pub created: Option<SystemTime>,
+    /// Attributes of the shape as they are now, for those that the cloud reports; compared with [`Cloud::wanted`].
+    pub observed: BTreeMap<String, String>,
+}
+
+/// Where a machine is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Phase {
+    Pending,
+    Running,
+    Stopped,
+    Failed,
+    Deleting,
+}
+
+/// What a delete answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It no longer exists, or never did.
+    Gone,
+    /// The cloud has taken it on; ask by [`Cloud::list`] until it is no longer there.
+    Going,
+}
+
+/// One cloud, connected, for one group's shape.
+#[async_trait]
+pub trait Cloud: Send + Sync {
+    /// What state records as the scope: `"123456789012/eu-central-1"`. May ask the cloud once.
+    async fn scope(&self) -> Result<String, CloudError>;
+
+    /// Every machine of (cluster, group), whatever its uid, that is not gone. One call a page, none per machine.
+    async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError>;
+
+    /// Those of these ids that exist, in as few calls as the cloud allows; absence here is definite.
+    async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError>;
+
+    /// Creates a machine, marked by the same call. A second create of the same spec answers the same machine.
+    async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError>;
+
+    /// Deletes a machine. One that is already gone is [`Deletion::Gone`].
+    async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError>;
+
+    /// Rewrites marks and the in-place part of the shape on machines, in as few calls as the cloud allows.
+    async fn mark(&self, machines: &[Machine], mark: &Mark, shape: &Value) -> Result<(), CloudError>;
+
+    /// What [`Machine::observed`] should say for this shape; keys as there.
+    fn wanted(&self, shape: &Value) -> BTreeMap<String, String>;
+
+    /// What only the cloud knows (zone, image, architecture, quota, permissions by dry run), asked at the start of an apply. Paths are
+    /// relative to the group (`image`, `aws.subnet_ids`). `new`: how many machines are about to be created.
+    async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics;
+
+    /// The machine's console, for the diagnostic of one that does not come up; `None` where the cloud has none.
+    async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError>;
+
+    /// How long after a create a list may not show it yet.
+    fn consistency_window(&self) -> Duration;
+}
+
+/// A call that a cloud did not carry out, or whose answer was lost.
+#[derive(Debug)]
+pub struct CloudError {
+    /// The API's word: `"EC2 RunInstances"`.
+    pub action: &'static str,
+    /// What it was about: a machine's name, an id.
+    pub object: String,
+    /// What a caller acts on.
+    pub kind: Kind,
+    /// The cloud's own words, without secrets: `400 InvalidSubnetID.NotFound: The subnet ID 'x' does not exist`.
+    pub message: String,
+    /// The attribute to blame, relative to the group, where the cloud's answer tells: `"aws.subnet_ids"`.
+    pub attribute: Option<&'static str>,
+    /// How long the cloud asked to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// Kinds of [`CloudError`]; callers ask for these, never for text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The thing named does not exist: definite.
+    NotFound,
+    /// The name is taken by something that is not ours.
+    AlreadyExists,
+    /// Credentials are missing or wrong.
+    Unauthenticated,
+    /// Credentials are right and not allowed to.
+    Forbidden,
+    /// Quota or capacity.
+    Quota,
+    /// Asked too often; worth a retry.
+    RateLimit,
+    /// The request is wrong and stays wrong.
+    BadRequest,
+    /// The cloud is in trouble or does not answer; the call was not carried out, as far as one knows. Worth a retry.
+    Unavailable,
+    /// The answer was lost: it may have been carried out. Look before another try.
+    Ambiguous,
+    /// A create was accepted and ended in a machine that will never run.
+    Failed,
+}
