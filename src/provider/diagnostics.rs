@@ -24,7 +24,13 @@ impl Path {
     }
     /// From dotted attribute names: `Path::of("aws.subnet_ids")`.
     pub fn of(dotted: &str) -> Self {
-        Self(dotted.split('.').filter(|name| !name.is_empty()).map(|name| Step::Attribute(name.to_owned())).collect())
+        Self(
+            dotted
+                .split('.')
+                .filter(|name| !name.is_empty())
+                .map(|name| Step::Attribute(name.to_owned()))
+                .collect(),
+        )
     }
     /// This path and one attribute more.
     #[must_use]
@@ -88,16 +94,27 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error that no attribute is to blame for.
     pub fn error(summary: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, summary: summary.into(), detail: detail.into(), path: None }
+        Self {
+            severity: Severity::Error,
+            summary: summary.into(),
+            detail: detail.into(),
+            path: None,
+        }
     }
     /// A warning; its detail says what to do.
     pub fn warning(summary: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(summary, detail) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(summary, detail)
+        }
     }
     /// Blames an attribute.
     #[must_use]
     pub fn at(self, path: Path) -> Self {
-        Self { path: Some(path), ..self }
+        Self {
+            path: Some(path),
+            ..self
+        }
     }
 }
 
@@ -120,7 +137,9 @@ impl Diagnostics {
     }
     /// Whether one of them is an error.
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.0
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error)
     }
     /// Nothing to say.
     pub fn is_empty(&self) -> bool {

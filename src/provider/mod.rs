@@ -1,9 +1,9 @@
 //! Terraform's words for our code. A data source, resource, ephemeral resource or function is a schema, a model and its
 //! operations; everything of the wire is here and in `protocol`.
 
+pub mod convert;
 pub mod diagnostics;
 pub mod schema;
-pub mod convert;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -49,7 +49,11 @@ pub trait DataSource: Send + Sync + 'static {
     /// Pure checks beyond the schema's own validators. Values may be unknown; dials nothing.
     fn validate(&self, config: Self::Model) -> Diagnostics;
     /// Reads with wholly known configuration, defaults filled in.
-    fn read(&self, context: &Context, config: Self::Model) -> impl Future<Output = Outcome<Self::Model>> + Send;
+    fn read(
+        &self,
+        context: &Context,
+        config: Self::Model,
+    ) -> impl Future<Output = Outcome<Self::Model>> + Send;
 }
 
 /// `ephemeral "flatcar_<name>"`: opened in plan and in apply, never in state.
@@ -63,9 +67,17 @@ pub trait Ephemeral: Send + Sync + 'static {
     /// Pure checks beyond the schema's own validators.
     fn validate(&self, config: Self::Model) -> Diagnostics;
     /// Opens; returns the result, what close needs (private bytes), and when to renew.
-    fn open(&self, context: &Context, config: Self::Model) -> impl Future<Output = Outcome<Opened<Self::Model>>> + Send;
+    fn open(
+        &self,
+        context: &Context,
+        config: Self::Model,
+    ) -> impl Future<Output = Outcome<Opened<Self::Model>>> + Send;
     /// Ends what open began.
-    fn close(&self, context: &Context, private: Vec<u8>) -> impl Future<Output = Diagnostics> + Send;
+    fn close(
+        &self,
+        context: &Context,
+        private: Vec<u8>,
+    ) -> impl Future<Output = Diagnostics> + Send;
 }
 
 /// What [`Ephemeral::open`] answers.
@@ -144,18 +156,39 @@ pub trait Resource: Send + Sync + 'static {
     /// Plans a destroy: refusals (deletion protection) and warnings. Pure.
     fn plan_destroy(&self, prior: &Self::Model) -> Diagnostics;
     /// Reads what exists. `value: None` only on a definite not-found.
-    fn read(&self, context: &Context, state: Stored<Self::Model>) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
+    fn read(
+        &self,
+        context: &Context,
+        state: Stored<Self::Model>,
+    ) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
     /// Creates. `config` carries write-only values.
-    fn create(&self, context: &Context, planned: Stored<Self::Model>, config: Self::Model)
-    -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
+    fn create(
+        &self,
+        context: &Context,
+        planned: Stored<Self::Model>,
+        config: Self::Model,
+    ) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
     /// Updates in place. `value: None` keeps the prior state.
-    fn update(&self, context: &Context, prior: Stored<Self::Model>, planned: Stored<Self::Model>, config: Self::Model)
-    -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
+    fn update(
+        &self,
+        context: &Context,
+        prior: Stored<Self::Model>,
+        planned: Stored<Self::Model>,
+        config: Self::Model,
+    ) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
     /// Deletes. `value: None` without an error: gone. With an error: what is left.
-    fn delete(&self, context: &Context, prior: Stored<Self::Model>) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
+    fn delete(
+        &self,
+        context: &Context,
+        prior: Stored<Self::Model>,
+    ) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
     /// Imports by id, or by identity (an object of the identity schema; then `id` is empty).
-    fn import(&self, context: &Context, id: String, identity: Value)
-    -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
+    fn import(
+        &self,
+        context: &Context,
+        id: String,
+        identity: Value,
+    ) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
     /// Lifts the state of an older schema version (its JSON) to this one's. Pure; core calls it for the same version too, which the
     /// service answers itself.
     fn upgrade(&self, version: i64, state: serde_json::Value) -> Result<Self::Model, Diagnostics>;

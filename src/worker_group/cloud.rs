@@ -27,7 +27,10 @@ pub struct Entry {
     /// Pure checks of the shape beyond the schema; values may be unknown. Paths are relative to the shape.
     pub validate: fn(&Value) -> Diagnostics,
     /// Opens a client. The first place where credentials and endpoints are looked at.
-    pub connect: for<'a> fn(Connect<'a>) -> futures::future::BoxFuture<'a, Result<Box<dyn Cloud>, Diagnostics>>,
+    pub connect: for<'a> fn(
+        Connect<'a>,
+    )
+        -> futures::future::BoxFuture<'a, Result<Box<dyn Cloud>, Diagnostics>>,
 }
 
 /// What [`Entry::connect`] needs.
@@ -138,7 +141,12 @@ pub trait Cloud: Send + Sync {
     async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError>;
 
     /// Rewrites marks and the in-place part of the shape on machines, in as few calls as the cloud allows.
-    async fn mark(&self, machines: &[Machine], mark: &Mark, shape: &Value) -> Result<(), CloudError>;
+    async fn mark(
+        &self,
+        machines: &[Machine],
+        mark: &Mark,
+        shape: &Value,
+    ) -> Result<(), CloudError>;
 
     /// What [`Machine::observed`] should say for this shape; keys as there.
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String>;

@@ -1,0 +1,1 @@
+//! Channel, version, architecture and platform in; the right, signature-checked image out.

@@ -1,0 +1,2 @@
+//! N machines with the life of a MachineDeployment: plans (pure) and performs.
+pub mod cloud;
