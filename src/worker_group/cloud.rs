@@ -4,6 +4,7 @@
 //! machines carry the group's mark, create this one, delete this one.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -18,7 +19,8 @@ pub struct Entry {
     pub provider_schema: fn() -> Attribute,
     /// The attribute `name` of the worker group: one machine's shape.
     pub group_schema: fn() -> Attribute,
-    /// Fields of the shape whose change touches machines in place (`tags`); every other field rolls.
+    /// Fields of the shape whose change touches machines in place (`tags`); every other field rolls. A field that equals its default in
+    /// the schema counts as unset, so a default that changes in a later release would roll groups: it never does.
     pub in_place: &'static [&'static str],
     /// Whether machines get `/etc/hostname` unless the user says otherwise.
     pub set_hostname: bool,
@@ -52,11 +54,47 @@ pub struct Mark {
     pub group: String,
     /// Made once at creation: tells two groups of one name apart.
     pub uid: String,
-    /// Hash over what the user wrote; a machine of another generation is outdated.
+    /// What the user wrote when it was made, as hashes: 51 characters of `[0-9a-f-]`. Never interpreted by a cloud.
     pub generation: String,
     /// Set from creation until a state that holds the uid is known to be saved.
     pub unsaved: bool,
 }
+
+impl Mark {
+    /// The mark as keys and values that every cloud's tags, labels or metadata can hold. `flatcar-unsaved` is `"true"` or `"false"`, never
+    /// left out: clouds that only add and overwrite tags can take it off.
+    pub fn pairs(&self) -> [(&'static str, String); 5] {
+        [
+            (CLUSTER, self.cluster.clone()),
+            (GROUP, self.group.clone()),
+            (UID, self.uid.clone()),
+            (GENERATION, self.generation.clone()),
+            (UNSAVED, self.unsaved.to_string()),
+        ]
+    }
+
+    /// The inverse of [`Mark::pairs`]; `None` for a machine that belongs to no group.
+    pub fn from_pairs<'a>(find: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
+        Some(Self {
+            cluster: find(CLUSTER)?.to_owned(),
+            group: find(GROUP)?.to_owned(),
+            uid: find(UID)?.to_owned(),
+            generation: find(GENERATION).unwrap_or_default().to_owned(),
+            unsaved: find(UNSAVED) == Some("true"),
+        })
+    }
+}
+
+/// Key of [`Mark::cluster`]; clouds that filter by tag ask for this one and [`GROUP`].
+pub const CLUSTER: &str = "flatcar-cluster";
+/// Key of [`Mark::group`].
+pub const GROUP: &str = "flatcar-group";
+/// Key of [`Mark::uid`].
+pub const UID: &str = "flatcar-uid";
+/// Key of [`Mark::generation`].
+pub const GENERATION: &str = "flatcar-generation";
+/// Key of [`Mark::unsaved`].
+pub const UNSAVED: &str = "flatcar-unsaved";
 
 /// A machine to create. Everything is settled: two creates of one spec are the same machine.
 pub struct Spec<'a> {
@@ -97,7 +135,8 @@ pub struct Machine {
     pub mark: Mark,
     /// When the cloud says that it was created.
     pub created: Option<SystemTime>,
-    /// Attributes of the shape as they are now, for those that the cloud reports; compared with [`Cloud::wanted`].
+    /// Attributes of the shape as they are now, for those that the cloud reports; compared with [`Cloud::wanted`]. A key is the field's
+    /// path in the shape: `instance_type`, `tags.owner`; its first name tells whether a difference is mended in place.
     pub observed: BTreeMap<String, String>,
 }
 
@@ -128,19 +167,21 @@ pub trait Cloud: Send + Sync {
     /// What state records as the scope: `"123456789012/eu-central-1"`. May ask the cloud once.
     async fn scope(&self) -> Result<String, CloudError>;
 
-    /// Every machine of (cluster, group), whatever its uid, that is not gone. One call a page, none per machine.
+    /// Every machine of (cluster, group), whatever its uid, that is not gone; one that is going is [`Phase::Deleting`]. One call a page,
+    /// none per machine.
     async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError>;
 
     /// Those of these ids that exist, in as few calls as the cloud allows; absence here is definite.
     async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError>;
 
-    /// Creates a machine, marked by the same call. A second create of the same spec answers the same machine.
+    /// Creates a machine, marked by the same call. A second create of the same spec (name and attempt) answers the same machine, even one
+    /// that is dead or going by now: the caller raises the attempt. Never waits for it to run.
     async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError>;
 
     /// Deletes a machine. One that is already gone is [`Deletion::Gone`].
     async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError>;
 
-    /// Rewrites marks and the in-place part of the shape on machines, in as few calls as the cloud allows.
+    /// Rewrites marks and the in-place part of the shape on machines, in as few calls as the cloud allows. A null shape: marks alone.
     async fn mark(
         &self,
         machines: &[Machine],
@@ -160,6 +201,9 @@ pub trait Cloud: Send + Sync {
 
     /// How long after a create a list may not show it yet.
     fn consistency_window(&self) -> Duration;
+
+    /// The longest pause between two lists of a wait; a wait begins with shorter ones.
+    fn poll_interval(&self) -> Duration;
 }
 
 /// A call that a cloud did not carry out, or whose answer was lost.
@@ -178,6 +222,32 @@ pub struct CloudError {
     /// How long the cloud asked to wait.
     pub retry_after: Option<Duration>,
 }
+
+impl CloudError {
+    /// Whether the same call may succeed a little later. An ambiguous one may too, after a look.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::RateLimit | Kind::Unavailable | Kind::Ambiguous
+        )
+    }
+    /// Whether the thing named definitely does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.kind == Kind::NotFound
+    }
+}
+
+impl fmt::Display for CloudError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} for {} answered {}",
+            self.action, self.object, self.message
+        )
+    }
+}
+
+impl std::error::Error for CloudError {}
 
 /// Kinds of [`CloudError`]; callers ask for these, never for text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
