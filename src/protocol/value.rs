@@ -2,7 +2,11 @@
 //!
 //! See: terraform `docs/plugin-protocol/object-wire-format.md`.
 
+mod number;
+
 use std::collections::BTreeMap;
+
+pub use number::Number;
 
 /// A Terraform type, as a schema states it: `"string"`, `["list","string"]`, `["object",{...}]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +43,3 @@ pub enum Value {
 /// What is known of an unknown value; the bytes of the extension as core sent them, or none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Refinement(pub Option<Vec<u8>>);
-
-/// A number that never passes through `f64` unless it came as one. Compared by value: `1 == 1.0`.
-#[derive(Debug, Clone)]
-#[allow(missing_docs)]
-pub enum Number {
-    Int(i64),
-    Uint(u64),
-    Float(f64),
-    /// A decimal that neither of the above holds exactly.
-    Decimal(String),
-}
