@@ -1,0 +1,59 @@
+//! What every integration test may need: the built provider, scratch folders, waiting for another process, and the one way to skip.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// The provider that cargo built for these tests.
+pub(crate) const PROVIDER: &str = env!("CARGO_BIN_EXE_terraform-provider-flatcar");
+
+/// The root of the project.
+pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Says that this test cannot run here, and why; the caller returns. `tests/run` counts the line.
+///
+/// With `CI=true` it fails instead: there, everything that a test needs has to be there.
+pub(crate) fn skip(why: &str) {
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "CI must not skip: {why}"
+    );
+    println!("skipped: {why}");
+}
+
+/// A folder that goes away with the value. Its path is short: a unix socket below it stays within 108 bytes.
+pub(crate) fn scratch() -> TempDir {
+    tempfile::Builder::new()
+        .prefix("flatcar-it-")
+        .tempdir()
+        .expect("a scratch folder")
+}
+
+/// A file or folder that the project's neighbour `shared/` holds (servers, reference data), or `None` where there is no such neighbour.
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("FLATCAR_SHARED")
+        .map_or_else(|| Path::new(ROOT).join("../shared"), PathBuf::from);
+    let path = root.join(path);
+    path.exists().then_some(path)
+}
+
+/// Waits until another process has done something, and panics with `what` when it has not within a minute.
+pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited a minute until {what}");
+        pause();
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what is waited for happens in another process, which has no clock of ours and tells nobody"
+)]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(2));
+}
