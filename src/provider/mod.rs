@@ -3,10 +3,14 @@
 
 pub mod convert;
 pub mod diagnostics;
+pub mod duration;
 pub mod schema;
+mod shared;
+mod tables;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +18,8 @@ pub use crate::protocol::value::{Type, Value};
 pub use convert::{Attr, Model};
 pub use diagnostics::{Diagnostic, Diagnostics, Path, Severity};
 pub use schema::{Attribute, IdentityAttribute, Schema};
+pub use shared::Shared;
+pub use tables::Provider;
 
 /// What every operation that may touch a network gets.
 #[derive(Clone)]
@@ -23,12 +29,27 @@ pub struct Context {
     pub configuration: Arc<Value>,
     /// Cancelled by StopProvider, Shutdown and SIGTERM: return soon, with the newest known state.
     pub cancel: CancellationToken,
-    /// What data sources and resources of one process share (the HTTP cache, open connections); one of each type.
+    /// What data sources and resources of one configuration share (the HTTP cache, open connections); one of each type.
     pub shared: Arc<Shared>,
 }
 
-/// One lazily made value per type for the life of the process.
-pub struct Shared;
+impl Context {
+    /// Of a provider configured so; never cancelled. What a test hands to an operation.
+    pub fn of(configuration: Value) -> Self {
+        Self {
+            configuration: Arc::new(configuration),
+            cancel: CancellationToken::new(),
+            shared: Arc::default(),
+        }
+    }
+    /// An attribute of the provider block; null where it is not set, or no such attribute exists.
+    pub fn setting(&self, name: &str) -> &Value {
+        match &*self.configuration {
+            Value::Map(attributes) => attributes.get(name).unwrap_or(&Value::Null),
+            _ => &Value::Null,
+        }
+    }
+}
 
 /// What an operation found or did, together with its problems. An error beside a value still saves the value.
 pub struct Outcome<T> {
@@ -36,6 +57,37 @@ pub struct Outcome<T> {
     pub value: Option<T>,
     /// Errors and warnings.
     pub problems: Diagnostics,
+}
+
+impl<T> Outcome<T> {
+    /// A value and nothing to say.
+    pub fn of(value: T) -> Self {
+        Self {
+            value: Some(value),
+            problems: Diagnostics::none(),
+        }
+    }
+    /// No value, and why.
+    pub fn failed(problems: impl Into<Diagnostics>) -> Self {
+        Self {
+            value: None,
+            problems: problems.into(),
+        }
+    }
+    /// Nothing is there, and nothing to say: a resource that is gone.
+    pub fn gone() -> Self {
+        Self {
+            value: None,
+            problems: Diagnostics::none(),
+        }
+    }
+    /// The same problems beside another value.
+    pub fn map<U>(self, value: impl FnOnce(T) -> U) -> Outcome<U> {
+        Outcome {
+            value: self.value.map(value),
+            problems: self.problems,
+        }
+    }
 }
 
 /// `data "flatcar_<name>"`.
@@ -66,12 +118,24 @@ pub trait Ephemeral: Send + Sync + 'static {
     fn schema(&self) -> Schema;
     /// Pure checks beyond the schema's own validators.
     fn validate(&self, config: Self::Model) -> Diagnostics;
-    /// Opens; returns the result, what close needs (private bytes), and when to renew.
+    /// Opens; returns the result, what close needs (private bytes), and when to renew. Cheap and without traces, or closed.
     fn open(
         &self,
         context: &Context,
         config: Self::Model,
     ) -> impl Future<Output = Outcome<Opened<Self::Model>>> + Send;
+    /// Renews what open began; called only where open or renew said when. Answers the private bytes and the next time.
+    fn renew(
+        &self,
+        _context: &Context,
+        _private: Vec<u8>,
+    ) -> impl Future<Output = Outcome<Renewed>> + Send {
+        let nobody_asked = Diagnostic::error(
+            "Could not renew an ephemeral resource",
+            "It has nothing to renew. This is a bug in the provider; please report it with the log.",
+        );
+        std::future::ready(Outcome::failed(nobody_asked))
+    }
     /// Ends what open began.
     fn close(
         &self,
@@ -82,10 +146,20 @@ pub trait Ephemeral: Send + Sync + 'static {
 
 /// What [`Ephemeral::open`] answers.
 pub struct Opened<M> {
-    /// The result, all attributes.
+    /// The result, all attributes; equal to the configuration where that is not null.
     pub model: M,
-    /// Handed to close.
+    /// Handed to renew and close.
     pub private: Vec<u8>,
+    /// When it must be renewed, if ever.
+    pub renew_at: Option<SystemTime>,
+}
+
+/// What [`Ephemeral::renew`] answers.
+pub struct Renewed {
+    /// Handed to the next renew and to close.
+    pub private: Vec<u8>,
+    /// When it must be renewed again, if ever.
+    pub renew_at: Option<SystemTime>,
 }
 
 /// `provider::flatcar::<name>(...)`: pure.
@@ -123,7 +197,8 @@ pub struct PlanRequest<M> {
     pub prior: Option<Stored<M>>,
     /// The configuration, write-only values included; may hold unknowns.
     pub config: M,
-    /// Configuration merged over prior state, defaults filled in, write-only values null.
+    /// Configuration merged over prior state, defaults filled in, write-only values null. On create, what is computed and not
+    /// configured is unknown; in an update it is the prior value: make unknown what this change will change.
     pub proposed: M,
 }
 
@@ -131,7 +206,7 @@ pub struct PlanRequest<M> {
 pub struct Planned<M> {
     /// The planned attributes: start from `proposed`.
     pub model: M,
-    /// Attributes whose change replaces the resource.
+    /// Attributes whose change replaces the resource; those that the schema says so of are added by the service.
     pub requires_replace: Vec<Path>,
     /// Handed to apply.
     pub private: Vec<u8>,
@@ -168,7 +243,8 @@ pub trait Resource: Send + Sync + 'static {
         planned: Stored<Self::Model>,
         config: Self::Model,
     ) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
-    /// Updates in place. `value: None` keeps the prior state.
+    /// Updates in place. `value: None` keeps the prior state. Both private bytes are those that the plan answered: core sends no
+    /// others.
     fn update(
         &self,
         context: &Context,
@@ -189,7 +265,10 @@ pub trait Resource: Send + Sync + 'static {
         id: String,
         identity: Value,
     ) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
-    /// Lifts the state of an older schema version (its JSON) to this one's. Pure; core calls it for the same version too, which the
+    /// Lifts the state of an older schema version (its JSON) to this one's. Pure; core asks for the same version too, which the
     /// service answers itself.
+    ///
+    /// # Errors
+    /// The state is of a version, or has a form, that was never released.
     fn upgrade(&self, version: i64, state: serde_json::Value) -> Result<Self::Model, Diagnostics>;
 }
