@@ -1,0 +1,172 @@
+//! A create of the sandbox: what is asked for, whether it is a repeat, and what this sandbox refuses.
+//!
+//! In: a spec, the records and the conditions. Out: one more record, or the refusal with the attribute to blame.
+
+use std::io;
+use std::time::Duration;
+
+use super::faults::{Conditions, Fault};
+use super::store::{Boot, Locked, Record, is_name, sha256_hex};
+use super::{ENTRY, Moment, Shape, later, refused};
+use crate::provider::duration;
+use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Spec};
+
+/// What a create asks for, read and digested.
+pub(super) struct Wanted {
+    name: String,
+    attempt: u32,
+    mark: Mark,
+    image: String,
+    shape: Shape,
+    boot: Duration,
+    user_data_sha256: String,
+    user_data_bytes: usize,
+    spec_sha256: String,
+}
+
+impl Wanted {
+    pub(super) fn read(spec: &Spec<'_>) -> Result<Self, CloudError> {
+        let refuse = |message: &str, attribute: Option<&'static str>| CloudError {
+            attribute,
+            ..refused(CREATE, spec.name, Kind::BadRequest, message)
+        };
+        if !is_name(spec.name) {
+            return Err(refuse(
+                "a machine's name is made of lower-case letters, digits and hyphens, 63 at most",
+                Some("name"),
+            ));
+        }
+        let shape = Shape::read(spec.shape)?;
+        let boot = duration::parse(&shape.boot_time)
+            .ok_or_else(|| refuse("no duration", Some("sandbox.boot_time")))?;
+        let limit = crate::flatcar::platform(ENTRY.platform)
+            .and_then(|platform| platform.user_data.raw_limit());
+        if let Some(limit) = limit.filter(|limit| *limit < spec.user_data.len()) {
+            return Err(refuse(
+                &format!(
+                    "user data is limited to {limit} bytes, not {}",
+                    spec.user_data.len()
+                ),
+                Some("user_data"),
+            ));
+        }
+        let user_data_sha256 = sha256_hex(spec.user_data);
+        let mark = Mark {
+            unsaved: true,
+            ..spec.mark.clone()
+        };
+        let everything = format!(
+            "{}\n{}\n{mark:?}\n{}\n{user_data_sha256}\n{shape:?}",
+            spec.name, spec.attempt, spec.image
+        );
+        Ok(Self {
+            name: spec.name.to_owned(),
+            attempt: spec.attempt,
+            mark: spec.mark.clone(),
+            image: spec.image.to_owned(),
+            shape,
+            boot,
+            user_data_sha256,
+            user_data_bytes: spec.user_data.len(),
+            spec_sha256: sha256_hex(everything.as_bytes()),
+        })
+    }
+}
+
+/// Makes the machine; a repeat answers the one that there is.
+pub(super) fn create(
+    locked: &Locked<'_>,
+    moment: &Moment,
+    wanted: Wanted,
+) -> io::Result<Result<Machine, CloudError>> {
+    if let Some(record) = locked.record(&wanted.name)? {
+        if record.spec_sha256 == wanted.spec_sha256 {
+            return Ok(Ok(record.machine(moment.now_ms)));
+        }
+        let message = format!("a machine of this name exists: {}", record.id);
+        return Ok(Err(refused(
+            CREATE,
+            &wanted.name,
+            Kind::AlreadyExists,
+            &message,
+        )));
+    }
+    let conditions = &moment.conditions;
+    for problem in [
+        missing_image(conditions, &wanted.image),
+        missing_zone(conditions, &wanted.shape.zone),
+    ] {
+        if let Some(error) = problem {
+            return Ok(Err(CloudError {
+                object: wanted.name,
+                ..error
+            }));
+        }
+    }
+    if let Some(quota) = conditions.quota
+        && locked.count()? >= quota
+    {
+        let message = format!("quota exceeded: {quota} machines at most");
+        return Ok(Err(refused(CREATE, &wanted.name, Kind::Quota, &message)));
+    }
+    let id =
+        sha256_hex(format!("{} {} {}", wanted.spec_sha256, moment.now_ms, locked.id()?).as_bytes());
+    let octets: Vec<u8> = (0..3)
+        .map(|at| u8::from_str_radix(&id[at * 2..at * 2 + 2], 16).unwrap_or(0))
+        .collect();
+    let lag = conditions
+        .list_lag_seconds
+        .max(moment.seconds_of(Fault::Unlisted));
+    let record = Record {
+        id: format!("sbx-{}", &id[..16]),
+        name: wanted.name,
+        mark: wanted.mark,
+        image: wanted.image,
+        user_data_sha256: wanted.user_data_sha256,
+        user_data_bytes: wanted.user_data_bytes,
+        zone: wanted.shape.zone,
+        size: wanted.shape.size,
+        tags: wanted.shape.tags.unwrap_or_default(),
+        address: format!("10.{}.{}.{}", octets[0], octets[1], octets[2]),
+        attempt: wanted.attempt,
+        created_ms: moment.now_ms,
+        booted_ms: later(moment.now_ms, wanted.boot.as_secs_f64()),
+        boot: match moment.met.map(|met| met.fault) {
+            Some(Fault::BootFails) => Boot::Fails,
+            Some(Fault::BootHangs) => Boot::Hangs,
+            _ => Boot::Runs,
+        },
+        listed_ms: later(moment.now_ms, lag),
+        gone_ms: None,
+        stopped: false,
+        spec_sha256: wanted.spec_sha256,
+    };
+    locked.save(&record)?;
+    Ok(Ok(record.machine(moment.now_ms)))
+}
+
+/// Whether this sandbox boots such an image.
+pub(super) fn missing_image(conditions: &Conditions, image: &str) -> Option<CloudError> {
+    let known = conditions.images.as_ref()?;
+    (!known.iter().any(|known| known == image)).then(|| CloudError {
+        attribute: Some("image"),
+        ..refused(CREATE, "the group", Kind::BadRequest, "no such image here")
+    })
+}
+
+/// Whether this sandbox has such a zone.
+pub(super) fn missing_zone(conditions: &Conditions, zone: &str) -> Option<CloudError> {
+    let known = conditions.zones.as_ref()?;
+    (!known.iter().any(|known| known == zone)).then(|| CloudError {
+        attribute: Some("sandbox.zone"),
+        ..refused(
+            CREATE,
+            "the group",
+            Kind::BadRequest,
+            &format!("no such zone here; there are {}", known.join(", ")),
+        )
+    })
+}
+
+/// The word for this call.
+pub(super) const CREATE: &str = "Sandbox create";
