@@ -1,2 +1,4 @@
 //! N machines with the life of a MachineDeployment: plans (pure) and performs.
 pub mod cloud;
+pub(crate) mod generation;
+pub(crate) mod plan;

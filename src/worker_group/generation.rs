@@ -1,0 +1,456 @@
+//! What the user wrote for one machine, as hashes, and what changed between two of them.
+//!
+//! A generation is four hashes, one a part, so that a machine tells by its mark alone which part of it is outdated:
+//! `3f2a91c07b1d-9c1185a2e0f4-e3b0c44298fc-1d4f0a6b2c3e` is user data, shape, triggers, image. A part that a policy leaves alone
+//! (`image_update = "new_only"`) is recorded and not compared, so a change of policy rolls nothing by itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::protocol::value::{Number, Value};
+
+/// Hashes of what one machine was made from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Generation {
+    user_data: String,
+    shape: String,
+    triggers: String,
+    image: String,
+}
+
+/// Which parts of a generation matter to machines that exist. Shape and triggers always do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rolls {
+    /// `user_data_update = "roll"`.
+    pub(crate) user_data: bool,
+    /// `image_update = "roll"`.
+    pub(crate) image: bool,
+}
+
+/// What the user wrote.
+#[derive(Clone, Copy)]
+pub(crate) struct Written<'a> {
+    /// The user data, or what stands for it.
+    pub(crate) user_data: UserData<'a>,
+    /// Whether a host name is merged into it.
+    pub(crate) set_hostname: bool,
+    /// `"aws"`.
+    pub(crate) cloud: &'a str,
+    /// The shape without nulls, defaults and the fields that change in place.
+    pub(crate) shape: &'a Value,
+    /// `replace_triggers`.
+    pub(crate) triggers: &'a BTreeMap<String, String>,
+    /// What new machines boot.
+    pub(crate) image: &'a str,
+}
+
+/// User data as far as a generation knows it. A secret: no `Debug`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UserData<'a> {
+    /// Ignition JSON; order, whitespace and packing do not matter.
+    Ignition(&'a str),
+    /// `user_data_wo_version`: the value itself may be another one in every run.
+    Version(&'a str),
+    /// None was given, or an import does not know it.
+    Absent,
+}
+
+impl Generation {
+    /// Of what the user wrote.
+    pub(crate) fn of(written: &Written<'_>) -> Self {
+        let user_data = match written.user_data {
+            UserData::Ignition(text) => canonical(text),
+            UserData::Version(version) => format!("version {version}"),
+            UserData::Absent => String::new(),
+        };
+        let mut shape = String::new();
+        write_value(written.shape, &mut shape);
+        let mut triggers = String::new();
+        for (key, value) in written.triggers {
+            write_text(key, &mut triggers);
+            write_text(value, &mut triggers);
+        }
+        Self {
+            user_data: hash(&[&user_data, if written.set_hostname { "host" } else { "" }]),
+            shape: hash(&[written.cloud, &shape]),
+            triggers: hash(&[&triggers]),
+            image: hash(&[written.image]),
+        }
+    }
+
+    /// As [`fmt::Display`] wrote it. A mark that is none of ours differs from every generation.
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut parts = text.split('-').map(str::to_owned);
+        let mut next = || parts.next().unwrap_or_default();
+        Self {
+            user_data: next(),
+            shape: next(),
+            triggers: next(),
+            image: next(),
+        }
+    }
+
+    /// Whether a machine of this generation is outdated beside another.
+    pub(crate) fn differs(&self, other: &Self, rolls: Rolls) -> bool {
+        self.shape != other.shape
+            || self.triggers != other.triggers
+            || (rolls.user_data && self.user_data != other.user_data)
+            || (rolls.image && self.image != other.image)
+    }
+
+    /// Whether both were made from one shape: only then does a difference of a machine from the shape mean that it drifted.
+    pub(crate) fn same_shape(&self, other: &Self) -> bool {
+        self.shape == other.shape
+    }
+
+    /// What of `other` is not as in this one, in the user's words and without contents, as far as hashes can tell; `known` has the
+    /// words for parts whose earlier contents are known.
+    pub(crate) fn reasons(&self, other: &Self, rolls: Rolls, known: &Reasons) -> String {
+        let parts = [
+            (
+                true,
+                &self.shape,
+                &other.shape,
+                &known.shape,
+                "shape changed",
+            ),
+            (
+                true,
+                &self.triggers,
+                &other.triggers,
+                &known.triggers,
+                "replace_triggers changed",
+            ),
+            (
+                rolls.user_data,
+                &self.user_data,
+                &other.user_data,
+                &known.user_data,
+                "user_data changed",
+            ),
+            (
+                rolls.image,
+                &self.image,
+                &other.image,
+                &known.image,
+                "image changed",
+            ),
+        ];
+        let words: Vec<&str> = parts
+            .into_iter()
+            .filter(|(matters, ours, theirs, _, _)| *matters && ours != theirs)
+            .map(|(_, _, _, known, fallback)| match known.is_empty() {
+                true => fallback,
+                false => known.as_str(),
+            })
+            .collect();
+        words.join("; ")
+    }
+}
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            user_data,
+            shape,
+            triggers,
+            image,
+        } = self;
+        write!(f, "{user_data}-{shape}-{triggers}-{image}")
+    }
+}
+
+/// What changed between two writings, one text a part; `""` where a part did not change or nothing is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(crate) struct Reasons {
+    /// `user_data: file /etc/motd changed, unit kubelet.service added`.
+    pub(crate) user_data: String,
+    /// `aws.instance_type changed`.
+    pub(crate) shape: String,
+    /// `replace_triggers["kernel"] changed`.
+    pub(crate) triggers: String,
+    /// `image: A -> B`.
+    pub(crate) image: String,
+}
+
+impl Reasons {
+    /// Between what was written before and what is written now.
+    pub(crate) fn between(before: &Written<'_>, now: &Written<'_>) -> Self {
+        Self {
+            user_data: user_data_reason(before, now),
+            shape: shape_reason(before, now),
+            triggers: triggers_reason(before.triggers, now.triggers),
+            image: match (before.image, now.image) {
+                (before, now) if before == now || before.is_empty() => String::new(),
+                (before, now) => format!("image: {before} -> {now}"),
+            },
+        }
+    }
+
+    /// These and later ones, for a machine that missed both changes.
+    pub(crate) fn then(&self, later: &Reasons) -> Self {
+        let both = |earlier: &str, later: &str| match (earlier.is_empty(), later.is_empty()) {
+            (_, true) => earlier.to_owned(),
+            (true, false) => later.to_owned(),
+            (false, false) if earlier == later => later.to_owned(),
+            (false, false) => format!("{earlier}; {later}"),
+        };
+        Self {
+            user_data: both(&self.user_data, &later.user_data),
+            shape: both(&self.shape, &later.shape),
+            triggers: both(&self.triggers, &later.triggers),
+            image: both(&self.image, &later.image),
+        }
+    }
+}
+
+fn user_data_reason(before: &Written<'_>, now: &Written<'_>) -> String {
+    let mut words = match (before.user_data, now.user_data) {
+        (UserData::Version(before), UserData::Version(now)) if before != now => {
+            return format!("user_data_wo_version: {before} -> {now}");
+        }
+        _ => Vec::new(),
+    };
+    if before.set_hostname != now.set_hostname {
+        words.push("set_hostname changed".to_owned());
+    }
+    match words.is_empty() {
+        true => String::new(),
+        false => format!("user_data: {}", words.join(", ")),
+    }
+}
+
+fn shape_reason(before: &Written<'_>, now: &Written<'_>) -> String {
+    let (Value::Map(old), Value::Map(new)) = (before.shape, now.shape) else {
+        return String::new();
+    };
+    let mut fields: Vec<&String> = old.keys().chain(new.keys()).collect();
+    fields.sort();
+    fields.dedup();
+    fields.retain(|field| old.get(*field) != new.get(*field));
+    let paths: Vec<String> = fields
+        .iter()
+        .map(|field| format!("{}.{field}", now.cloud))
+        .collect();
+    match paths.is_empty() {
+        true => String::new(),
+        false => format!("{} changed", paths.join(", ")),
+    }
+}
+
+fn triggers_reason(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) -> String {
+    let mut keys: Vec<&String> = before.keys().chain(now.keys()).collect();
+    keys.sort();
+    keys.dedup();
+    keys.retain(|key| before.get(*key) != now.get(*key));
+    let paths: Vec<String> = keys
+        .iter()
+        .map(|key| format!("replace_triggers[{key:?}]"))
+        .collect();
+    match paths.is_empty() {
+        true => String::new(),
+        false => format!("{} changed", paths.join(", ")),
+    }
+}
+
+/// Ignition JSON in which the order of keys and whitespace do not matter.
+fn canonical(text: &str) -> String {
+    let Ok(mut value) = serde_json::from_str::<serde_json::Value>(text) else {
+        return text.to_owned();
+    };
+    value.sort_all_objects();
+    value.to_string()
+}
+
+/// 12 hexadecimal digits over parts that cannot run into each other.
+fn hash(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part.len().to_be_bytes());
+        hasher.update(part);
+    }
+    let digest = hasher.finalize();
+    digest[..6]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// A value as text in which equal values are equal: nulls in maps left out, numbers by value.
+fn write_value(value: &Value, out: &mut String) {
+    match value {
+        Value::Null | Value::Unknown(_) => out.push_str("null"),
+        Value::Bool(bool) => out.push_str(&bool.to_string()),
+        Value::Number(number) => out.push_str(&number_text(number)),
+        Value::String(text) => write_text(text, out),
+        Value::List(items) => {
+            out.push('[');
+            for item in items {
+                write_value(item, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        Value::Map(entries) => {
+            out.push('{');
+            for (key, value) in entries.iter().filter(|(_, value)| **value != Value::Null) {
+                write_text(key, out);
+                write_value(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        Value::Dynamic(_, value) => write_value(value, out),
+    }
+}
+
+/// Length and text: no escaping whose rules could change with a compiler and roll every group.
+fn write_text(text: &str, out: &mut String) {
+    out.push_str(&format!("{}:{text}", text.len()));
+}
+
+fn number_text(number: &Number) -> String {
+    match number {
+        Number::Int(number) => number.to_string(),
+        Number::Uint(number) => number.to_string(),
+        // Display of a whole f64 has no point: 1.0 is "1".
+        Number::Float(number) => number.to_string(),
+        Number::Decimal(text) => text.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(entries: &[(&str, Value)]) -> Value {
+        let entries = entries.iter().map(|(k, v)| ((*k).to_owned(), v.clone()));
+        Value::Map(entries.collect())
+    }
+
+    fn text(text: &str) -> Value {
+        Value::String(text.to_owned())
+    }
+
+    const ALL: Rolls = Rolls {
+        user_data: true,
+        image: true,
+    };
+
+    fn written<'a>(
+        user_data: UserData<'a>,
+        shape: &'a Value,
+        triggers: &'a BTreeMap<String, String>,
+        image: &'a str,
+    ) -> Written<'a> {
+        Written {
+            user_data,
+            set_hostname: false,
+            cloud: "aws",
+            shape,
+            triggers,
+            image,
+        }
+    }
+
+    #[test]
+    fn a_generation_is_51_characters_and_reads_back() {
+        let triggers = BTreeMap::new();
+        let shape = map(&[("instance_type", text("t3.small"))]);
+        let generation =
+            Generation::of(&written(UserData::Version("1"), &shape, &triggers, "ami-1"));
+        let printed = generation.to_string();
+        assert_eq!(printed.len(), 51, "{printed}");
+        assert_eq!(Generation::parse(&printed), generation);
+    }
+
+    #[test]
+    fn nulls_and_spellings_of_numbers_do_not_count() {
+        let triggers = BTreeMap::new();
+        let one = map(&[("size", Value::Number(Number::Int(1)))]);
+        let same = map(&[
+            ("size", Value::Number(Number::Float(1.0))),
+            ("type", Value::Null),
+        ]);
+        let of = |shape| Generation::of(&written(UserData::Absent, shape, &triggers, "a"));
+        assert_eq!(of(&one), of(&same));
+        let other = map(&[("size", Value::Number(Number::Int(2)))]);
+        assert_ne!(of(&one), of(&other));
+    }
+
+    #[test]
+    fn each_part_counts_only_where_its_policy_says_so() {
+        let none = BTreeMap::new();
+        let some = BTreeMap::from([("kernel".to_owned(), "2".to_owned())]);
+        let small = map(&[("instance_type", text("t3.small"))]);
+        let large = map(&[("instance_type", text("t3.large"))]);
+        let base = written(UserData::Version("1"), &small, &none, "ami-1");
+        let version = Written {
+            user_data: UserData::Version("2"),
+            ..base
+        };
+        let image = Written {
+            image: "ami-2",
+            ..base
+        };
+        let shape = Written {
+            shape: &large,
+            ..base
+        };
+        let triggers = Written {
+            triggers: &some,
+            ..base
+        };
+        let never = Rolls {
+            user_data: false,
+            image: false,
+        };
+        // what changed, outdated under every policy, outdated under none, reason
+        let cases = [
+            (base, false, false, ""),
+            (version, true, false, "user_data_wo_version: 1 -> 2"),
+            (image, true, false, "image: ami-1 -> ami-2"),
+            (shape, true, true, "aws.instance_type changed"),
+            (triggers, true, true, "replace_triggers[\"kernel\"] changed"),
+        ];
+        let old = Generation::of(&base);
+        for (now, under_all, under_none, reason) in cases {
+            let new = Generation::of(&now);
+            let known = Reasons::between(&base, &now);
+            assert_eq!(old.differs(&new, ALL), under_all, "{reason}");
+            assert_eq!(old.differs(&new, never), under_none, "{reason}");
+            assert_eq!(old.reasons(&new, ALL, &known), reason);
+        }
+    }
+
+    #[test]
+    fn reasons_of_two_changes_are_both_told() {
+        let first = Reasons {
+            image: "image: A -> B".to_owned(),
+            ..Reasons::default()
+        };
+        let second = Reasons {
+            image: "image: B -> C".to_owned(),
+            shape: "aws.spot changed".to_owned(),
+            ..Reasons::default()
+        };
+        let both = first.then(&second);
+        assert_eq!(both.image, "image: A -> B; image: B -> C");
+        assert_eq!(both.shape, "aws.spot changed");
+    }
+
+    #[test]
+    fn a_foreign_mark_differs_from_everything() {
+        let triggers = BTreeMap::new();
+        let shape = map(&[]);
+        let ours = Generation::of(&written(UserData::Absent, &shape, &triggers, "a"));
+        assert!(Generation::parse("by hand").differs(&ours, ALL));
+        assert_eq!(
+            Generation::parse("").reasons(&ours, ALL, &Reasons::default()),
+            "shape changed; replace_triggers changed; user_data changed; image changed"
+        );
+    }
+}

@@ -1,0 +1,449 @@
+//! The planner: which machines change and why, and which of those changes may start now. Pure: no clock, no random, no network.
+//!
+//! [`changes`] answers the first question for a whole group, at plan and again at the start of an apply: desired
+//! `{replicas: 3, generation: B}` and members `workers-k3v9x2ab-0..2` of generation A give three deletes and three creates,
+//! `workers-k3v9x2ab-3..5`. [`steps`] answers the second at every moment of an apply: three ready machines, all leaving, surge 1,
+//! unavailable 0 give "create one". Whatever fails or vanishes meanwhile, asking again is right: there is no memory between calls.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::generation::{Generation, Rolls};
+
+/// What a group should be.
+pub(crate) struct Desired<'a> {
+    /// `<name>-<uid>-`: what the names of new machines begin with.
+    pub(crate) prefix: &'a str,
+    /// How many machines.
+    pub(crate) replicas: usize,
+    /// Of what the user wrote.
+    pub(crate) generation: &'a Generation,
+    /// Which parts of the generation matter to machines that exist.
+    pub(crate) rolls: Rolls,
+    /// Names that scale-in and rolls take first.
+    pub(crate) remove_first: &'a BTreeSet<String>,
+    /// The lowest ordinal that was never used.
+    pub(crate) next_ordinal: u64,
+    /// What may be deleted: the deletes of the plan that the user has seen. `None` at plan.
+    pub(crate) deletable: Option<&'a BTreeSet<String>>,
+    /// Fields of the shape that changed and are changed in place, with the cloud's name: `aws.tags`.
+    pub(crate) in_place: &'a [String],
+    /// Why a machine of this generation, booted from this image, is outdated.
+    pub(crate) reason: &'a dyn Fn(&Generation, &str) -> String,
+}
+
+/// A machine that is recorded or was observed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    /// `workers-k3v9x2ab-0`.
+    pub(crate) name: String,
+    /// As marked.
+    pub(crate) generation: Generation,
+    /// What it booted.
+    pub(crate) image: String,
+    /// How it is.
+    pub(crate) health: Health,
+    /// Fields of the shape that are no longer as the group made them, and roll: `aws.instance_type`.
+    pub(crate) drift: Vec<String>,
+    /// The same, mended in place: `aws.tags`.
+    pub(crate) drift_in_place: Vec<String>,
+}
+
+/// How a machine is, as far as planning goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// Running, or on its way.
+    Good,
+    /// It will not serve: `stopped`.
+    Broken(String),
+    /// It is being deleted by somebody.
+    Leaving,
+    /// It definitely does not exist any more.
+    Gone,
+}
+
+/// What happens to one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Its name.
+    pub(crate) machine: String,
+    /// What.
+    pub(crate) action: Action,
+    /// Why, without contents: `user_data: file /etc/motd changed`.
+    pub(crate) reason: String,
+}
+
+/// Kinds of [`Change`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// It does not exist yet.
+    Create,
+    /// Marks and the in-place part of its shape are rewritten.
+    Update,
+    /// It goes.
+    Delete,
+}
+
+impl Action {
+    /// The user's word.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Action::Create => "create",
+            Action::Update => "update",
+            Action::Delete => "delete",
+        }
+    }
+}
+
+/// The answer of [`changes`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Changes {
+    /// In the order in which they begin, as far as that is known beforehand.
+    pub(crate) list: Vec<Change>,
+    /// The lowest ordinal that is unused after them.
+    pub(crate) next_ordinal: u64,
+    /// Machines that ought to go and are not in [`Desired::deletable`], with the reason.
+    pub(crate) refused: Vec<(String, String)>,
+}
+
+impl Changes {
+    /// Names of one action, in order.
+    pub(crate) fn names(&self, action: Action) -> impl Iterator<Item = &str> {
+        self.list
+            .iter()
+            .filter(move |change| change.action == action)
+            .map(|change| change.machine.as_str())
+    }
+}
+
+/// Which machines change, and why.
+pub(crate) fn changes(desired: &Desired<'_>, members: &[Member]) -> Changes {
+    let mut out = Changes {
+        next_ordinal: first_unused(desired, members),
+        ..Changes::default()
+    };
+    let mut alive: Vec<Candidate<'_>> = members
+        .iter()
+        .filter(|member| matches!(member.health, Health::Good | Health::Broken(_)))
+        .map(|member| Candidate::of(desired, member))
+        .collect();
+    let surplus = alive.len().saturating_sub(desired.replicas);
+
+    alive.sort_by(|a, b| a.scale_in_rank().cmp(&b.scale_in_rank()));
+    let mut left = surplus;
+    let (leaving, mut staying): (Vec<_>, Vec<_>) = alive.into_iter().partition(|candidate| {
+        let goes = left > 0 && candidate.deletable;
+        left -= usize::from(goes);
+        goes
+    });
+    if left > 0 {
+        let still = staying.iter().take(left);
+        let reason = format!("{left} more than replicas = {}", desired.replicas);
+        out.refused
+            .extend(still.map(|candidate| (candidate.member.name.clone(), reason.clone())));
+    }
+
+    staying.sort_by(|a, b| a.roll_rank().cmp(&b.roll_rank()));
+    for candidate in &staying {
+        let fields: Vec<&str> = in_place_fields(desired, candidate);
+        if candidate.fault.is_none() && !fields.is_empty() {
+            let reason = format!("{} changed", fields.join(", "));
+            out.push(&candidate.member.name, Action::Update, reason);
+        }
+    }
+    for candidate in &leaving {
+        let mut reason = format!("scale in to {}", desired.replicas);
+        if candidate.named {
+            reason.push_str(" (named in remove_first)");
+        } else if let Some(fault) = &candidate.fault {
+            reason = format!("{reason} ({fault})");
+        }
+        out.push(&candidate.member.name, Action::Delete, reason);
+    }
+    for candidate in staying {
+        let Some(fault) = candidate.fault else {
+            continue;
+        };
+        let name = &candidate.member.name;
+        if candidate.deletable {
+            out.push(name, Action::Delete, fault);
+            out.create(desired, format!("replaces {name}"));
+        } else {
+            out.refused.push((name.clone(), fault));
+        }
+    }
+    let present = out.present_after(members);
+    let lost = members.iter().filter_map(|member| match member.health {
+        Health::Gone => Some(format!("replaces {}, which is gone", member.name)),
+        Health::Leaving => Some(format!("replaces {}, which is being deleted", member.name)),
+        Health::Good | Health::Broken(_) => None,
+    });
+    let out_to = format!("scale out to {}", desired.replicas);
+    let reasons = lost.chain(std::iter::repeat(out_to));
+    for reason in reasons.take(desired.replicas.saturating_sub(present)) {
+        out.create(desired, reason);
+    }
+    out
+}
+
+/// The ordinal at the end of a machine's name.
+pub(crate) fn ordinal(name: &str) -> Option<u64> {
+    name.rsplit('-').next()?.parse().ok()
+}
+
+/// A member and what speaks for its going.
+struct Candidate<'a> {
+    member: &'a Member,
+    ordinal: u64,
+    broken: bool,
+    named: bool,
+    deletable: bool,
+    /// Why it has to be replaced.
+    fault: Option<String>,
+}
+
+impl<'a> Candidate<'a> {
+    fn of(desired: &Desired<'_>, member: &'a Member) -> Self {
+        let broken = matches!(member.health, Health::Broken(_));
+        let fault = match &member.health {
+            Health::Broken(why) => Some(why.clone()),
+            _ if member.generation.differs(desired.generation, desired.rolls) => {
+                Some((desired.reason)(&member.generation, &member.image))
+            }
+            _ if !member.drift.is_empty() => Some(format!(
+                "{} changed outside of this configuration",
+                member.drift.join(", ")
+            )),
+            _ => None,
+        };
+        Self {
+            member,
+            ordinal: ordinal(&member.name).unwrap_or_default(),
+            broken,
+            named: desired.remove_first.contains(&member.name),
+            deletable: desired
+                .deletable
+                .is_none_or(|names| names.contains(&member.name)),
+            fault,
+        }
+    }
+
+    /// Lowest goes first: what the user has seen in the plan, named, broken, outdated, newest.
+    fn scale_in_rank(&self) -> impl Ord + use<'a> {
+        (
+            !self.deletable,
+            !self.named,
+            !self.broken,
+            self.fault.is_none(),
+            std::cmp::Reverse(self.ordinal),
+            self.member.name.as_str(),
+        )
+    }
+
+    /// Lowest goes first: broken, named, oldest.
+    fn roll_rank(&self) -> impl Ord + use<'a> {
+        (
+            !self.broken,
+            !self.named,
+            self.ordinal,
+            self.member.name.as_str(),
+        )
+    }
+}
+
+impl Changes {
+    fn push(&mut self, machine: &str, action: Action, reason: String) {
+        self.list.push(Change {
+            machine: machine.to_owned(),
+            action,
+            reason,
+        });
+    }
+
+    fn create(&mut self, desired: &Desired<'_>, reason: String) {
+        let name = format!("{}{}", desired.prefix, self.next_ordinal);
+        self.next_ordinal += 1;
+        self.push(&name, Action::Create, reason);
+    }
+
+    fn present_after(&self, members: &[Member]) -> usize {
+        let alive = members
+            .iter()
+            .filter(|member| matches!(member.health, Health::Good | Health::Broken(_)))
+            .count();
+        alive + self.names(Action::Create).count() - self.names(Action::Delete).count()
+    }
+}
+
+fn in_place_fields<'a>(desired: &'a Desired<'_>, candidate: &Candidate<'a>) -> Vec<&'a str> {
+    let drifted = candidate.member.drift_in_place.iter();
+    let fields: BTreeSet<&str> = desired
+        .in_place
+        .iter()
+        .chain(drifted)
+        .map(String::as_str)
+        .collect();
+    fields.into_iter().collect()
+}
+
+fn first_unused(desired: &Desired<'_>, members: &[Member]) -> u64 {
+    members
+        .iter()
+        .filter(|member| member.name.starts_with(desired.prefix))
+        .filter_map(|member| ordinal(&member.name))
+        .map(|used| used.saturating_add(1))
+        .chain([desired.next_ordinal])
+        .max()
+        .unwrap_or_default()
+}
+
+/// How far a roll may go from the desired number of machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// How many machines there should be.
+    pub(crate) replicas: usize,
+    /// How many more may exist meanwhile.
+    pub(crate) surge: usize,
+    /// How many fewer may be ready meanwhile.
+    pub(crate) unavailable: usize,
+    /// One new machine has to be ready before a second one is replaced.
+    pub(crate) canary: bool,
+}
+
+impl Limits {
+    /// Resolves shares against the number of machines: surge rounds up, unavailable down, and where both come to zero unavailable is one.
+    pub(crate) fn new(replicas: usize, surge: Share, unavailable: Share, canary: bool) -> Self {
+        let surge = surge.of(replicas, usize::div_ceil);
+        let unavailable = unavailable.of(replicas, |whole, part| whole / part);
+        Self {
+            replicas,
+            surge,
+            unavailable: if surge == 0 {
+                unavailable.max(1)
+            } else {
+                unavailable
+            },
+            canary,
+        }
+    }
+}
+
+/// A number of machines: `1` or `25%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// So many.
+    Count(usize),
+    /// Of a hundred.
+    Percent(usize),
+}
+
+impl Share {
+    /// Reads `"1"` or `"25%"`; a percentage is at most 100, a number at most 10000.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_suffix('%').unwrap_or(text);
+        if digits.is_empty() || digits.len() > 5 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let number: usize = digits.parse().ok()?;
+        match text.ends_with('%') {
+            true => (number <= 100).then_some(Share::Percent(number)),
+            false => (number <= 10_000).then_some(Share::Count(number)),
+        }
+    }
+
+    fn of(self, replicas: usize, divide: fn(usize, usize) -> usize) -> usize {
+        match self {
+            Share::Count(count) => count,
+            Share::Percent(percent) => divide(replicas * percent, 100),
+        }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Share::Count(count) => write!(f, "{count}"),
+            Share::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+/// A machine that exists, in the eyes of [`steps`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    /// How far it is.
+    pub(crate) state: State,
+    /// It is to be deleted.
+    pub(crate) leaves: bool,
+    /// It is of the desired generation.
+    pub(crate) current: bool,
+}
+
+/// How far a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Being created, booting, joining, or not up for long enough.
+    Starting,
+    /// It serves.
+    Ready,
+    /// It does not serve and will not.
+    Broken,
+    /// Its deletion has begun.
+    Leaving,
+}
+
+/// What may begin now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Steps {
+    /// Indexes of the slots whose deletion may begin.
+    pub(crate) delete: Vec<usize>,
+    /// How many creates may begin.
+    pub(crate) create: usize,
+}
+
+/// What may begin now, given every machine that exists (creates under way count). Never more than `replicas + surge` exist because of
+/// a create, never fewer than `replicas - unavailable` are ready because of a delete.
+pub(crate) fn steps(limits: &Limits, slots: &[Slot]) -> Steps {
+    let count = |wanted: &dyn Fn(&Slot) -> bool| slots.iter().filter(|slot| wanted(slot)).count();
+    let ready = count(&|slot| slot.state == State::Ready);
+    let staying = count(&|slot| !slot.leaves && slot.state != State::Leaving);
+    let ceiling = limits.replicas + limits.surge;
+    let floor = limits.replicas.saturating_sub(limits.unavailable);
+
+    let mut create = limits
+        .replicas
+        .saturating_sub(staying)
+        .min(ceiling.saturating_sub(slots.len()));
+    let mut delete_ready = ready.saturating_sub(floor);
+
+    let trying = count(&|slot| slot.current && !slot.leaves && slot.state == State::Starting);
+    let rolling = count(&|slot| slot.leaves && slot.state == State::Ready) > 0
+        && (staying < limits.replicas || trying > 0);
+    let proven = count(&|slot| slot.current && !slot.leaves && slot.state == State::Ready) > 0;
+    if limits.canary && rolling && !proven {
+        let going = count(&|slot| slot.state == State::Leaving);
+        create = create.min(1_usize.saturating_sub(trying));
+        let over = slots.len().saturating_sub(ceiling);
+        let make_room = slots.len() == ceiling && trying + going == 0;
+        delete_ready = delete_ready.min(over.saturating_sub(going) + usize::from(make_room));
+    }
+
+    let delete = slots
+        .iter()
+        .enumerate()
+        .filter(|(_, slot)| slot.leaves)
+        .filter(|(_, slot)| match slot.state {
+            State::Broken | State::Starting => true,
+            State::Ready if delete_ready > 0 => {
+                delete_ready -= 1;
+                true
+            }
+            State::Ready | State::Leaving => false,
+        })
+        .map(|(index, _)| index)
+        .collect();
+    Steps { delete, create }
+}
+
+#[cfg(test)]
+mod tests;
