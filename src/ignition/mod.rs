@@ -2,6 +2,10 @@
 //!
 //! Source: the facts about Butane 0.28 and Ignition 2.26.
 
+pub(crate) mod data_url;
+mod deflate;
+pub(crate) mod unit;
+
 /// What to translate.
 #[derive(Clone, Default)]
 pub struct Input {
