@@ -21,7 +21,7 @@ use self::read::Source;
 use self::write::Sink;
 use super::diagnostics::Step;
 use super::{Diagnostic, Diagnostics, Path, Value};
-use crate::protocol::value::{Number, Refinement};
+use crate::protocol::value::Number;
 
 /// A struct of a schema's attributes; every serde struct is one.
 pub trait Model: Sized + Send + 'static {
@@ -108,22 +108,6 @@ pub fn from_value<T: DeserializeOwned>(value: &Value, at: &Path) -> Result<T, Di
 /// the service then finds to miss its schema.
 pub fn to_value<T: Serialize + ?Sized>(model: &T) -> Value {
     model.serialize(Sink).unwrap_or(Value::Null)
-}
-
-/// An unknown value of which nothing more is known.
-pub fn unknown() -> Value {
-    Value::Unknown(Refinement::default())
-}
-
-/// Whether a value holds an unknown anywhere.
-pub fn has_unknown(value: &Value) -> bool {
-    match value {
-        Value::Unknown(_) => true,
-        Value::List(values) => values.iter().any(has_unknown),
-        Value::Map(values) => values.values().any(has_unknown),
-        Value::Dynamic(_, value) => has_unknown(value),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
 }
 
 /// What is the matter, and where (innermost step first).
@@ -285,7 +269,7 @@ impl<T: Serialize> Serialize for Attr<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Attr::Null => serializer.serialize_none(),
-            Attr::Unknown => unknown().serialize(serializer),
+            Attr::Unknown => Value::unknown().serialize(serializer),
             Attr::Known(value) => serializer.serialize_some(value),
         }
     }
@@ -319,6 +303,7 @@ mod tests {
     use serde::{Deserialize, Serialize};
 
     use super::*;
+    use crate::protocol::value::Refinement;
     use crate::protocol::value::Type;
 
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -357,17 +342,17 @@ mod tests {
         let disk = object(&[("size", Value::Number(Number::Uint(u64::MAX)))]);
         let Value::Map(mut attributes) = object(&[
             ("name", text("workers")),
-            ("channel", unknown()),
+            ("channel", Value::unknown()),
             ("count", Value::Number(Number::Float(3.0))),
             ("on", text("keep")),
             ("disks", Value::List(vec![disk.clone()])),
             (
                 "by_name",
-                object(&[("a", disk), ("b", unknown()), ("c", Value::Null)]),
+                object(&[("a", disk), ("b", Value::unknown()), ("c", Value::Null)]),
             ),
             (
                 "anything",
-                Value::Dynamic(Box::new(Type::String), Box::new(unknown())),
+                Value::Dynamic(Box::new(Type::String), Box::new(Value::unknown())),
             ),
         ]) else {
             unreachable!()
@@ -408,7 +393,7 @@ mod tests {
                 "name",
                 "A string is wanted here, and it is null",
             ),
-            ("name", unknown(), "name", "and it is unknown"),
+            ("name", Value::unknown(), "name", "and it is unknown"),
             (
                 "count",
                 Value::Number(Number::Float(0.5)),
@@ -451,7 +436,7 @@ mod tests {
         let json = serde_json::to_string(&plain).unwrap();
         assert_eq!(json, r#"{"a":[null,"b"]}"#);
         assert!(serde_json::from_str::<Value>(&json).unwrap() == plain);
-        assert!(serde_json::to_string(&unknown()).is_err());
+        assert!(serde_json::to_string(&Value::unknown()).is_err());
         let attributes: Vec<Attr<u8>> = serde_json::from_str("[1,null]").unwrap();
         assert_eq!(attributes, [Attr::Known(1), Attr::Null]);
     }

@@ -4,9 +4,12 @@
 pub mod convert;
 pub mod diagnostics;
 pub mod duration;
+mod object;
 pub mod schema;
+pub mod service;
 mod shared;
 mod tables;
+mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,6 +21,7 @@ pub use crate::protocol::value::{Type, Value};
 pub use convert::{Attr, Model};
 pub use diagnostics::{Diagnostic, Diagnostics, Path, Severity};
 pub use schema::{Attribute, IdentityAttribute, Schema};
+pub use service::Service;
 pub use shared::Shared;
 pub use tables::Provider;
 

@@ -200,8 +200,7 @@ impl Attribute {
             ..self
         }
     }
-    /// What it is when the user left it out; makes it optional and computed. An object of defaults is better written as
-    /// `default(Object {...})` with defaults inside as well: the inner ones apply to an object that the user wrote in part.
+    /// What it is when the user left it out; makes it optional and computed. For an object see [`Attribute::defaulted`].
     #[must_use]
     pub fn default(mut self, value: impl Serialize) -> Self {
         let value = to_value(&value);
@@ -210,6 +209,20 @@ impl Attribute {
         }
         Self {
             default: Some(value),
+            optional: true,
+            computed: true,
+            ..self
+        }
+    }
+    /// An object that, when the user left it out, is one of its attributes' defaults; makes it optional and computed.
+    #[must_use]
+    pub fn defaulted(self) -> Self {
+        let default = match &self.kind {
+            Kind::Object(attributes) => Some(null_object(attributes)),
+            Kind::Plain(_) | Kind::ListOf(_) | Kind::MapOf(_) => None,
+        };
+        Self {
+            default,
             optional: true,
             computed: true,
             ..self

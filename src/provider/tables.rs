@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use futures::future::BoxFuture;
 
-use super::convert::{Model, has_unknown};
+use super::convert::Model;
 use super::{
     Context, DataSource, Diagnostics, Ephemeral, Function, IdentityAttribute, Opened, Outcome,
     PlanRequest, Planned, Renewed, Resource, Schema, Stored, Value,
@@ -87,7 +87,7 @@ impl<T> Row<T> {
 fn validated<M: Model>(config: &Value, check: impl FnOnce(M) -> Diagnostics) -> Diagnostics {
     match M::from_value(config) {
         Ok(model) => check(model),
-        Err(_) if has_unknown(config) => Diagnostics::none(),
+        Err(_) if !config.is_wholly_known() => Diagnostics::none(),
         Err(problems) => problems,
     }
 }

@@ -820,7 +820,7 @@ mod tests {
     #[tokio::test]
     async fn a_directory_that_is_not_known_yet_is_told() {
         let mut sandbox = BTreeMap::new();
-        sandbox.insert("directory".to_owned(), convert::unknown());
+        sandbox.insert("directory".to_owned(), Value::unknown());
         let configuration = Value::Map(BTreeMap::from([(
             "sandbox".to_owned(),
             Value::Map(sandbox),

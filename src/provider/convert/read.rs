@@ -2,7 +2,7 @@
 
 use serde::de::{self, Deserializer, IntoDeserializer, Visitor};
 
-use super::{ATTR, Misfit, SLOT, VALUE, has_unknown};
+use super::{ATTR, Misfit, SLOT, VALUE};
 use crate::protocol::value::{Number, Value};
 use crate::provider::diagnostics::Step;
 
@@ -22,7 +22,7 @@ impl<'a> Source<'a> {
             Value::Dynamic(..) => "a value of any type",
         };
         Misfit {
-            unknown: has_unknown(self.0),
+            unknown: !self.0.is_wholly_known(),
             ..Misfit::new(format!("{wanted} is wanted here, and it is {found}"))
         }
     }

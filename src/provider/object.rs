@@ -1,0 +1,342 @@
+//! What a schema says of an object, done once for all: defaults, checks, unknown marking, write-only values, replacement.
+//! Objects are [`Value::Map`]s with every attribute of the schema.
+
+use super::schema::Kind;
+use super::{Attribute, Diagnostics, Path, Type, Value};
+
+/// Fills in what the user left out.
+pub(super) fn fill_defaults(attributes: &[Attribute], config: &mut Value) {
+    each(attributes, config, &mut |attribute, value| {
+        if let (Value::Null, Some(default)) = (&*value, &attribute.default) {
+            *value = default.clone();
+        }
+    });
+}
+
+/// Nulls what must be in no plan and no state.
+pub(super) fn null_write_only(attributes: &[Attribute], object: &mut Value) {
+    each(attributes, object, &mut |attribute, value| {
+        if attribute.write_only {
+            *value = Value::Null;
+        }
+    });
+}
+
+/// Visits every attribute, outer ones first.
+fn each(
+    attributes: &[Attribute],
+    object: &mut Value,
+    visit: &mut dyn FnMut(&Attribute, &mut Value),
+) {
+    let Value::Map(values) = object else {
+        return;
+    };
+    for attribute in attributes {
+        let Some(value) = values.get_mut(attribute.name) else {
+            continue;
+        };
+        visit(attribute, value);
+        match (&attribute.kind, value) {
+            (Kind::Object(inner), value) => each(inner, value, visit),
+            (Kind::ListOf(inner), Value::List(elements)) => {
+                for element in elements {
+                    each(inner, element, visit);
+                }
+            }
+            (Kind::MapOf(inner), Value::Map(elements)) => {
+                for element in elements.values_mut() {
+                    each(inner, element, visit);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Runs the schema's checks on what is known.
+pub(super) fn check(attributes: &[Attribute], config: &Value) -> Diagnostics {
+    let mut problems = Diagnostics::none();
+    walk(
+        attributes,
+        config,
+        &Path::root(),
+        &mut |attribute, value, path| {
+            if !matches!(value, Value::Null | Value::Unknown(_)) {
+                for check in &attribute.checks {
+                    problems.extend(check(value, path));
+                }
+            }
+        },
+    );
+    problems
+}
+
+/// Where write-only attributes are set.
+pub(super) fn write_only_set(attributes: &[Attribute], config: &Value) -> Vec<Path> {
+    let mut paths = Vec::new();
+    walk(
+        attributes,
+        config,
+        &Path::root(),
+        &mut |attribute, value, path| {
+            if attribute.write_only && *value != Value::Null {
+                paths.push(path.clone());
+            }
+        },
+    );
+    paths
+}
+
+fn walk(
+    attributes: &[Attribute],
+    object: &Value,
+    at: &Path,
+    visit: &mut dyn FnMut(&Attribute, &Value, &Path),
+) {
+    let Value::Map(values) = object else {
+        return;
+    };
+    for attribute in attributes {
+        let Some(value) = values.get(attribute.name) else {
+            continue;
+        };
+        let path = at.attribute(attribute.name);
+        visit(attribute, value, &path);
+        for (inner, element, path) in elements(&attribute.kind, value, &path) {
+            walk(inner, element, &path, visit);
+        }
+    }
+}
+
+/// The objects that a nested attribute holds.
+fn elements<'a>(
+    kind: &'a Kind,
+    value: &'a Value,
+    path: &Path,
+) -> Vec<(&'a [Attribute], &'a Value, Path)> {
+    match (kind, value) {
+        (Kind::Object(inner), Value::Map(_)) => vec![(inner, value, path.clone())],
+        (Kind::ListOf(inner), Value::List(values)) => values
+            .iter()
+            .enumerate()
+            .map(|(index, value)| (inner.as_slice(), value, path.index(index)))
+            .collect(),
+        (Kind::MapOf(inner), Value::Map(values)) => values
+            .iter()
+            .map(|(key, value)| (inner.as_slice(), value, path.key(key)))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Completes core's proposal: defaults where the configuration says nothing (core put the prior value there), and unknown where an
+/// object is new and the provider fills the attribute in.
+pub(super) fn complete_proposal(
+    attributes: &[Attribute],
+    config: &Value,
+    prior: Option<&Value>,
+    proposed: &mut Value,
+) {
+    let (Value::Map(config), Value::Map(proposed)) = (config, proposed) else {
+        return;
+    };
+    let prior = match prior {
+        Some(Value::Map(prior)) => Some(prior),
+        _ => None,
+    };
+    for attribute in attributes {
+        let (Some(config), Some(proposed)) =
+            (config.get(attribute.name), proposed.get_mut(attribute.name))
+        else {
+            continue;
+        };
+        let before = prior.and_then(|prior| prior.get(attribute.name));
+        match (config, &attribute.default) {
+            (Value::Null, Some(default)) => {
+                *proposed = default.clone();
+                // Computed attributes inside a default object.
+                let written = default.clone();
+                complete_nested(attribute, &written, before, proposed);
+            }
+            (Value::Null, None) if attribute.computed => {
+                if prior.is_none() && *proposed == Value::Null {
+                    *proposed = Value::unknown();
+                }
+            }
+            _ => complete_nested(attribute, config, before, proposed),
+        }
+    }
+}
+
+fn complete_nested(
+    attribute: &Attribute,
+    config: &Value,
+    prior: Option<&Value>,
+    proposed: &mut Value,
+) {
+    match (&attribute.kind, config, proposed) {
+        (Kind::Object(inner), config, proposed) => {
+            complete_proposal(inner, config, prior, proposed);
+        }
+        (Kind::ListOf(inner), Value::List(configs), Value::List(proposed)) => {
+            for (index, (config, proposed)) in configs.iter().zip(proposed).enumerate() {
+                let before = match prior {
+                    Some(Value::List(prior)) => prior.get(index),
+                    _ => None,
+                };
+                complete_proposal(inner, config, before, proposed);
+            }
+        }
+        (Kind::MapOf(inner), Value::Map(configs), Value::Map(proposed)) => {
+            for (key, proposed) in proposed {
+                let before = match prior {
+                    Some(Value::Map(prior)) => prior.get(key),
+                    _ => None,
+                };
+                if let Some(config) = configs.get(key) {
+                    complete_proposal(inner, config, before, proposed);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Unknowns of the configuration keep what core knows of them.
+pub(super) fn restore_unknowns(config: &Value, planned: &mut Value) {
+    match (config, planned) {
+        (Value::Unknown(_), planned @ Value::Unknown(_)) => *planned = config.clone(),
+        (Value::List(config), Value::List(planned)) if config.len() == planned.len() => {
+            for (config, planned) in config.iter().zip(planned) {
+                restore_unknowns(config, planned);
+            }
+        }
+        (Value::Map(config), Value::Map(planned)) => {
+            for (key, planned) in planned {
+                if let Some(config) = config.get(key) {
+                    restore_unknowns(config, planned);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Attributes whose change replaces the resource, and that change.
+pub(super) fn replaced(attributes: &[Attribute], prior: &Value, planned: &Value) -> Vec<Path> {
+    let mut paths = Vec::new();
+    replaced_under(attributes, prior, planned, &Path::root(), &mut paths);
+    paths
+}
+
+fn replaced_under(
+    attributes: &[Attribute],
+    prior: &Value,
+    planned: &Value,
+    at: &Path,
+    paths: &mut Vec<Path>,
+) {
+    let (Value::Map(prior), Value::Map(planned)) = (prior, planned) else {
+        return;
+    };
+    for attribute in attributes {
+        let (Some(before), Some(after)) = (prior.get(attribute.name), planned.get(attribute.name))
+        else {
+            continue;
+        };
+        let path = at.attribute(attribute.name);
+        if attribute.requires_replace {
+            if before != after {
+                paths.push(path);
+            }
+            continue;
+        }
+        let olds = elements(&attribute.kind, before, &path);
+        for (inner, new, path) in elements(&attribute.kind, after, &path) {
+            if let Some((_, old, _)) = olds.iter().find(|(_, _, old)| *old == path) {
+                replaced_under(inner, old, new, &path, paths);
+            }
+        }
+    }
+}
+
+/// Attributes where a plan or an answer contradicts the configuration: another value than was written (and than was there before),
+/// or a value where none was written and the provider fills none in. Core refuses such a plan in words for our bug reports only.
+pub(super) fn contradictions(
+    attributes: &[Attribute],
+    config: &Value,
+    prior: Option<&Value>,
+    result: &Value,
+) -> Vec<Path> {
+    let mut paths = Vec::new();
+    contradictions_under(attributes, config, prior, result, &Path::root(), &mut paths);
+    paths
+}
+
+fn contradictions_under(
+    attributes: &[Attribute],
+    config: &Value,
+    prior: Option<&Value>,
+    result: &Value,
+    at: &Path,
+    paths: &mut Vec<Path>,
+) {
+    let (Value::Map(config), Value::Map(result)) = (config, result) else {
+        return;
+    };
+    for attribute in attributes.iter().filter(|attribute| !attribute.write_only) {
+        let (Some(wanted), Some(found)) = (config.get(attribute.name), result.get(attribute.name))
+        else {
+            continue;
+        };
+        let before = match prior {
+            Some(Value::Map(prior)) => prior.get(attribute.name),
+            _ => None,
+        };
+        let path = at.attribute(attribute.name);
+        let kept = before.is_some_and(|before| before == found && *before != Value::Null);
+        let agrees = match (&attribute.kind, wanted) {
+            (_, Value::Null) => attribute.computed || *found == Value::Null,
+            (_, Value::Unknown(_)) => matches!(found, Value::Unknown(_)) || kept,
+            (Kind::Plain(Type::Set(_)), _) => true,
+            (Kind::Plain(_), wanted) => wanted == found || kept,
+            (_, wanted) => {
+                let olds = before
+                    .map(|before| elements(&attribute.kind, before, &path))
+                    .unwrap_or_default();
+                let wanted = elements(&attribute.kind, wanted, &path);
+                let found = elements(&attribute.kind, found, &path);
+                for ((inner, wanted, path), (_, found, _)) in wanted.iter().zip(&found) {
+                    let old = olds.iter().find(|(_, _, old)| old == path);
+                    let old = old.map(|(_, old, _)| *old);
+                    contradictions_under(inner, wanted, old, found, path, paths);
+                }
+                wanted.len() == found.len()
+            }
+        };
+        if !agrees {
+            paths.push(path);
+        }
+    }
+}
+
+/// Makes unknowns null; says whether there were any.
+pub(super) fn settle(value: &mut Value) -> bool {
+    if value.is_wholly_known() {
+        return false;
+    }
+    match value {
+        Value::Unknown(_) => *value = Value::Null,
+        Value::List(values) => values.iter_mut().for_each(|value| {
+            settle(value);
+        }),
+        Value::Map(values) => values.values_mut().for_each(|value| {
+            settle(value);
+        }),
+        Value::Dynamic(_, value) => {
+            settle(value);
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    true
+}
