@@ -1,2 +1,19 @@
 //! The provider's executable.
-fn main() {}
+
+use std::process::ExitCode;
+
+use flatcar::protocol::{self, Options};
+use flatcar::provider::Service;
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    // Of every TLS client in the process; a second call would find the first one's.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let cancel = CancellationToken::new();
+    let options = Options {
+        address: flatcar::ADDRESS,
+        version: env!("CARGO_PKG_VERSION"),
+        cancel: cancel.clone(),
+    };
+    protocol::serve(Service::new(flatcar::provider(), cancel), options)
+}

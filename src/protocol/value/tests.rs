@@ -251,7 +251,7 @@ fn malformed_messages_are_refused_with_their_path() {
 #[test]
 fn nesting_is_bounded() {
     let layer = b"\x92\xa9\"dynamic\"";
-    for (levels, fits) in [(100, true), (200, false), (100_000, false)] {
+    for (levels, fits) in [(100, true), (200, false), (10_000, false)] {
         let mut bytes = layer.repeat(levels);
         bytes.push(0xc0);
         assert_eq!(Value::from_msgpack(&bytes, &Type::Dynamic).is_ok(), fits);
