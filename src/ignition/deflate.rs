@@ -40,7 +40,7 @@ fn deflate(data: &[u8], writer: &mut Writer) {
     let mut start = 0;
     let (mut index, mut length, mut distance, mut pending) = (0, MIN_MATCH - 1, 0, false);
     while index < data.len() {
-        let top = index;
+        chains.move_to(index);
         let candidate = chains.insert(index);
         let earlier = (length, distance);
         (length, distance) = chains
@@ -61,7 +61,7 @@ fn deflate(data: &[u8], writer: &mut Writer) {
         }
         if block.len() == BLOCK_TOKENS {
             let end = if pending { index - 1 } else { index };
-            block.close(stored_form(data, start, end, top), writer);
+            block.close(chains.stored_form(start, end), writer);
             start = end;
         }
     }
@@ -69,17 +69,8 @@ fn deflate(data: &[u8], writer: &mut Writer) {
         block.literal(*last);
     }
     if block.len() > 0 {
-        block.close(stored_form(data, start, data.len(), data.len()), writer);
+        block.close(chains.stored_form(start, data.len()), writer);
     }
-}
-
-/// The bytes of a block, where it may be stored as it is. Go's encoder has two windows' length of them, and forgets where a block
-/// began that started in the lower half when it moves the upper half down: as soon as a search at `top` needs bytes beyond.
-fn stored_form(data: &[u8], start: usize, end: usize, top: usize) -> Option<&[u8]> {
-    let lower = start - start % WINDOW;
-    let buffered = lower + 2 * WINDOW;
-    let moved = data.len() > buffered && top + MIN_MATCH + MAX_MATCH > buffered;
-    (!moved && end - start <= usize::from(u16::MAX)).then(|| &data[start..end])
 }
 
 /// Earlier places by the hash of the four bytes there, newest first.
@@ -90,6 +81,8 @@ struct Chains<'a> {
     /// Place + 1 of the one before, by place modulo window.
     before: Vec<u32>,
     shift: u32,
+    /// The place where Go's buffer begins.
+    base: usize,
 }
 
 impl<'a> Chains<'a> {
@@ -105,7 +98,23 @@ impl<'a> Chains<'a> {
             heads: vec![0; 1 << bits],
             before: vec![0; data.len().next_power_of_two().min(WINDOW)],
             shift: u32::BITS - bits,
+            base: 0,
         }
+    }
+
+    /// Go's buffer holds two windows, and its upper half moves down when a search needs bytes beyond it: what was in the lower half is
+    /// forgotten then, a few hundred bytes less than a window back.
+    #[inline]
+    fn move_to(&mut self, index: usize) {
+        let end = self.base + 2 * WINDOW;
+        if index + MIN_MATCH + MAX_MATCH > end && self.data.len() > end {
+            self.base += WINDOW;
+        }
+    }
+
+    /// The bytes of a block, where it may be stored as it is: not too many, and its start not forgotten.
+    fn stored_form(&self, start: usize, end: usize) -> Option<&'a [u8]> {
+        (start >= self.base && end - start <= usize::from(u16::MAX)).then(|| &self.data[start..end])
     }
 
     /// Enters a place; answers the head of its chain, place + 1.
@@ -129,7 +138,7 @@ impl<'a> Chains<'a> {
         if than >= limit {
             return None;
         }
-        let oldest = index.saturating_sub(WINDOW);
+        let oldest = index.saturating_sub(WINDOW).max(self.base);
         let mask = self.before.len() - 1;
         let mut best = than;
         let mut found = None;
@@ -233,3 +242,132 @@ static CRC: [[u32; 256]; 8] = {
     }
     tables
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Texts of several kinds whose bytes follow from `seed` alone.
+    fn sample(seed: u32, length: usize) -> Vec<u8> {
+        let mut state = seed;
+        let mut next = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) % below
+        };
+        let mut out = Vec::with_capacity(length + 300);
+        while out.len() < length {
+            match (seed % 6, next(8)) {
+                // Noise, and noise of few letters.
+                (0, _) => out.push(next(256) as u8),
+                (1, _) => out.push(b"abcd"[next(4) as usize]),
+                // Repeats from anywhere in the window and beyond.
+                (_, 0..3) if out.len() > 8 => {
+                    let back = 1 + next(out.len().min(40_000) as u32) as usize;
+                    let count = 3 + next(if seed % 6 == 2 { 8 } else { 300 }) as usize;
+                    for _ in 0..count {
+                        out.push(out[out.len() - back]);
+                    }
+                }
+                (3, 3) => out.extend(std::iter::repeat_n(b' ', next(400) as usize)),
+                (4, _) => out
+                    .extend(["kubelet", "node", "--", "\n", "=", "true"][next(6) as usize].bytes()),
+                _ => out.push(b"etaoinshrdlu \n"[next(14) as usize]),
+            }
+        }
+        out.truncate(length);
+        out
+    }
+
+    #[test]
+    fn a_decoder_gives_the_bytes_back() {
+        for seed in 0..18 {
+            for length in [0, 1, 3, 4, 5, 300, 4096, 4097, 40_000, 70_000] {
+                let data = sample(seed, length);
+                let zipped = gzip(&data);
+                assert!(zipped.len() >= SHORTEST || length == 0);
+                let mut back = Vec::new();
+                std::io::Read::read_to_end(
+                    &mut flate2::read::GzDecoder::new(&zipped[..]),
+                    &mut back,
+                )
+                .unwrap_or_else(|error| panic!("seed {seed}, {length} bytes: {error}"));
+                assert_eq!(back, data, "seed {seed}, {length} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn large_streams_are_as_recorded_from_go() {
+        use sha2::Digest;
+        // (seed, length), the bytes of the stream, and how their SHA-256 begins: Go 1.26.8's, by the test below.
+        for (seed, length, bytes, digest) in RECORDED {
+            let zipped = gzip(&sample(seed, length));
+            let got: String = sha2::Sha256::digest(&zipped)[..8]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            assert_eq!(
+                (zipped.len(), got.as_str()),
+                (bytes, digest),
+                "seed {seed}, {length} bytes"
+            );
+        }
+    }
+
+    const RECORDED: [(u32, usize, usize, &str); 7] = [
+        (0, 72_446, 33435, "d624f553e821a4c3"),
+        (1, 200_000, 1120, "3b9f68159383fc43"),
+        (2, 150_000, 62079, "c79948e9a5287194"),
+        (3, 300_000, 5818, "c65a6a367f15e5c9"),
+        (4, 100_000, 3709, "3818e683cee61fcf"),
+        (5, 99_999, 3176, "357a2aa84d4eb5e1"),
+        (78, 72_446, 33440, "50487fc84f6038f2"),
+    ];
+
+    /// `FLATCAR_REFERENCE=<binary of tests/differential>`: compares with Go's encoder.
+    #[test]
+    fn the_bytes_are_those_of_go() {
+        use base64::Engine;
+        use base64::engine::general_purpose::STANDARD;
+        let Some(reference) = std::env::var_os("FLATCAR_REFERENCE") else {
+            return;
+        };
+        let rounds: u32 = std::env::var("FLATCAR_ROUNDS")
+            .ok()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(300);
+        let dir = tempfile::tempdir().expect("a directory");
+        let samples: Vec<Vec<u8>> = (0..rounds)
+            .map(|seed| {
+                let most = [300, 5_000, 50_000, 200_000][(seed / 7) as usize % 4];
+                sample(
+                    seed,
+                    (seed.wrapping_mul(2_654_435_761) as usize >> 4) % most,
+                )
+            })
+            .collect();
+        let questions: String = samples
+            .iter()
+            .map(|data| format!("\"{}\"\n", STANDARD.encode(data)))
+            .collect();
+        std::fs::write(dir.path().join("in"), questions).expect("a file");
+        let answers = std::process::Command::new(reference)
+            .arg("gzip")
+            .stdin(std::fs::File::open(dir.path().join("in")).expect("that file"))
+            .output()
+            .expect("the reference runs");
+        assert!(answers.status.success());
+        let answers: Vec<String> = serde_json::Deserializer::from_slice(&answers.stdout)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .expect("JSON strings");
+        assert_eq!(answers.len(), samples.len());
+        let different: Vec<_> = (0..)
+            .zip(&samples)
+            .zip(&answers)
+            .filter(|((_, data), answer)| STANDARD.encode(gzip(data)) != **answer)
+            .map(|((seed, data), _)| (seed, data.len()))
+            .collect::<Vec<(u32, usize)>>();
+        assert!(different.is_empty(), "(seed, bytes): {different:?}");
+    }
+}

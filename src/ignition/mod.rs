@@ -5,6 +5,7 @@
 pub(crate) mod data_url;
 mod deflate;
 pub(crate) mod unit;
+pub mod user_data;
 
 /// What to translate.
 #[derive(Clone, Default)]
