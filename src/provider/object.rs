@@ -159,8 +159,12 @@ pub(super) fn complete_proposal(
                 complete_nested(attribute, &written, before, proposed);
             }
             (Value::Null, None) if attribute.computed => {
-                if prior.is_none() && *proposed == Value::Null {
-                    *proposed = Value::unknown();
+                if proposed.is_null() {
+                    // Core puts the prior value there itself, but not inside an object that is a default.
+                    *proposed = match prior {
+                        Some(_) => before.cloned().unwrap_or(Value::Null),
+                        None => Value::unknown(),
+                    };
                 }
             }
             _ => complete_nested(attribute, config, before, proposed),

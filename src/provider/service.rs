@@ -311,13 +311,13 @@ rpcs! {
     validate_resource_config(service, request) service.validate_resource(request);
     upgrade_resource_state(service, request) service.upgrade_state(request);
     upgrade_resource_identity(service, request) service.upgrade_identity(request);
-    read_resource(service, request) service.read_resource(request).await;
+    read_resource(service, request) service.read(request).await;
     plan_resource_change(service, request) service.plan(request);
     apply_resource_change(service, request) service.apply(request).await;
     import_resource_state(service, request) service.import(request).await;
     move_resource_state(service, request) service.move_state(request);
     validate_data_resource_config(service, request) service.validate_data_source(request);
-    read_data_source(service, request) service.read_data_source(request).await;
+    read_data_source(service, request) service.read_data(request).await;
     validate_ephemeral_resource_config(service, request)
         service.validate_ephemeral(request);
     open_ephemeral_resource(service, request) service.open_ephemeral(request).await;
@@ -327,5 +327,8 @@ rpcs! {
         functions: service.functions(),
         diagnostics: Vec::new(),
     });
-    call_function(service, request) Ok(service.call_function(request));
+    call_function(service, request) Ok(service.call(request));
 }
+
+#[cfg(test)]
+mod tests;

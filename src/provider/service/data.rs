@@ -32,7 +32,7 @@ impl Service {
         })))
     }
 
-    pub(super) async fn read_data_source(
+    pub(super) async fn read_data(
         &self,
         request: pb::read_data_source::Request,
     ) -> Result<pb::read_data_source::Response, Diagnostics> {
@@ -138,10 +138,7 @@ impl Service {
             .collect()
     }
 
-    pub(super) fn call_function(
-        &self,
-        request: pb::call_function::Request,
-    ) -> pb::call_function::Response {
+    pub(super) fn call(&self, request: pb::call_function::Request) -> pb::call_function::Response {
         match self.called(&request) {
             Ok(result) => pb::call_function::Response {
                 result,

@@ -166,7 +166,7 @@ impl Service {
         })
     }
 
-    pub(super) async fn read_resource(
+    pub(super) async fn read(
         &self,
         request: pb::read_resource::Request,
     ) -> Result<pb::read_resource::Response, Diagnostics> {
