@@ -2,3 +2,7 @@
 pub mod cloud;
 pub(crate) mod generation;
 pub(crate) mod plan;
+pub(crate) mod roll;
+
+#[cfg(test)]
+mod memory;

@@ -1,0 +1,483 @@
+//! A cloud in memory, in tokio's time, with faults by script: what the engine is tested on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::cloud::{Cloud, CloudError, Deletion, Kind, Machine, Mark, Phase, Spec};
+use crate::kubernetes::{Host, NodeError, Nodes};
+use crate::protocol::value::Value;
+use crate::provider::Diagnostics;
+
+/// Calls that faults can be ordered for, and that are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Call {
+    List,
+    Find,
+    Create,
+    Delete,
+    Mark,
+}
+
+/// What a call meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Refused with this kind; nothing is done.
+    Refused(Kind),
+    /// Carried out, and the answer lost.
+    Lost,
+    /// Carried out, and never answered.
+    Silent,
+    /// The machine of this create will never run.
+    Dead,
+    /// The machine of this create runs, and stops at once.
+    Stops,
+    /// The machine of this create vanishes after it has run.
+    Vanishes,
+    /// The machine stays pending.
+    Hangs,
+}
+
+/// The cloud.
+pub(crate) struct Memory {
+    pub(crate) inner: Mutex<Inner>,
+    pub(crate) boot: Duration,
+    pub(crate) deletion: Duration,
+    pub(crate) window: Duration,
+    /// How late lists are.
+    pub(crate) lag: Duration,
+}
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    records: Vec<Record>,
+    faults: Vec<(Call, String, Fault)>,
+    calls: BTreeMap<Call, usize>,
+    most: usize,
+    /// Running machines at the time of each delete, before it.
+    ready_at_deletes: Vec<usize>,
+    next_id: usize,
+    log: Vec<String>,
+}
+
+struct Record {
+    machine: Machine,
+    attempt: u32,
+    created: Instant,
+    fault: Option<Fault>,
+    deleted: Option<Instant>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            inner: Mutex::default(),
+            boot: Duration::from_secs(10),
+            deletion: Duration::ZERO,
+            window: Duration::ZERO,
+            lag: Duration::ZERO,
+        }
+    }
+}
+
+impl Memory {
+    /// The next call of this kind about this object (`""`: any) meets a fault.
+    pub(crate) fn order(&self, call: Call, object: &str, fault: Fault) {
+        self.inner().faults.push((call, object.to_owned(), fault));
+    }
+
+    /// Puts a running machine there, as if it had been created long ago.
+    pub(crate) fn put(&self, name: &str, mark: &Mark) {
+        self.inner().put(name, mark, Phase::Running);
+    }
+
+    /// The same, created at this moment.
+    pub(crate) fn put_created(&self, name: &str, mark: &Mark, created: SystemTime) {
+        let mut inner = self.inner();
+        let at = inner.put(name, mark, Phase::Running);
+        inner.records[at].machine.created = Some(created);
+    }
+
+    /// A machine changes its phase by itself.
+    pub(crate) fn set(&self, name: &str, phase: Phase) {
+        let mut inner = self.inner();
+        for record in inner.records.iter_mut().filter(|r| r.machine.name == name) {
+            record.machine.phase = phase;
+            record.fault = None;
+        }
+    }
+
+    /// Somebody changes a machine's shape.
+    pub(crate) fn observe(&self, name: &str, key: &str, value: &str) {
+        let mut inner = self.inner();
+        for record in inner.records.iter_mut().filter(|r| r.machine.name == name) {
+            let observed = &mut record.machine.observed;
+            observed.insert(key.to_owned(), value.to_owned());
+        }
+    }
+
+    /// A machine vanishes.
+    pub(crate) fn remove(&self, name: &str) {
+        self.inner().records.retain(|r| r.machine.name != name);
+    }
+
+    /// Names and phases of all that exist, sorted.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.machines().into_iter().map(|m| m.name).collect();
+        names.sort();
+        names
+    }
+
+    /// All that exist.
+    pub(crate) fn machines(&self) -> Vec<Machine> {
+        let mut inner = self.inner();
+        inner.settle(self);
+        inner.records.iter().map(|r| r.machine.clone()).collect()
+    }
+
+    /// How many calls of a kind were made.
+    pub(crate) fn calls(&self, call: Call) -> usize {
+        self.inner().calls.get(&call).copied().unwrap_or(0)
+    }
+
+    /// The largest number of machines that existed at once.
+    pub(crate) fn most(&self) -> usize {
+        self.inner().most
+    }
+
+    /// The smallest number of machines that ran after a delete of a running one.
+    pub(crate) fn fewest_ready(&self) -> Option<usize> {
+        self.inner().ready_at_deletes.iter().min().copied()
+    }
+
+    /// `create w-u-0#1`, `delete w-u-0`, in order.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.inner().log.clone()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One call: counted, its fault taken from the script.
+    fn meets(&self, call: Call, object: &str) -> Option<Fault> {
+        let mut inner = self.inner();
+        inner.settle(self);
+        *inner.calls.entry(call).or_default() += 1;
+        let at = inner
+            .faults
+            .iter()
+            .position(|(c, o, _)| *c == call && (o.is_empty() || o == object))?;
+        Some(inner.faults.remove(at).2)
+    }
+
+    async fn answer<T>(
+        &self,
+        action: &'static str,
+        object: &str,
+        fault: Option<Fault>,
+        value: T,
+    ) -> Result<T, CloudError> {
+        match fault {
+            Some(Fault::Lost) => Err(refused(action, object, Kind::Ambiguous)),
+            Some(Fault::Silent) => std::future::pending().await,
+            _ => Ok(value),
+        }
+    }
+}
+
+impl Inner {
+    fn put(&mut self, name: &str, mark: &Mark, phase: Phase) -> usize {
+        self.next_id += 1;
+        self.records.push(Record {
+            machine: Machine {
+                id: format!("i-{}", self.next_id),
+                name: name.to_owned(),
+                zone: "a".to_owned(),
+                addresses: Vec::new(),
+                image: "flatcar".to_owned(),
+                phase,
+                message: None,
+                mark: mark.clone(),
+                created: None,
+                observed: BTreeMap::from([("size".to_owned(), "small".to_owned())]),
+            },
+            attempt: 0,
+            created: Instant::now(),
+            fault: None,
+            deleted: None,
+        });
+        self.most = self.most.max(self.records.len());
+        self.records.len() - 1
+    }
+
+    /// What time has done to the machines.
+    fn settle(&mut self, memory: &Memory) {
+        let now = Instant::now();
+        self.records.retain(|record| {
+            let vanished =
+                record.fault == Some(Fault::Vanishes) && now >= record.created + memory.boot;
+            let deleted = record.deleted.is_some_and(|at| now >= at + memory.deletion);
+            !vanished && !deleted
+        });
+        for record in &mut self.records {
+            let booted = now >= record.created + memory.boot;
+            if record.machine.phase != Phase::Pending || !booted {
+                continue;
+            }
+            record.machine.phase = match record.fault {
+                Some(Fault::Dead) => Phase::Failed,
+                Some(Fault::Stops) => Phase::Stopped,
+                Some(Fault::Hangs) => Phase::Pending,
+                _ => Phase::Running,
+            };
+        }
+    }
+}
+
+fn refused(action: &'static str, object: &str, kind: Kind) -> CloudError {
+    CloudError {
+        action,
+        object: object.to_owned(),
+        kind,
+        message: format!("{kind:?}"),
+        attribute: None,
+        retry_after: None,
+    }
+}
+
+#[async_trait]
+impl Cloud for Memory {
+    async fn scope(&self) -> Result<String, CloudError> {
+        Ok("memory/1".to_owned())
+    }
+
+    async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError> {
+        let fault = self.meets(Call::List, group);
+        if let Some(Fault::Refused(kind)) = fault {
+            return Err(refused("Memory List", group, kind));
+        }
+        let now = Instant::now();
+        let machines = self
+            .inner()
+            .records
+            .iter()
+            .filter(|r| r.machine.mark.cluster == cluster && r.machine.mark.group == group)
+            .filter(|r| self.lag.is_zero() || now >= r.created + self.lag)
+            .map(|record| record.machine.clone())
+            .collect();
+        self.answer("Memory List", group, fault, machines).await
+    }
+
+    async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
+        let fault = self.meets(Call::Find, "");
+        if let Some(Fault::Refused(kind)) = fault {
+            return Err(refused("Memory Find", "ids", kind));
+        }
+        let ids: BTreeSet<&String> = ids.iter().collect();
+        let machines = self.machines();
+        let found = machines
+            .into_iter()
+            .filter(|m| ids.contains(&m.id))
+            .collect();
+        self.answer("Memory Find", "ids", fault, found).await
+    }
+
+    async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError> {
+        let fault = self.meets(Call::Create, spec.name);
+        if let Some(Fault::Refused(kind)) = fault {
+            return Err(refused("Memory Create", spec.name, kind));
+        }
+        let machine = {
+            let mut inner = self.inner();
+            inner
+                .log
+                .push(format!("create {}#{}", spec.name, spec.attempt));
+            let same = |record: &Record| {
+                record.machine.name == spec.name && record.attempt == spec.attempt
+            };
+            let at = match inner.records.iter().position(same) {
+                Some(at) => at,
+                None => {
+                    let at = inner.put(spec.name, spec.mark, Phase::Pending);
+                    let record = &mut inner.records[at];
+                    record.attempt = spec.attempt;
+                    record.fault = fault;
+                    record.machine.image = spec.image.to_owned();
+                    at
+                }
+            };
+            inner.records[at].machine.clone()
+        };
+        self.answer("Memory Create", spec.name, fault, machine)
+            .await
+    }
+
+    async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError> {
+        let fault = self.meets(Call::Delete, &machine.name);
+        if let Some(Fault::Refused(kind)) = fault {
+            return Err(refused("Memory Delete", &machine.name, kind));
+        }
+        let deletion = {
+            let mut inner = self.inner();
+            inner.log.push(format!("delete {}", machine.name));
+            let running = |r: &&Record| r.machine.phase == Phase::Running;
+            let ready = inner.records.iter().filter(running).count();
+            let at = inner
+                .records
+                .iter()
+                .position(|r| r.machine.id == machine.id);
+            match at {
+                None => Deletion::Gone,
+                Some(at) => {
+                    if inner.records[at].machine.phase == Phase::Running {
+                        inner.ready_at_deletes.push(ready - 1);
+                    }
+                    let record = &mut inner.records[at];
+                    record.machine.phase = Phase::Deleting;
+                    record.deleted = Some(Instant::now());
+                    match self.deletion.is_zero() {
+                        true => Deletion::Gone,
+                        false => Deletion::Going,
+                    }
+                }
+            }
+        };
+        self.answer("Memory Delete", &machine.name, fault, deletion)
+            .await
+    }
+
+    async fn mark(
+        &self,
+        machines: &[Machine],
+        mark: &Mark,
+        shape: &Value,
+    ) -> Result<(), CloudError> {
+        let fault = self.meets(Call::Mark, "");
+        if let Some(Fault::Refused(kind)) = fault {
+            return Err(refused("Memory Mark", "machines", kind));
+        }
+        let wanted = self.wanted(shape);
+        for record in &mut self.inner().records {
+            if machines
+                .iter()
+                .any(|machine| machine.id == record.machine.id)
+            {
+                record.machine.mark = mark.clone();
+                let tags = wanted.iter().filter(|(key, _)| key.starts_with("tags."));
+                let tags = tags.map(|(key, value)| (key.clone(), value.clone()));
+                record.machine.observed.extend(tags);
+            }
+        }
+        self.answer("Memory Mark", "machines", fault, ()).await
+    }
+
+    fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
+        let Value::Map(fields) = shape else {
+            return BTreeMap::new();
+        };
+        let mut wanted = BTreeMap::new();
+        if let Some(Value::String(size)) = fields.get("size") {
+            wanted.insert("size".to_owned(), size.clone());
+        }
+        if let Some(Value::Map(tags)) = fields.get("tags") {
+            for (key, value) in tags {
+                if let Value::String(value) = value {
+                    wanted.insert(format!("tags.{key}"), value.clone());
+                }
+            }
+        }
+        wanted
+    }
+
+    async fn preflight(&self, _image: &str, _shape: &Value, _new: usize) -> Diagnostics {
+        Diagnostics::none()
+    }
+
+    async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
+        Ok(Some(format!("{}: no bootable device", machine.name)))
+    }
+
+    fn consistency_window(&self) -> Duration {
+        self.window
+    }
+
+    fn poll_interval(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+}
+
+/// Nodes by script: a machine joins some time after it was first asked for.
+#[derive(Default)]
+pub(crate) struct Cluster {
+    pub(crate) inner: Mutex<ClusterInner>,
+    pub(crate) joins_after: Duration,
+    pub(crate) drain_takes: Duration,
+    /// The next drain is refused.
+    pub(crate) stubborn: Mutex<Option<String>>,
+}
+
+#[derive(Default)]
+pub(crate) struct ClusterInner {
+    first_asked: BTreeMap<String, Instant>,
+    log: Vec<String>,
+}
+
+impl Cluster {
+    /// `cordon w-u-0`, `drain w-u-0`, `forget w-u-0`, in order.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.inner().log.clone()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, ClusterInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Nodes for Cluster {
+    async fn joined(&self, hosts: &[Host]) -> Result<BTreeMap<String, String>, NodeError> {
+        let now = Instant::now();
+        let mut inner = self.inner();
+        let mut joined = BTreeMap::new();
+        for host in hosts {
+            let first = *inner.first_asked.entry(host.name.clone()).or_insert(now);
+            if now >= first + self.joins_after {
+                joined.insert(host.name.clone(), format!("node-{}", host.name));
+            }
+        }
+        Ok(joined)
+    }
+
+    async fn cordon(&self, hosts: &[Host]) -> Result<(), NodeError> {
+        let mut inner = self.inner();
+        let words = hosts.iter().map(|host| format!("cordon {}", host.name));
+        inner.log.extend(words);
+        Ok(())
+    }
+
+    async fn drain(&self, host: &Host) -> Result<(), NodeError> {
+        let stubborn = self
+            .stubborn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(message) = stubborn {
+            return Err(NodeError {
+                message,
+                retryable: false,
+            });
+        }
+        tokio::time::sleep(self.drain_takes).await;
+        self.inner().log.push(format!("drain {}", host.name));
+        Ok(())
+    }
+
+    async fn forget(&self, host: &Host) -> Result<(), NodeError> {
+        self.inner().log.push(format!("forget {}", host.name));
+        Ok(())
+    }
+}

@@ -1,0 +1,785 @@
+//! Performs an apply on a cloud: starts what the planner allows, waits for it by one list a poll for the whole group, and says at the
+//! end what exists.
+//!
+//! In: an [`Order`] (`creates: [w-u-3], deletes: [w-u-0]`, limits, pace) and the machines that exist. Out: [`Ended`], always with every
+//! machine that exists, whatever went wrong. Creates and deletes run concurrently, up to `parallelism` calls at a time; all time is
+//! tokio's.
+
+mod calls;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, SystemTime};
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::cloud::{Cloud, CloudError, Deletion, Kind, Machine, Mark, Phase, Spec};
+use super::plan::{self, Limits, Slot, State};
+use crate::kubernetes::{Host, NodeError, Nodes};
+use crate::protocol::value::Value;
+
+pub(crate) use self::calls::Calls;
+use self::watch::Seen;
+pub(crate) use self::watch::{Observed, Recorded, observe};
+
+/// What is to be done.
+pub(crate) struct Order<'a> {
+    /// Written on new machines.
+    pub(crate) mark: Mark,
+    /// What the names of new machines begin with, should more be needed than planned.
+    pub(crate) prefix: String,
+    /// What new machines boot.
+    pub(crate) image: &'a str,
+    /// Their shape.
+    pub(crate) shape: &'a Value,
+    /// Ignition JSON for a machine of this name.
+    pub(crate) user_data: &'a (dyn Fn(&str) -> Vec<u8> + Send + Sync),
+    /// How far from the desired number one may go.
+    pub(crate) limits: Limits,
+    /// Names of machines to create, in order.
+    pub(crate) creates: Vec<String>,
+    /// Names of machines to delete, in order. No other machine is deleted, but for broken ones that this order created.
+    pub(crate) deletes: Vec<String>,
+    /// The lowest ordinal that is unused after `creates`.
+    pub(crate) next_ordinal: u64,
+    /// How fast, and how long.
+    pub(crate) pace: Pace,
+    /// What to do with what an unfinished create left behind.
+    pub(crate) leftovers: Leftovers,
+}
+
+/// How fast and how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Calls at a time.
+    pub(crate) parallelism: usize,
+    /// How long a new machine has to be up before it counts.
+    pub(crate) min_ready: Duration,
+    /// From create until running, and joined.
+    pub(crate) machine_timeout: Duration,
+    /// Machines that may fail; one more ends the apply.
+    pub(crate) max_failures: usize,
+}
+
+/// What an unfinished create left behind, seen only after this one had begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leftovers {
+    /// None of ours to touch.
+    Leave,
+    /// Unsaved machines of another uid that were created before this moment are deleted.
+    DeleteFrom(SystemTime),
+}
+
+/// What exists at the end, and what went wrong.
+pub(crate) struct Ended {
+    /// Every machine of the group that exists or may exist.
+    pub(crate) machines: Vec<Known>,
+    /// The lowest ordinal that was never used.
+    pub(crate) next_ordinal: u64,
+    /// In the order in which they came.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// A machine, and its Node.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Known {
+    /// As last observed.
+    pub(crate) machine: Machine,
+    /// `""` where there is none.
+    pub(crate) node: String,
+}
+
+/// Something to tell the user. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// At most 60 characters.
+    pub(crate) summary: String,
+    /// What was tried and what answered.
+    pub(crate) detail: String,
+    /// The attribute to blame, relative to the group.
+    pub(crate) attribute: Option<String>,
+}
+
+impl Problem {
+    /// Of a call that was not carried out.
+    pub(crate) fn of(summary: impl Into<String>, error: &CloudError) -> Self {
+        Self {
+            summary: summary.into(),
+            detail: format!("{error}."),
+            attribute: error.attribute.map(str::to_owned),
+        }
+    }
+
+    fn new(summary: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            summary: summary.into(),
+            detail: detail.into(),
+            attribute: None,
+        }
+    }
+}
+
+/// An apply under way.
+pub(crate) struct Roll<'a> {
+    calls: Calls<'a>,
+    nodes: &'a dyn Nodes,
+    order: Order<'a>,
+    /// Those to delete first, in their order; then the others.
+    tracked: Vec<Tracked>,
+    /// Names to create, in order, with the attempt.
+    queue: VecDeque<(String, u32)>,
+    next_ordinal: u64,
+    /// Ids of machines that are gone; a list may still show them.
+    gone: BTreeSet<String>,
+    failures: usize,
+    /// No more steps; those under way are waited for.
+    halted: bool,
+    problems: Vec<Problem>,
+    started: Instant,
+}
+
+/// A machine that exists, or whose create is under way.
+struct Tracked {
+    name: String,
+    attempt: u32,
+    /// As last observed; absent until the create has answered.
+    machine: Option<Machine>,
+    stage: Stage,
+    leaves: bool,
+    /// Created by this order.
+    ours: bool,
+    /// When its create began, or this apply.
+    since: Instant,
+    /// Since when it has been running and joined.
+    up: Option<Instant>,
+    /// It is among the failures already.
+    counted: bool,
+    node: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The create has not answered.
+    Creating,
+    /// Not up yet, or not for long enough.
+    Booting,
+    Ready,
+    Broken,
+    /// The create ended badly, and a look has to tell whether something is left of it.
+    Unclear,
+    /// The delete has not answered.
+    Deleting,
+    /// The delete was taken on.
+    Going,
+}
+
+enum Event {
+    Created(String, Result<Machine, CloudError>),
+    Deleted(String, Result<Deletion, Refusal>),
+    Seen(Result<Seen, CloudError>),
+}
+
+/// Why a machine was not deleted.
+enum Refusal {
+    Cloud(CloudError),
+    Node(NodeError),
+}
+
+impl<'a> Roll<'a> {
+    /// An apply of this order over the machines that exist now.
+    pub(crate) fn new(
+        calls: Calls<'a>,
+        nodes: &'a dyn Nodes,
+        order: Order<'a>,
+        existing: Vec<Known>,
+    ) -> Self {
+        let now = Instant::now();
+        let rank: BTreeMap<&str, usize> = order
+            .deletes
+            .iter()
+            .enumerate()
+            .map(|(rank, name)| (name.as_str(), rank))
+            .collect();
+        let mut existing = existing;
+        existing.sort_by_cached_key(|known| {
+            rank.get(known.machine.name.as_str())
+                .copied()
+                .unwrap_or(usize::MAX)
+        });
+        let tracked = existing
+            .into_iter()
+            .map(|known| Tracked {
+                name: known.machine.name.clone(),
+                attempt: 0,
+                stage: match known.machine.phase {
+                    Phase::Pending | Phase::Running => Stage::Booting,
+                    Phase::Stopped | Phase::Failed => Stage::Broken,
+                    Phase::Deleting => Stage::Going,
+                },
+                leaves: rank.contains_key(known.machine.name.as_str()),
+                ours: false,
+                since: now,
+                up: up_since(&known.machine, now),
+                counted: false,
+                node: known.node,
+                machine: Some(known.machine),
+            })
+            .collect();
+        Self {
+            queue: order.creates.iter().map(|name| (name.clone(), 0)).collect(),
+            next_ordinal: order.next_ordinal,
+            calls,
+            nodes,
+            order,
+            tracked,
+            gone: BTreeSet::new(),
+            failures: 0,
+            halted: false,
+            problems: Vec::new(),
+            started: now,
+        }
+    }
+
+    /// Performs it, to its end or as far as it goes.
+    pub(crate) async fn run(mut self) -> Ended {
+        // Nothing of `self` may be borrowed by the calls under way: they carry copies of these.
+        let (calls, nodes) = (self.calls, self.nodes);
+        let cancel: CancellationToken = calls.cancel.clone();
+        let mut under_way: FuturesUnordered<BoxFuture<'a, Event>> = FuturesUnordered::new();
+        let mut busy = 0;
+        let mut looking = false;
+        let mut pause = FIRST_PAUSE;
+        let mut look_at = Instant::now();
+        self.first_look().await;
+        self.cordon_all().await;
+        loop {
+            if !self.halted {
+                let begun = self.begin(busy, &mut under_way);
+                busy += begun;
+                if begun > 0 {
+                    pause = FIRST_PAUSE;
+                    look_at = look_at.min(Instant::now() + pause);
+                }
+            }
+            let waiting = !self.halted && self.waits();
+            if busy == 0 && !waiting {
+                break;
+            }
+            if waiting && !looking && Instant::now() >= look_at {
+                looking = true;
+                let look = watch::look(calls, nodes, self.watched());
+                under_way.push(Box::pin(async move { Event::Seen(look.await) }));
+            }
+            let timer = match waiting && !looking {
+                true => look_at,
+                false => calls.deadline,
+            };
+            let event = tokio::select! {
+                biased;
+                () = cancel.cancelled() => {
+                    self.finish_calls(&mut under_way, "Interrupted").await;
+                    break;
+                }
+                () = sleep_until(calls.deadline) => {
+                    self.problems.push(self.out_of_time());
+                    self.finish_calls(&mut under_way, "").await;
+                    break;
+                }
+                Some(event) = under_way.next(), if !under_way.is_empty() => event,
+                () = sleep_until(timer) => continue,
+            };
+            match event {
+                Event::Seen(seen) => {
+                    looking = false;
+                    pause = (pause * 3 / 2).min(calls.cloud.poll_interval());
+                    self.see(seen).await;
+                    look_at = (Instant::now() + pause).min(self.next_ready(pause));
+                }
+                event => {
+                    busy -= 1;
+                    self.hear(event).await;
+                }
+            }
+        }
+        self.end().await
+    }
+
+    /// Tells which machines serve now: nothing may be deleted before that is known.
+    async fn first_look(&mut self) {
+        let hosts: Vec<Host> = self
+            .tracked
+            .iter()
+            .filter_map(|tracked| tracked.machine.as_ref())
+            .filter(|machine| machine.phase == Phase::Running)
+            .map(host)
+            .collect();
+        if hosts.is_empty() {
+            return;
+        }
+        let mut joined = self.nodes.joined(&hosts).await;
+        for _ in 0..LOOKS {
+            let again = matches!(&joined, Err(error) if error.retryable);
+            if !again || self.calls.cancel.is_cancelled() {
+                break;
+            }
+            tokio::time::sleep(self.calls.cloud.poll_interval()).await;
+            joined = self.nodes.joined(&hosts).await;
+        }
+        self.join(joined.map_err(|error| NodeError {
+            retryable: false,
+            ..error
+        }));
+    }
+
+    /// Starts what may start; answers how many calls.
+    fn begin(
+        &mut self,
+        busy: usize,
+        under_way: &mut FuturesUnordered<BoxFuture<'a, Event>>,
+    ) -> usize {
+        let mut free = self.order.pace.parallelism.saturating_sub(busy);
+        if free == 0 {
+            return 0;
+        }
+        let slots: Vec<Slot> = self
+            .tracked
+            .iter()
+            .map(|tracked| tracked.slot(&self.order))
+            .collect();
+        let steps = plan::steps(&self.order.limits, &slots);
+        let before = free;
+        for index in steps.delete.into_iter().take(free) {
+            if let Some(call) = self.delete(index) {
+                free -= 1;
+                under_way.push(call);
+            }
+        }
+        // A machine of ours that failed is deleted first, and made again under its name.
+        let again = |tracked: &&Tracked| tracked.ours && tracked.leaves;
+        let again = self.tracked.iter().filter(again).count();
+        for _ in 0..steps.create.saturating_sub(again).min(free) {
+            free -= 1;
+            let call = self.create();
+            under_way.push(call);
+        }
+        before - free
+    }
+
+    fn create(&mut self) -> BoxFuture<'a, Event> {
+        let (name, attempt) = self.queue.pop_front().unwrap_or_else(|| {
+            let name = format!("{}{}", self.order.prefix, self.next_ordinal);
+            self.next_ordinal += 1;
+            (name, 0)
+        });
+        let now = Instant::now();
+        self.tracked.push(Tracked {
+            name: name.clone(),
+            attempt,
+            machine: None,
+            stage: Stage::Creating,
+            leaves: false,
+            ours: true,
+            since: now,
+            up: None,
+            counted: false,
+            node: String::new(),
+        });
+        let calls = self.calls;
+        let until = now + self.order.pace.machine_timeout;
+        let user_data = (self.order.user_data)(&name);
+        let mark = self.order.mark.clone();
+        let (image, shape) = (self.order.image, self.order.shape);
+        Box::pin(async move {
+            let spec = Spec {
+                name: &name,
+                attempt,
+                ordinal: plan::ordinal(&name).unwrap_or_default(),
+                mark: &mark,
+                image,
+                user_data: &user_data,
+                shape,
+            };
+            let result = calls.create(&spec, until).await;
+            Event::Created(name, result)
+        })
+    }
+
+    fn delete(&mut self, index: usize) -> Option<BoxFuture<'a, Event>> {
+        let tracked = self.tracked.get_mut(index)?;
+        let machine = tracked.machine.clone()?;
+        tracked.stage = Stage::Deleting;
+        let (calls, nodes) = (self.calls, self.nodes);
+        Some(Box::pin(async move {
+            let name = machine.name.clone();
+            if let Err(error) = nodes.drain(&host(&machine)).await {
+                return Event::Deleted(name, Err(Refusal::Node(error)));
+            }
+            let result = calls.delete(&machine).await;
+            Event::Deleted(name, result.map_err(Refusal::Cloud))
+        }))
+    }
+
+    /// Where nothing comes instead of what goes, no pod should move from one leaving machine to another.
+    async fn cordon_all(&mut self) {
+        if !self.queue.is_empty() {
+            return;
+        }
+        let leaving = self.tracked.iter().filter(|tracked| tracked.leaves);
+        let hosts: Vec<Host> = leaving
+            .filter_map(|tracked| tracked.machine.as_ref().map(host))
+            .collect();
+        if hosts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.nodes.cordon(&hosts).await {
+            self.halt(Problem::new(
+                "Could not cordon the leaving nodes",
+                format!("{error}."),
+            ));
+        }
+    }
+
+    async fn hear(&mut self, event: Event) {
+        match event {
+            Event::Created(name, Ok(machine)) => self.created(&name, machine).await,
+            Event::Created(name, Err(error)) => self.not_created(&name, &error),
+            Event::Deleted(name, Ok(Deletion::Gone)) => self.is_gone(&name).await,
+            Event::Deleted(name, Ok(Deletion::Going)) => {
+                if let Some(tracked) = self.find(&name) {
+                    tracked.stage = Stage::Going;
+                }
+            }
+            Event::Deleted(name, Err(refusal)) => self.not_deleted(&name, &refusal),
+            Event::Seen(seen) => self.see(seen).await,
+        }
+    }
+
+    async fn created(&mut self, name: &str, machine: Machine) {
+        let phase = machine.phase;
+        let Some(tracked) = self.find(name) else {
+            return;
+        };
+        tracked.machine = Some(machine);
+        match phase {
+            Phase::Pending | Phase::Running => tracked.stage = Stage::Booting,
+            // What an earlier attempt of this name came to. Going by itself: another attempt, at once.
+            Phase::Deleting => {
+                let next = (tracked.name.clone(), tracked.attempt + 1);
+                let id = tracked.machine.as_ref().map(|machine| machine.id.clone());
+                self.gone.extend(id);
+                self.tracked.retain(|tracked| tracked.name != name);
+                if next.1 < MOST_ATTEMPTS {
+                    self.queue.push_front(next);
+                } else {
+                    self.halt(Problem::new(
+                        short("Could not create machine", name),
+                        "The cloud answered every attempt with a machine that is being deleted. Apply again later.",
+                    ));
+                }
+            }
+            Phase::Stopped | Phase::Failed => {
+                let said = tracked.said();
+                self.broke(name, &said).await;
+            }
+        }
+    }
+
+    fn not_created(&mut self, name: &str, error: &CloudError) {
+        let failed = error.kind == Kind::Failed;
+        let may_exist = failed || error.kind == Kind::Ambiguous;
+        if let Some(tracked) = self.find(name) {
+            tracked.stage = Stage::Unclear;
+            tracked.counted = true;
+        }
+        if !may_exist {
+            self.tracked.retain(|tracked| tracked.name != name);
+        }
+        self.failures += 1;
+        let again = failed && self.failures <= self.order.pace.max_failures;
+        if !again {
+            let summary = match error.kind {
+                Kind::Quota => short("No quota or capacity for machine", name),
+                _ => short("Could not create machine", name),
+            };
+            self.halt(Problem::of(summary, error));
+        }
+    }
+
+    fn not_deleted(&mut self, name: &str, refusal: &Refusal) {
+        if let Some(tracked) = self.find(name) {
+            // It stays, and is not asked to go again in this apply.
+            tracked.leaves = false;
+            tracked.stage = match tracked.machine.as_ref().map(|machine| machine.phase) {
+                Some(Phase::Running) => Stage::Ready,
+                _ => Stage::Broken,
+            };
+        }
+        let problem = match refusal {
+            Refusal::Cloud(error) => Problem::of(short("Could not delete machine", name), error),
+            Refusal::Node(error) => {
+                Problem::new(short("Could not drain machine", name), format!("{error}."))
+            }
+        };
+        // The deletion of a whole group goes as far as it can.
+        match self.order.limits.replicas {
+            0 => self.problems.push(problem),
+            _ => self.halt(problem),
+        }
+    }
+
+    /// A machine will not serve. One of ours is made again while the budget lasts, and stays to be looked at after that.
+    async fn broke(&mut self, name: &str, why: &str) {
+        let Some(tracked) = self.find(name) else {
+            return;
+        };
+        tracked.stage = Stage::Broken;
+        if tracked.leaves {
+            return;
+        }
+        let (ours, machine) = (tracked.ours, tracked.machine.clone());
+        let counts = ours && !std::mem::replace(&mut tracked.counted, true);
+        self.failures += usize::from(counts);
+        let again = self.failures <= self.order.pace.max_failures;
+        if ours && again {
+            if let Some(tracked) = self.find(name) {
+                tracked.leaves = true;
+            }
+            return;
+        }
+        let mut detail = format!("{name} is {why}.");
+        if let Some(machine) = &machine
+            && let Ok(Ok(Some(console))) =
+                tokio::time::timeout(LAST_CALLS, self.calls.cloud.console(machine)).await
+        {
+            detail = format!("{detail} Its console ends with:\n{}", tail(&console));
+        }
+        let problem = Problem::new(short("Machine does not serve:", name), detail);
+        match ours {
+            true => self.halt(problem),
+            false => self.problems.push(problem),
+        }
+    }
+
+    /// A machine no longer exists.
+    async fn is_gone(&mut self, name: &str) {
+        let Some(index) = self.tracked.iter().position(|tracked| tracked.name == name) else {
+            return;
+        };
+        let tracked = self.tracked.remove(index);
+        if tracked.ours && tracked.attempt + 1 < MOST_ATTEMPTS {
+            self.queue
+                .push_front((tracked.name.clone(), tracked.attempt + 1));
+        }
+        let Some(machine) = tracked.machine else {
+            return;
+        };
+        if let Err(error) = self.nodes.forget(&host(&machine)).await {
+            self.problems.push(Problem::new(
+                short("Could not remove the Node of", name),
+                format!("{error}."),
+            ));
+        }
+        self.gone.insert(machine.id);
+    }
+
+    fn halt(&mut self, problem: Problem) {
+        self.halted = true;
+        self.problems.push(problem);
+    }
+
+    fn find(&mut self, name: &str) -> Option<&mut Tracked> {
+        self.tracked.iter_mut().find(|tracked| tracked.name == name)
+    }
+
+    /// Whether something happens that only a look can tell.
+    fn waits(&self) -> bool {
+        self.tracked.iter().any(|tracked| {
+            matches!(
+                tracked.stage,
+                Stage::Booting | Stage::Unclear | Stage::Going
+            )
+        })
+    }
+
+    /// Gives calls under way a moment to answer: each answer is a machine that state knows.
+    async fn finish_calls(
+        &mut self,
+        under_way: &mut FuturesUnordered<BoxFuture<'a, Event>>,
+        why: &str,
+    ) {
+        self.halted = true;
+        if !why.is_empty() {
+            self.problems.push(Problem::new(
+                why,
+                "The apply was asked to stop, and no further step was begun. Apply again to go on.",
+            ));
+        }
+        let until = Instant::now() + LAST_CALLS;
+        while let Ok(Some(event)) = tokio::time::timeout_at(until, under_way.next()).await {
+            if !matches!(event, Event::Seen(_)) {
+                self.hear(event).await;
+            }
+        }
+    }
+
+    fn out_of_time(&self) -> Problem {
+        let waiting: Vec<&str> = self
+            .tracked
+            .iter()
+            .filter(|tracked| tracked.stage != Stage::Ready)
+            .map(|tracked| tracked.name.as_str())
+            .take(5)
+            .collect();
+        Problem::new(
+            "Timeout of the operation is over",
+            format!(
+                "After {} seconds it was still waiting for {}. Raise the operation's value in timeouts, or apply again to go on.",
+                (Instant::now() - self.started).as_secs(),
+                waiting.join(", ")
+            ),
+        )
+    }
+
+    /// What exists now. A create that did not answer is looked for once more.
+    async fn end(mut self) -> Ended {
+        let open = |tracked: &Tracked| tracked.machine.is_none();
+        if self.tracked.iter().any(open) {
+            let Mark { cluster, group, .. } = &self.order.mark;
+            let list = self.calls.cloud.list(cluster, group);
+            if let Ok(Ok(listed)) = tokio::time::timeout(LAST_CALLS, list).await {
+                for machine in listed {
+                    if let Some(tracked) = self.find(&machine.name) {
+                        tracked.machine.get_or_insert(machine);
+                    }
+                }
+            }
+        }
+        self.report_what_is_stuck();
+        let machines = self
+            .tracked
+            .into_iter()
+            .filter_map(|tracked| {
+                let mut machine = tracked.machine?;
+                if matches!(tracked.stage, Stage::Going) {
+                    machine.phase = Phase::Deleting;
+                }
+                Some(Known {
+                    machine,
+                    node: tracked.node,
+                })
+            })
+            .collect();
+        Ended {
+            machines,
+            next_ordinal: self.next_ordinal,
+            problems: self.problems,
+        }
+    }
+
+    /// Steps that were not taken although nothing failed: a machine that broke meanwhile and was not planned to go holds them up.
+    fn report_what_is_stuck(&mut self) {
+        let left: Vec<&str> = self
+            .tracked
+            .iter()
+            .filter(|tracked| tracked.leaves)
+            .map(|tracked| tracked.name.as_str())
+            .collect();
+        if self.halted || left.is_empty() || !self.problems.is_empty() {
+            return;
+        }
+        let problem = Problem::new(
+            "Roll cannot go on",
+            format!(
+                "Another step would leave fewer machines ready than max_unavailable allows; {} were not replaced. Apply again: the \
+                 machines that do not serve are replaced first.",
+                left.join(", ")
+            ),
+        );
+        self.problems.push(problem);
+    }
+}
+
+impl Tracked {
+    fn slot(&self, order: &Order<'_>) -> Slot {
+        let state = match self.stage {
+            Stage::Creating | Stage::Booting | Stage::Unclear => State::Starting,
+            Stage::Ready => State::Ready,
+            Stage::Broken => State::Broken,
+            Stage::Deleting | Stage::Going => State::Leaving,
+        };
+        let mark = self.machine.as_ref().map(|machine| &machine.mark);
+        Slot {
+            state,
+            leaves: self.leaves,
+            current: self.ours || mark.is_some_and(|mark| mark.generation == order.mark.generation),
+        }
+    }
+
+    /// Its phase, in its cloud's words where there are any.
+    fn said(&self) -> String {
+        let machine = self.machine.as_ref();
+        let message = machine.and_then(|machine| machine.message.clone());
+        let phase = match machine.map(|machine| machine.phase) {
+            Some(Phase::Stopped) => "stopped",
+            Some(Phase::Failed) => "failed",
+            Some(Phase::Deleting) => "being deleted",
+            Some(Phase::Running) => "running, but has not joined in time",
+            Some(Phase::Pending) | None => "not running in time",
+        };
+        match message {
+            Some(message) => format!("{phase}: {message}"),
+            None => phase.to_owned(),
+        }
+    }
+}
+
+/// A machine that was there before this apply has been up since the cloud created it, or for long enough.
+fn up_since(machine: &Machine, now: Instant) -> Option<Instant> {
+    if machine.phase != Phase::Running {
+        return None;
+    }
+    let age = machine
+        .created
+        .and_then(|created| SystemTime::now().duration_since(created).ok());
+    now.checked_sub(age.unwrap_or(LONG_ENOUGH))
+}
+
+fn host(machine: &Machine) -> Host {
+    Host {
+        name: machine.name.clone(),
+        id: machine.id.clone(),
+        addresses: machine.addresses.clone(),
+    }
+}
+
+/// A summary that stays within 60 characters: a longer name is in the detail.
+fn short(what: &str, name: &str) -> String {
+    let full = format!("{what} {name}");
+    match full.len() <= 60 {
+        true => full,
+        false => what.trim_end_matches(':').to_owned(),
+    }
+}
+
+/// The last lines of a console.
+fn tail(console: &str) -> String {
+    let lines: Vec<&str> = console.lines().rev().take(15).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}
+
+/// A wait begins with short pauses, for clouds that are quick; they grow to the cloud's own interval.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long calls under way may still answer after an interrupt.
+const LAST_CALLS: Duration = Duration::from_secs(5);
+/// Looks for the Nodes at the start of an apply, where a cluster does not answer.
+const LOOKS: usize = 5;
+/// Attempts at one name in one apply.
+const MOST_ATTEMPTS: u32 = 8;
+/// Longer than any `min_ready`.
+const LONG_ENOUGH: Duration = Duration::from_secs(86_400);
+
+#[cfg(test)]
+mod tests;

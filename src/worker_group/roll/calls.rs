@@ -1,0 +1,192 @@
+//! Single calls to a cloud, made to hold: a deadline for an answer, retries of what may succeed a little later, a look before a second
+//! try of a create whose answer was lost.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::protocol::value::Value;
+use crate::worker_group::cloud::{Cloud, CloudError, Deletion, Kind, Machine, Mark, Spec};
+
+/// A cloud, and how long it is given.
+#[derive(Clone, Copy)]
+pub(crate) struct Calls<'a> {
+    /// Who is asked.
+    pub(crate) cloud: &'a dyn Cloud,
+    /// Ends pauses between tries: the last error is the answer then.
+    pub(crate) cancel: &'a CancellationToken,
+    /// When the operation has to be over.
+    pub(crate) deadline: Instant,
+}
+
+impl Calls<'_> {
+    /// Every machine of (cluster, group).
+    pub(crate) async fn list(
+        &self,
+        cluster: &str,
+        group: &str,
+    ) -> Result<Vec<Machine>, CloudError> {
+        let object = format!("{cluster}/{group}");
+        self.persist(self.deadline, || {
+            answered(
+                "List",
+                &object,
+                Kind::Unavailable,
+                self.cloud.list(cluster, group),
+            )
+        })
+        .await
+    }
+
+    /// Those of these ids that exist.
+    pub(crate) async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let object = format!("{} machines", ids.len());
+        self.persist(self.deadline, || {
+            answered("Find", &object, Kind::Unavailable, self.cloud.find(ids))
+        })
+        .await
+    }
+
+    /// Rewrites marks, and the in-place part of the shape unless that is null.
+    pub(crate) async fn mark(
+        &self,
+        machines: &[Machine],
+        mark: &Mark,
+        shape: &Value,
+    ) -> Result<(), CloudError> {
+        let object = format!("{} machines", machines.len());
+        self.persist(self.deadline, || {
+            let call = self.cloud.mark(machines, mark, shape);
+            answered("Mark", &object, Kind::Unavailable, call)
+        })
+        .await
+    }
+
+    /// Deletes a machine; one that does not exist is gone.
+    pub(crate) async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError> {
+        let result = self
+            .persist(self.deadline, || {
+                answered(
+                    "Delete",
+                    &machine.name,
+                    Kind::Unavailable,
+                    self.cloud.delete(machine),
+                )
+            })
+            .await;
+        match result {
+            Err(error) if error.is_not_found() => Ok(Deletion::Gone),
+            result => result,
+        }
+    }
+
+    /// Creates a machine, or finds the one that an earlier try made.
+    pub(crate) async fn create(
+        &self,
+        spec: &Spec<'_>,
+        until: Instant,
+    ) -> Result<Machine, CloudError> {
+        let until = until.min(self.deadline);
+        let mut tries = 0;
+        loop {
+            let call = self.cloud.create(spec);
+            let error = match answered("Create", spec.name, Kind::Ambiguous, call).await {
+                Ok(machine) => return Ok(machine),
+                Err(error) => error,
+            };
+            tries += 1;
+            if !self.pause(&error, tries, until).await {
+                return Err(error);
+            }
+            if error.kind == Kind::Ambiguous
+                && let Some(machine) = self.look(spec).await
+            {
+                return Ok(machine);
+            }
+        }
+    }
+
+    /// The machine of a create whose answer was lost. That it is not listed proves nothing: the create is repeated then, which the
+    /// cloud answers with the same machine.
+    async fn look(&self, spec: &Spec<'_>) -> Option<Machine> {
+        let Mark { cluster, group, .. } = spec.mark;
+        let call = self.cloud.list(cluster, group);
+        let listed = answered("List", spec.name, Kind::Unavailable, call).await;
+        listed
+            .ok()?
+            .into_iter()
+            .find(|machine| machine.name == spec.name && machine.mark.uid == spec.mark.uid)
+    }
+
+    async fn persist<T, F: Future<Output = Result<T, CloudError>>>(
+        &self,
+        until: Instant,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, CloudError> {
+        let mut tries = 0;
+        loop {
+            let error = match call().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            tries += 1;
+            if !self.pause(&error, tries, until).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Waits before the next try; `false`: there should be none.
+    async fn pause(&self, error: &CloudError, tries: u32, until: Instant) -> bool {
+        let most = match error.kind {
+            Kind::RateLimit => TRIES_WHEN_THROTTLED,
+            _ => TRIES,
+        };
+        let pause = back_off(tries).max(error.retry_after.unwrap_or_default());
+        let in_time = Instant::now() + pause < until;
+        if !error.is_retryable() || tries >= most || !in_time {
+            return false;
+        }
+        tokio::select! {
+            () = self.cancel.cancelled() => false,
+            () = sleep(pause) => true,
+        }
+    }
+}
+
+/// An answer within [`ANSWER`]; silence is an error of this kind.
+async fn answered<T>(
+    action: &'static str,
+    object: &str,
+    kind: Kind,
+    call: impl Future<Output = Result<T, CloudError>>,
+) -> Result<T, CloudError> {
+    timeout(ANSWER, call).await.unwrap_or_else(|_| {
+        Err(CloudError {
+            action,
+            object: object.to_owned(),
+            kind,
+            message: format!("nothing within {} seconds", ANSWER.as_secs()),
+            attribute: None,
+            retry_after: None,
+        })
+    })
+}
+
+/// Half a second, doubled each time, up to half a minute.
+fn back_off(tries: u32) -> Duration {
+    let factor = 2_u32.saturating_pow(tries.saturating_sub(1).min(6));
+    (Duration::from_millis(500) * factor).min(Duration::from_secs(30))
+}
+
+/// An endpoint that refuses connections is reported after some 8 seconds.
+const TRIES: u32 = 5;
+/// Throttling ends by waiting: some four minutes.
+const TRIES_WHEN_THROTTLED: u32 = 12;
+/// Clients have shorter deadlines of their own; this one keeps a silent cloud from holding an apply for ever.
+const ANSWER: Duration = Duration::from_secs(60);

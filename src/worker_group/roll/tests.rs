@@ -1,0 +1,580 @@
+use super::*;
+use crate::kubernetes::NoNodes;
+use crate::worker_group::memory::{Call, Cluster, Fault, Memory};
+use crate::worker_group::plan::Share;
+
+fn mark(generation: &str) -> Mark {
+    Mark {
+        cluster: "prod".to_owned(),
+        group: "w".to_owned(),
+        uid: "u".to_owned(),
+        generation: generation.to_owned(),
+        unsaved: false,
+    }
+}
+
+/// What a test orders; the rest is as users have it by default.
+struct Test {
+    replicas: usize,
+    surge: usize,
+    unavailable: usize,
+    canary: bool,
+    creates: &'static [u64],
+    deletes: &'static [u64],
+    pace: Pace,
+    timeout: Duration,
+}
+
+const TEST: Test = Test {
+    replicas: 3,
+    surge: 1,
+    unavailable: 0,
+    canary: false,
+    creates: &[],
+    deletes: &[],
+    pace: Pace {
+        parallelism: 10,
+        min_ready: Duration::ZERO,
+        machine_timeout: Duration::from_secs(300),
+        max_failures: 0,
+    },
+    timeout: Duration::from_secs(3600),
+};
+
+async fn run_with(
+    test: &Test,
+    memory: &Memory,
+    nodes: &dyn Nodes,
+    cancel: &CancellationToken,
+) -> Ended {
+    let name = |ordinal: &u64| format!("w-u-{ordinal}");
+    let share = Share::Count;
+    let order = Order {
+        mark: mark("2"),
+        prefix: "w-u-".to_owned(),
+        image: "flatcar",
+        shape: &Value::Null,
+        user_data: &|name| name.as_bytes().to_vec(),
+        limits: Limits::new(
+            test.replicas,
+            share(test.surge),
+            share(test.unavailable),
+            test.canary,
+        ),
+        creates: test.creates.iter().map(name).collect(),
+        deletes: test.deletes.iter().map(name).collect(),
+        next_ordinal: 100,
+        pace: test.pace,
+        leftovers: Leftovers::Leave,
+    };
+    let existing = memory
+        .machines()
+        .into_iter()
+        .map(|machine| Known {
+            machine,
+            node: String::new(),
+        })
+        .collect();
+    let calls = Calls {
+        cloud: memory,
+        cancel,
+        deadline: Instant::now() + test.timeout,
+    };
+    Roll::new(calls, nodes, order, existing).run().await
+}
+
+async fn run(test: &Test, memory: &Memory) -> Ended {
+    run_with(test, memory, &NoNodes, &CancellationToken::new()).await
+}
+
+fn with(ordinals: std::ops::Range<u64>) -> Memory {
+    let memory = Memory::default();
+    for ordinal in ordinals {
+        memory.put(&format!("w-u-{ordinal}"), &mark("1"));
+    }
+    memory
+}
+
+fn names(ended: &Ended) -> Vec<String> {
+    let mut names: Vec<String> = ended
+        .machines
+        .iter()
+        .map(|k| k.machine.name.clone())
+        .collect();
+    names.sort();
+    names
+}
+
+fn summaries(ended: &Ended) -> Vec<&str> {
+    ended.problems.iter().map(|p| p.summary.as_str()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_are_created_side_by_side_and_waited_for_together() {
+    let memory = Memory::default();
+    let start = Instant::now();
+    let ended = run(
+        &Test {
+            creates: &[0, 1, 2],
+            ..TEST
+        },
+        &memory,
+    )
+    .await;
+    assert_eq!(names(&ended), ["w-u-0", "w-u-1", "w-u-2"]);
+    assert_eq!(names(&ended), memory.names());
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert!(
+        ended
+            .machines
+            .iter()
+            .all(|k| k.machine.phase == Phase::Running)
+    );
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(12), "{took:?}");
+    assert!(
+        memory.calls(Call::List) < 20,
+        "{}",
+        memory.calls(Call::List)
+    );
+    assert_eq!(memory.calls(Call::Find), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_stays_inside_surge_and_availability_and_takes_as_long_as_its_batches() {
+    // surge, unavailable, canary, most machines, fewest ready, batches
+    let cases = [
+        (1, 0, false, 7, 6, 6),
+        (3, 0, false, 9, 6, 2),
+        (0, 2, false, 6, 4, 3),
+        (2, 2, false, 8, 4, 2),
+        (3, 0, true, 9, 6, 3),
+        (0, 2, true, 6, 4, 4),
+    ];
+    for (surge, unavailable, canary, most, fewest, batches) in cases {
+        let memory = with(0..6);
+        let start = Instant::now();
+        let test = Test {
+            replicas: 6,
+            surge,
+            unavailable,
+            canary,
+            creates: &[6, 7, 8, 9, 10, 11],
+            deletes: &[0, 1, 2, 3, 4, 5],
+            ..TEST
+        };
+        let ended = run(&test, &memory).await;
+        assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+        assert_eq!(
+            memory.names(),
+            ["w-u-10", "w-u-11", "w-u-6", "w-u-7", "w-u-8", "w-u-9"]
+        );
+        assert!(
+            memory.most() <= most,
+            "{} {surge} {unavailable}",
+            memory.most()
+        );
+        assert!(
+            memory.fewest_ready().unwrap() >= fewest,
+            "{surge} {unavailable}"
+        );
+        let ideal = memory.boot * batches;
+        let took = start.elapsed();
+        assert!(
+            took <= ideal.mul_f64(1.15),
+            "{took:?} {ideal:?} {surge} {unavailable} {canary}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_machine_counts_only_after_it_has_joined_and_been_up_for_min_ready() {
+    let memory = with(0..1);
+    let cluster = Cluster {
+        joins_after: Duration::from_secs(20),
+        ..Cluster::default()
+    };
+    let start = Instant::now();
+    let test = Test {
+        replicas: 1,
+        creates: &[1],
+        deletes: &[0],
+        pace: Pace {
+            min_ready: Duration::from_secs(30),
+            ..TEST.pace
+        },
+        ..TEST
+    };
+    let ended = run_with(&test, &memory, &cluster, &CancellationToken::new()).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    let took = start.elapsed().as_secs();
+    assert!((60..64).contains(&took), "{took}");
+    assert_eq!(cluster.log(), ["drain w-u-0", "forget w-u-0"]);
+    assert_eq!(ended.machines[0].node, "node-w-u-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_leaving_node_is_cordoned_before_the_first_is_drained() {
+    let memory = with(0..3);
+    let cluster = Cluster {
+        drain_takes: Duration::from_secs(5),
+        ..Cluster::default()
+    };
+    let test = Test {
+        replicas: 1,
+        deletes: &[2, 1],
+        pace: Pace {
+            parallelism: 1,
+            ..TEST.pace
+        },
+        ..TEST
+    };
+    let ended = run_with(&test, &memory, &cluster, &CancellationToken::new()).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert_eq!(
+        cluster.log(),
+        [
+            "cordon w-u-2",
+            "cordon w-u-1",
+            "drain w-u-2",
+            "forget w-u-2",
+            "drain w-u-1",
+            "forget w-u-1"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_cannot_be_drained_keeps_its_machine() {
+    let memory = with(0..3);
+    let cluster = Cluster::default();
+    *cluster.stubborn.lock().unwrap() = Some("a budget forbids it".to_owned());
+    let test = Test {
+        creates: &[3],
+        deletes: &[0],
+        ..TEST
+    };
+    let ended = run_with(&test, &memory, &cluster, &CancellationToken::new()).await;
+    assert_eq!(summaries(&ended), ["Could not drain machine w-u-0"]);
+    assert_eq!(memory.names(), ["w-u-0", "w-u-1", "w-u-2", "w-u-3"]);
+    assert_eq!(names(&ended), memory.names());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_succeed_later_is_tried_again() {
+    let cases = [
+        (Call::Create, Fault::Refused(Kind::Unavailable)),
+        (Call::Create, Fault::Refused(Kind::RateLimit)),
+        (Call::Create, Fault::Refused(Kind::Ambiguous)),
+        (Call::Create, Fault::Lost),
+        (Call::Create, Fault::Silent),
+        (Call::List, Fault::Refused(Kind::Unavailable)),
+        (Call::List, Fault::Silent),
+        (Call::Delete, Fault::Refused(Kind::Unavailable)),
+        (Call::Delete, Fault::Lost),
+        (Call::Delete, Fault::Silent),
+    ];
+    for (call, fault) in cases {
+        let memory = with(0..3);
+        memory.order(call, "", fault);
+        let test = Test {
+            creates: &[3],
+            deletes: &[0],
+            ..TEST
+        };
+        let ended = run(&test, &memory).await;
+        assert!(
+            ended.problems.is_empty(),
+            "{call:?} {fault:?} {:?}",
+            ended.problems
+        );
+        assert_eq!(
+            memory.names(),
+            ["w-u-1", "w-u-2", "w-u-3"],
+            "{call:?} {fault:?}"
+        );
+        assert_eq!(names(&ended), memory.names(), "{call:?} {fault:?}");
+        assert!(memory.most() <= 4, "{call:?} {fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_stays_wrong_ends_the_apply_with_the_machines_that_exist() {
+    let cases = [
+        (Kind::BadRequest, "Could not create machine w-u-4"),
+        (Kind::Forbidden, "Could not create machine w-u-4"),
+        (Kind::Unauthenticated, "Could not create machine w-u-4"),
+        (Kind::Quota, "No quota or capacity for machine w-u-4"),
+    ];
+    for (kind, summary) in cases {
+        let memory = with(0..3);
+        memory.order(Call::Create, "w-u-4", Fault::Refused(kind));
+        let test = Test {
+            creates: &[3, 4, 5],
+            deletes: &[0, 1, 2],
+            ..TEST
+        };
+        let ended = run(&test, &memory).await;
+        assert_eq!(summaries(&ended), [summary]);
+        assert!(ended.problems[0].detail.contains(&format!("{kind:?}")));
+        assert_eq!(memory.names(), ["w-u-1", "w-u-2", "w-u-3"]);
+        assert_eq!(names(&ended), memory.names());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_machine_that_does_not_serve_stops_the_roll_and_stays_to_be_looked_at() {
+    for (fault, says) in [
+        (Fault::Dead, "w-u-3 is failed."),
+        (Fault::Stops, "w-u-3 is stopped."),
+        (Fault::Hangs, "w-u-3 is not running in time."),
+    ] {
+        let memory = with(0..3);
+        memory.order(Call::Create, "w-u-3", fault);
+        let test = Test {
+            creates: &[3, 4, 5],
+            deletes: &[0, 1, 2],
+            ..TEST
+        };
+        let ended = run(&test, &memory).await;
+        assert_eq!(summaries(&ended), ["Machine does not serve: w-u-3"]);
+        let detail = &ended.problems[0].detail;
+        assert!(detail.starts_with(says), "{detail}");
+        assert!(detail.ends_with("w-u-3: no bootable device"), "{detail}");
+        assert_eq!(memory.names(), ["w-u-0", "w-u-1", "w-u-2", "w-u-3"]);
+        assert_eq!(names(&ended), memory.names());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_machine_that_vanishes_stops_the_roll() {
+    let memory = with(0..3);
+    memory.order(Call::Create, "w-u-3", Fault::Vanishes);
+    let test = Test {
+        creates: &[3, 4, 5],
+        deletes: &[0, 1, 2],
+        ..TEST
+    };
+    let ended = run(&test, &memory).await;
+    assert_eq!(summaries(&ended), ["Machine vanished: w-u-3"]);
+    assert_eq!(memory.names(), ["w-u-0", "w-u-1", "w-u-2"]);
+    assert_eq!(names(&ended), memory.names());
+}
+
+#[tokio::test(start_paused = true)]
+async fn within_the_failure_budget_a_dead_machine_is_made_again_under_its_name() {
+    for fault in [Fault::Dead, Fault::Stops, Fault::Vanishes] {
+        let memory = with(0..3);
+        memory.order(Call::Create, "w-u-3", fault);
+        let test = Test {
+            creates: &[3],
+            deletes: &[0],
+            pace: Pace {
+                max_failures: 1,
+                ..TEST.pace
+            },
+            ..TEST
+        };
+        let ended = run(&test, &memory).await;
+        assert!(ended.problems.is_empty(), "{fault:?} {:?}", ended.problems);
+        assert_eq!(memory.names(), ["w-u-1", "w-u-2", "w-u-3"]);
+        assert!(
+            memory.log().contains(&"create w-u-3#1".to_owned()),
+            "{:?}",
+            memory.log()
+        );
+        assert!(memory.most() <= 4);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_answers_with_a_dying_machine_raises_the_attempt() {
+    let memory = Memory {
+        deletion: Duration::from_secs(600),
+        ..with(0..2)
+    };
+    memory.put("w-u-2", &mark("2"));
+    let leaving = memory.machines().pop().unwrap();
+    memory.delete(&leaving).await.unwrap();
+    // This apply knows nothing of it: its list came before.
+    let test = Test {
+        creates: &[2],
+        ..TEST
+    };
+    let cancel = CancellationToken::new();
+    let calls = Calls {
+        cloud: &memory,
+        cancel: &cancel,
+        deadline: Instant::now() + test.timeout,
+    };
+    let order = Order {
+        mark: mark("2"),
+        prefix: "w-u-".to_owned(),
+        image: "flatcar",
+        shape: &Value::Null,
+        user_data: &|_| Vec::new(),
+        limits: Limits::new(3, Share::Count(1), Share::Count(0), false),
+        creates: vec!["w-u-2".to_owned()],
+        deletes: Vec::new(),
+        next_ordinal: 3,
+        pace: TEST.pace,
+        leftovers: Leftovers::Leave,
+    };
+    let known = |machine| Known {
+        machine,
+        node: String::new(),
+    };
+    let existing = memory.machines().into_iter().take(2).map(known).collect();
+    let ended = Roll::new(calls, &NoNodes, order, existing).run().await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert!(
+        memory.log().contains(&"create w-u-2#1".to_owned()),
+        "{:?}",
+        memory.log()
+    );
+    let running = ended
+        .machines
+        .iter()
+        .filter(|k| k.machine.phase == Phase::Running);
+    assert_eq!(running.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_machine_that_is_lost_meanwhile_is_made_up_for() {
+    let memory = with(0..3);
+    let test = Test {
+        replicas: 4,
+        creates: &[3],
+        ..TEST
+    };
+    let cancel = CancellationToken::new();
+    let lose = async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        memory.remove("w-u-1");
+    };
+    let (ended, ()) = tokio::join!(run_with(&test, &memory, &NoNodes, &cancel), lose);
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert_eq!(memory.names(), ["w-u-0", "w-u-100", "w-u-2", "w-u-3"]);
+    assert_eq!(ended.next_ordinal, 101);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_a_late_list_does_not_show_is_neither_lost_nor_doubled() {
+    let memory = Memory {
+        lag: Duration::from_secs(30),
+        window: Duration::from_secs(60),
+        ..Memory::default()
+    };
+    let ended = run(
+        &Test {
+            creates: &[0, 1, 2],
+            ..TEST
+        },
+        &memory,
+    )
+    .await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert_eq!(memory.names(), ["w-u-0", "w-u-1", "w-u-2"]);
+    assert_eq!(memory.most(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_ends_soon_and_keeps_what_exists() {
+    let memory = with(0..3);
+    let cancel = CancellationToken::new();
+    let test = Test {
+        creates: &[3, 4, 5],
+        deletes: &[0, 1, 2],
+        ..TEST
+    };
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        cancel.cancel();
+    };
+    let start = Instant::now();
+    let (ended, ()) = tokio::join!(run_with(&test, &memory, &NoNodes, &cancel), stop);
+    assert!(start.elapsed() < Duration::from_secs(21));
+    assert_eq!(summaries(&ended), ["Interrupted"]);
+    assert_eq!(names(&ended), memory.names());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_of_the_operation_ends_it_and_keeps_what_exists() {
+    let memory = Memory {
+        boot: Duration::from_secs(100),
+        ..Memory::default()
+    };
+    let test = Test {
+        creates: &[0, 1, 2],
+        timeout: Duration::from_secs(60),
+        ..TEST
+    };
+    let ended = run(&test, &memory).await;
+    assert_eq!(summaries(&ended), ["Timeout of the operation is over"]);
+    assert_eq!(names(&ended), ["w-u-0", "w-u-1", "w-u-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_deleted_as_far_as_it_goes() {
+    let memory = Memory {
+        deletion: Duration::from_secs(20),
+        ..with(0..3)
+    };
+    memory.order(Call::Delete, "w-u-1", Fault::Refused(Kind::Forbidden));
+    let test = Test {
+        replicas: 0,
+        deletes: &[0, 1, 2],
+        ..TEST
+    };
+    let ended = run(&test, &memory).await;
+    assert_eq!(summaries(&ended), ["Could not delete machine w-u-1"]);
+    assert_eq!(names(&ended), ["w-u-1"]);
+    assert_eq!(memory.names(), ["w-u-1"]);
+    let again = run(
+        &Test {
+            deletes: &[1],
+            ..test
+        },
+        &memory,
+    )
+    .await;
+    assert!(again.problems.is_empty() && again.machines.is_empty());
+    assert!(memory.names().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_unfinished_create_left_is_removed_when_it_shows_late() {
+    let memory = Memory::default();
+    let foreign = Mark {
+        uid: "old".to_owned(),
+        unsaved: true,
+        ..mark("2")
+    };
+    let order = Order {
+        mark: mark("2"),
+        prefix: "w-u-".to_owned(),
+        image: "flatcar",
+        shape: &Value::Null,
+        user_data: &|_| Vec::new(),
+        limits: Limits::new(1, Share::Count(1), Share::Count(0), false),
+        creates: vec!["w-u-0".to_owned()],
+        deletes: Vec::new(),
+        next_ordinal: 1,
+        pace: TEST.pace,
+        leftovers: Leftovers::DeleteFrom(SystemTime::now() + Duration::from_secs(1)),
+    };
+    let cancel = CancellationToken::new();
+    let calls = Calls {
+        cloud: &memory,
+        cancel: &cancel,
+        deadline: Instant::now() + TEST.timeout,
+    };
+    let roll = Roll::new(calls, &NoNodes, order, Vec::new());
+    let late = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        memory.put_created("w-old-0", &foreign, SystemTime::now());
+    };
+    let (ended, ()) = tokio::join!(roll.run(), late);
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert_eq!(memory.names(), ["w-u-0"]);
+}

@@ -1,0 +1,343 @@
+//! Looks: one list of the group, one question for all that the list lacks, one for the Nodes; and what an apply makes of the answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::{Calls, Leftovers, Problem, Roll, Stage, Tracked, host, short};
+use crate::kubernetes::{Host, NodeError, Nodes};
+use crate::worker_group::cloud::{CloudError, Machine, Phase};
+
+/// What a look has to be about, copied so that the apply goes on meanwhile.
+pub(super) struct Watched {
+    cluster: String,
+    group: String,
+    /// Ids that a list must show, or else be asked for.
+    ids: Vec<String>,
+    /// Names whose Nodes are waited for.
+    unready: BTreeSet<String>,
+}
+
+/// What a look found.
+pub(super) struct Seen {
+    machines: Vec<Machine>,
+    /// Ids that exist neither in the list nor when asked for.
+    absent: BTreeSet<String>,
+    joined: Result<BTreeMap<String, String>, NodeError>,
+}
+
+/// Looks once.
+pub(super) async fn look(
+    calls: Calls<'_>,
+    nodes: &dyn Nodes,
+    watched: Watched,
+) -> Result<Seen, CloudError> {
+    let mut machines = calls.list(&watched.cluster, &watched.group).await?;
+    let listed: BTreeSet<&str> = machines.iter().map(|machine| machine.id.as_str()).collect();
+    let missing: Vec<String> = watched
+        .ids
+        .into_iter()
+        .filter(|id| !listed.contains(id.as_str()))
+        .collect();
+    let found = calls.find(&missing).await?;
+    let mut absent: BTreeSet<String> = missing.into_iter().collect();
+    for machine in &found {
+        absent.remove(&machine.id);
+    }
+    machines.extend(found);
+    let hosts: Vec<Host> = machines
+        .iter()
+        .filter(|machine| machine.phase == Phase::Running)
+        .filter(|machine| watched.unready.contains(&machine.name))
+        .map(host)
+        .collect();
+    let joined = match hosts.is_empty() {
+        true => Ok(BTreeMap::new()),
+        false => nodes.joined(&hosts).await,
+    };
+    Ok(Seen {
+        machines,
+        absent,
+        joined,
+    })
+}
+
+impl Roll<'_> {
+    pub(super) fn watched(&self) -> Watched {
+        Watched {
+            cluster: self.order.mark.cluster.clone(),
+            group: self.order.mark.group.clone(),
+            ids: self
+                .tracked
+                .iter()
+                .filter_map(|tracked| tracked.machine.as_ref())
+                .map(|machine| machine.id.clone())
+                .collect(),
+            unready: self
+                .tracked
+                .iter()
+                .filter(|tracked| matches!(tracked.stage, Stage::Booting | Stage::Unclear))
+                .map(|tracked| tracked.name.clone())
+                .collect(),
+        }
+    }
+
+    /// Takes in what a look found.
+    pub(super) async fn see(&mut self, seen: Result<Seen, CloudError>) {
+        let seen = match seen {
+            Ok(seen) => seen,
+            Err(error) => {
+                self.halt(Problem::of("Could not list the group's machines", &error));
+                return;
+            }
+        };
+        let index: BTreeMap<String, usize> = self
+            .tracked
+            .iter()
+            .enumerate()
+            .map(|(index, tracked)| (tracked.name.clone(), index))
+            .collect();
+        let listed: BTreeSet<String> = seen.machines.iter().map(|m| m.name.clone()).collect();
+        let mut broken = Vec::new();
+        for machine in seen.machines {
+            if self.gone.contains(&machine.id) {
+                continue;
+            }
+            match index
+                .get(&machine.name)
+                .and_then(|at| self.tracked.get_mut(*at))
+            {
+                Some(tracked) => {
+                    if tracked.is_seen(machine) {
+                        broken.push(tracked.name.clone());
+                    }
+                }
+                None => self.meet(machine),
+            }
+        }
+        self.join(seen.joined);
+        let now = Instant::now();
+        let late = self.order.pace.machine_timeout;
+        broken.extend(
+            self.tracked
+                .iter()
+                .filter(|t| t.stage == Stage::Booting && t.up.is_none() && now >= t.since + late)
+                .map(|tracked| tracked.name.clone()),
+        );
+        for name in broken {
+            let why = self.find(&name).map(|tracked| tracked.said());
+            self.broke(&name, &why.unwrap_or_default()).await;
+        }
+        self.lose(&seen.absent, &listed).await;
+    }
+
+    /// When the next machine will have been up for `min_ready`.
+    pub(super) fn next_ready(&self, at_most: Duration) -> Instant {
+        let min_ready = self.order.pace.min_ready;
+        let now = Instant::now();
+        self.tracked
+            .iter()
+            .filter(|tracked| tracked.stage == Stage::Booting)
+            .filter_map(|tracked| tracked.up)
+            .map(|up| (up + min_ready).max(now))
+            .min()
+            .unwrap_or(now + at_most)
+    }
+
+    /// A machine of the group that this apply did not know of.
+    fn meet(&mut self, machine: Machine) {
+        let ours = machine.mark.uid == self.order.mark.uid;
+        let leftover = match self.order.leftovers {
+            Leftovers::Leave => false,
+            Leftovers::DeleteFrom(before) => {
+                !ours
+                    && machine.mark.unsaved
+                    && machine.created.is_some_and(|created| created < before)
+            }
+        };
+        if !ours && !leftover {
+            return;
+        }
+        // A create of an earlier apply that was not listed before: one of those that are to be created.
+        self.queue.retain(|(name, _)| *name != machine.name);
+        self.tracked.push(Tracked {
+            name: machine.name.clone(),
+            attempt: 0,
+            stage: match machine.phase {
+                Phase::Pending | Phase::Running => Stage::Booting,
+                Phase::Stopped | Phase::Failed => Stage::Broken,
+                Phase::Deleting => Stage::Going,
+            },
+            leaves: leftover,
+            ours: false,
+            since: Instant::now(),
+            up: None,
+            counted: false,
+            node: String::new(),
+            machine: Some(machine),
+        });
+    }
+
+    pub(super) fn join(&mut self, joined: Result<BTreeMap<String, String>, NodeError>) {
+        let joined = match joined {
+            Ok(joined) => joined,
+            // The next look asks again; machine_timeout ends it.
+            Err(error) if error.retryable => return,
+            Err(error) => {
+                self.halt(Problem {
+                    summary: "Could not look for the group's nodes".to_owned(),
+                    detail: format!("{error}."),
+                    attribute: None,
+                });
+                return;
+            }
+        };
+        let now = Instant::now();
+        let min_ready = self.order.pace.min_ready;
+        for tracked in &mut self.tracked {
+            if tracked.stage != Stage::Booting {
+                continue;
+            }
+            match joined.get(&tracked.name) {
+                Some(node) => {
+                    node.clone_into(&mut tracked.node);
+                    let up = *tracked.up.get_or_insert(now);
+                    if now >= up + min_ready {
+                        tracked.stage = Stage::Ready;
+                    }
+                }
+                None => tracked.up = None,
+            }
+        }
+    }
+
+    /// Machines that are no longer there, or of which nothing came.
+    async fn lose(&mut self, absent: &BTreeSet<String>, listed: &BTreeSet<String>) {
+        let window = self.calls.cloud.consistency_window();
+        let now = Instant::now();
+        let mut lost = Vec::new();
+        for tracked in &self.tracked {
+            // Until the window has passed, a machine that was just created may not be shown yet.
+            let settled = !tracked.ours || now >= tracked.since + window;
+            let is_absent = match &tracked.machine {
+                Some(machine) => absent.contains(&machine.id),
+                None => tracked.stage == Stage::Unclear && !listed.contains(&tracked.name),
+            };
+            let leaving = matches!(tracked.stage, Stage::Deleting | Stage::Going);
+            if is_absent && (leaving || settled) {
+                lost.push((tracked.name.clone(), tracked.stage));
+            }
+        }
+        for (name, stage) in lost {
+            let tracked = self.find(&name);
+            let unexpected = tracked.is_some_and(|tracked| tracked.ours && !tracked.leaves)
+                && matches!(stage, Stage::Booting | Stage::Ready);
+            self.is_gone(&name).await;
+            self.failures += usize::from(unexpected);
+            if unexpected && self.failures > self.order.pace.max_failures {
+                self.halt(Problem {
+                    summary: short("Machine vanished:", &name),
+                    detail: format!("{name} was created, and no longer exists."),
+                    attribute: None,
+                });
+            }
+        }
+    }
+}
+
+impl Tracked {
+    /// Takes in how a machine is now; `true`: it has just turned out not to serve.
+    fn is_seen(&mut self, machine: Machine) -> bool {
+        let phase = machine.phase;
+        let stage = self.stage;
+        match stage {
+            // Its own answer comes.
+            Stage::Creating => return false,
+            Stage::Deleting | Stage::Going => {}
+            Stage::Booting | Stage::Ready | Stage::Broken | Stage::Unclear => {
+                self.stage = match phase {
+                    Phase::Deleting => Stage::Going,
+                    Phase::Stopped | Phase::Failed => Stage::Broken,
+                    Phase::Pending | Phase::Running => match stage {
+                        Stage::Broken if self.ours => Stage::Broken,
+                        Stage::Ready => Stage::Ready,
+                        _ => Stage::Booting,
+                    },
+                };
+            }
+        }
+        self.machine = Some(machine);
+        self.stage == Stage::Broken && stage != Stage::Broken
+    }
+}
+
+/// The machines of one (cluster, name), told apart.
+pub(crate) struct Observed {
+    /// Those that carry the uid.
+    pub(crate) ours: Vec<Machine>,
+    /// Those of another uid.
+    pub(crate) others: Vec<Machine>,
+    /// Recorded names that definitely do not exist any more.
+    pub(crate) gone: Vec<String>,
+    /// Recorded names that the cloud does not show yet, being young.
+    pub(crate) hidden: Vec<String>,
+}
+
+/// A machine as state has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Recorded {
+    /// Its name.
+    pub(crate) name: String,
+    /// The cloud's own id.
+    pub(crate) id: String,
+    /// When it was created, if the cloud said so.
+    pub(crate) created: Option<SystemTime>,
+}
+
+/// Lists the group, and asks for recorded machines that the list lacks.
+///
+/// # Errors
+/// The cloud does not answer, or refuses: nothing is known then.
+pub(crate) async fn observe(
+    calls: Calls<'_>,
+    (cluster, group, uid): (&str, &str, &str),
+    recorded: &[Recorded],
+    now: SystemTime,
+) -> Result<Observed, CloudError> {
+    let listed = calls.list(cluster, group).await?;
+    let (mut ours, others): (Vec<_>, Vec<_>) = listed
+        .into_iter()
+        .partition(|machine| machine.mark.uid == uid);
+    let present: BTreeSet<&str> = ours.iter().map(|machine| machine.id.as_str()).collect();
+    let missing: Vec<&Recorded> = recorded
+        .iter()
+        .filter(|recorded| !present.contains(recorded.id.as_str()))
+        .collect();
+    let ids: Vec<String> = missing.iter().map(|recorded| recorded.id.clone()).collect();
+    let found = calls.find(&ids).await?;
+    let window = calls.cloud.consistency_window();
+    let (mut gone, mut hidden) = (Vec::new(), Vec::new());
+    for recorded in missing {
+        let young = recorded
+            .created
+            .and_then(|created| now.duration_since(created).ok())
+            .is_some_and(|age| age < window);
+        if found.iter().any(|machine| machine.id == recorded.id) {
+            continue;
+        }
+        match young {
+            true => hidden.push(recorded.name.clone()),
+            false => gone.push(recorded.name.clone()),
+        }
+    }
+    ours.extend(found);
+    // An id that was recorded and whose name came back under another id exists.
+    gone.retain(|name| ours.iter().all(|machine| machine.name != *name));
+    Ok(Observed {
+        ours,
+        others,
+        gone,
+        hidden,
+    })
+}
