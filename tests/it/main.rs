@@ -1,6 +1,8 @@
 //! One binary of integration tests.
 
+mod client;
 mod core;
 mod end_to_end;
 mod generated;
 mod harness;
+mod protocol;

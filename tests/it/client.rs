@@ -1,0 +1,629 @@
+//! A core's side of the wire, without a core: starts the built provider, shakes hands as go-plugin's client does (its own P-521 CA
+//! certificate, the provider's as the only root) and calls by path.
+//!
+//! `let plugin = Plugin::start().await;`, then `plugin.schemas()`, `plugin.plan("flatcar_worker_group", ...)`, `plugin.shutdown()`.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use flatcar::protocol::plugin::Empty;
+use flatcar::protocol::tfplugin6::{self as pb, DynamicValue};
+use flatcar::protocol::value::{Type, Value};
+use hyper_util::rt::TokioIo;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, BufReader};
+use tokio::net::UnixStream;
+use tokio::process::{Child, ChildStdout, Command};
+use tokio_rustls::TlsConnector;
+use tonic::codegen::{Service, http::Uri, http::uri::PathAndQuery};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::harness::PROVIDER;
+
+/// What a core puts into `TF_PLUGIN_MAGIC_COOKIE`.
+pub(crate) const COOKIE: &str = "d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2";
+
+/// How the provider is started. The environment of the tests does not reach it.
+pub(crate) struct Setup {
+    environment: BTreeMap<String, String>,
+    arguments: Vec<String>,
+    certificate: Option<ClientCertificate>,
+}
+
+impl Setup {
+    /// As a core does it, with a certificate.
+    pub(crate) fn core() -> Self {
+        let certificate = ClientCertificate::new();
+        Self::without_certificate()
+            .set("PLUGIN_CLIENT_CERT", &certificate.pem())
+            .with(certificate)
+    }
+
+    /// As a core does it under `TF_DISABLE_PLUGIN_TLS`.
+    pub(crate) fn without_certificate() -> Self {
+        Self::bare()
+            .set("TF_PLUGIN_MAGIC_COOKIE", COOKIE)
+            .set("PLUGIN_PROTOCOL_VERSIONS", "5,6")
+            .set("PLUGIN_MIN_PORT", "10000")
+            .set("PLUGIN_MAX_PORT", "25000")
+    }
+
+    /// By hand: `PATH` and nothing else.
+    pub(crate) fn bare() -> Self {
+        let path = std::env::var("PATH").unwrap_or_default();
+        Self {
+            environment: BTreeMap::new(),
+            arguments: Vec::new(),
+            certificate: None,
+        }
+        .set("PATH", &path)
+    }
+
+    /// One more variable.
+    pub(crate) fn set(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// One more argument.
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
+    fn with(mut self, certificate: ClientCertificate) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// The process, with all its ends piped.
+    pub(crate) fn spawn(&self) -> Child {
+        Command::new(PROVIDER)
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the provider starts")
+    }
+
+    /// Starts it and connects.
+    pub(crate) async fn start(self) -> Plugin {
+        self.start_unconnected().await.connected().await
+    }
+
+    /// Starts it and reads its line.
+    pub(crate) async fn start_unconnected(self) -> Plugin {
+        let mut child = self.spawn();
+        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut stderr = child.stderr.take().expect("piped");
+        let log = tokio::spawn(async move {
+            let mut text = Vec::new();
+            stderr
+                .read_to_end(&mut text)
+                .await
+                .expect("stderr is readable");
+            String::from_utf8(text).expect("the log is UTF-8")
+        });
+        let mut line = String::new();
+        soon("the handshake line", stdout.read_line(&mut line))
+            .await
+            .expect("stdout is readable");
+        let line = line.trim_end_matches('\n').to_owned();
+        Plugin {
+            child,
+            stdout,
+            log,
+            line,
+            channel: None,
+            certificate: self.certificate,
+        }
+    }
+}
+
+/// A running provider.
+pub(crate) struct Plugin {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    log: tokio::task::JoinHandle<String>,
+    /// The handshake line.
+    pub(crate) line: String,
+    channel: Option<Channel>,
+    certificate: Option<ClientCertificate>,
+}
+
+/// What a provider left behind.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    /// After the handshake line.
+    pub(crate) stdout: String,
+    /// All of stderr.
+    pub(crate) log: String,
+}
+
+impl Plugin {
+    /// As a core does it.
+    pub(crate) async fn start() -> Self {
+        Setup::core().start().await
+    }
+
+    /// Connects as the core that started it.
+    pub(crate) async fn connected(self) -> Self {
+        let channel = self
+            .connect(self.certificate.as_ref())
+            .await
+            .expect("the provider lets us in");
+        Self {
+            channel: Some(channel),
+            ..self
+        }
+    }
+
+    /// The certificate that it was started with.
+    pub(crate) fn certificate(&self) -> &ClientCertificate {
+        self.certificate
+            .as_ref()
+            .expect("started with a certificate")
+    }
+
+    /// Its process, which is ours to end.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
+    /// A field of the handshake line, from 0.
+    pub(crate) fn field(&self, index: usize) -> &str {
+        self.line.split('|').nth(index).unwrap_or_default()
+    }
+
+    /// The path in the handshake line.
+    pub(crate) fn socket(&self) -> PathBuf {
+        PathBuf::from(self.field(3))
+    }
+
+    /// The next line on stdout, which only `-debug` has.
+    pub(crate) async fn next_line(&mut self) -> String {
+        let mut line = String::new();
+        soon("a line", self.stdout.read_line(&mut line))
+            .await
+            .expect("stdout is readable");
+        line
+    }
+
+    /// Connects once more, with the certificate of choice, and sees whether a call comes through.
+    pub(crate) async fn connect(
+        &self,
+        certificate: Option<&ClientCertificate>,
+    ) -> Result<Channel, Refused> {
+        let tls = (!self.field(5).is_empty()).then(|| {
+            let server = STANDARD_NO_PAD
+                .decode(self.field(5))
+                .expect("unpadded base64");
+            client_config(server.into(), certificate)
+        });
+        connect(&self.socket(), tls).await
+    }
+
+    /// Any unary call: `/tfplugin6.Provider/GetProviderSchema`.
+    pub(crate) async fn call<Q, A>(&self, path: &'static str, request: Q) -> Result<A, Status>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        call(self.channel.as_ref().expect("connected"), path, request).await
+    }
+
+    /// Any call that answers with a stream.
+    pub(crate) async fn stream<Q, A>(
+        &self,
+        path: &'static str,
+        request: Q,
+    ) -> Result<Streaming<A>, Status>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let mut grpc = grpc(self.channel.as_ref().expect("connected"));
+        grpc.ready()
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        let codec = tonic_prost::ProstCodec::default();
+        let path = PathAndQuery::from_static(path);
+        grpc.server_streaming(Request::new(request), path, codec)
+            .await
+            .map(Response::into_inner)
+    }
+
+    /// GetProviderSchema.
+    pub(crate) async fn schemas(&self) -> pb::get_provider_schema::Response {
+        let request = pb::get_provider_schema::Request {};
+        self.call("/tfplugin6.Provider/GetProviderSchema", request)
+            .await
+            .expect("an answer")
+    }
+
+    /// ConfigureProvider.
+    pub(crate) async fn configure(&self, config: DynamicValue) -> pb::configure_provider::Response {
+        let request = pb::configure_provider::Request {
+            terraform_version: "1.11.4".to_owned(),
+            config: Some(config),
+            client_capabilities: None,
+        };
+        self.call("/tfplugin6.Provider/ConfigureProvider", request)
+            .await
+            .expect("an answer")
+    }
+
+    /// ValidateResourceConfig, by a core that knows write-only attributes.
+    pub(crate) async fn validate(
+        &self,
+        type_name: &str,
+        config: DynamicValue,
+    ) -> Vec<pb::Diagnostic> {
+        let request = pb::validate_resource_config::Request {
+            type_name: type_name.to_owned(),
+            config: Some(config),
+            client_capabilities: Some(pb::ClientCapabilities {
+                write_only_attributes_allowed: true,
+                ..Default::default()
+            }),
+        };
+        let answer: pb::validate_resource_config::Response = self
+            .call("/tfplugin6.Provider/ValidateResourceConfig", request)
+            .await
+            .expect("an answer");
+        answer.diagnostics
+    }
+
+    /// PlanResourceChange.
+    pub(crate) async fn plan(
+        &self,
+        request: pb::plan_resource_change::Request,
+    ) -> pb::plan_resource_change::Response {
+        self.call("/tfplugin6.Provider/PlanResourceChange", request)
+            .await
+            .expect("an answer")
+    }
+
+    /// ApplyResourceChange.
+    pub(crate) async fn apply(
+        &self,
+        request: pb::apply_resource_change::Request,
+    ) -> pb::apply_resource_change::Response {
+        self.call("/tfplugin6.Provider/ApplyResourceChange", request)
+            .await
+            .expect("an answer")
+    }
+
+    /// ReadResource.
+    pub(crate) async fn read(
+        &self,
+        request: pb::read_resource::Request,
+    ) -> pb::read_resource::Response {
+        self.call("/tfplugin6.Provider/ReadResource", request)
+            .await
+            .expect("an answer")
+    }
+
+    /// ReadDataSource.
+    pub(crate) async fn read_data(
+        &self,
+        type_name: &str,
+        config: DynamicValue,
+    ) -> pb::read_data_source::Response {
+        let request = pb::read_data_source::Request {
+            type_name: type_name.to_owned(),
+            config: Some(config),
+            ..Default::default()
+        };
+        self.call("/tfplugin6.Provider/ReadDataSource", request)
+            .await
+            .expect("an answer")
+    }
+
+    /// CallFunction, its arguments with their types.
+    pub(crate) async fn function(
+        &self,
+        name: &str,
+        arguments: Vec<DynamicValue>,
+    ) -> pb::call_function::Response {
+        let request = pb::call_function::Request {
+            name: name.to_owned(),
+            arguments,
+        };
+        self.call("/tfplugin6.Provider/CallFunction", request)
+            .await
+            .expect("an answer")
+    }
+
+    /// Says Shutdown, as core does at the end, and waits for the exit.
+    pub(crate) async fn shutdown(self) -> Ended {
+        let _: Empty = self
+            .call("/plugin.GRPCController/Shutdown", Empty {})
+            .await
+            .expect("an answer");
+        self.ended().await
+    }
+
+    /// Hangs up, as a core that dies does.
+    pub(crate) fn hang_up(&mut self) {
+        self.channel = None;
+    }
+
+    /// Sends a signal by name: `INT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-s", name, &pid])
+            .status();
+        assert!(sent.expect("kill is there").success());
+    }
+
+    /// Waits for the exit; the connection stays.
+    pub(crate) async fn ended(mut self) -> Ended {
+        let status = soon("the exit", self.child.wait())
+            .await
+            .expect("it can be waited for");
+        let mut stdout = String::new();
+        self.stdout
+            .read_to_string(&mut stdout)
+            .await
+            .expect("stdout is readable");
+        Ended {
+            status,
+            stdout,
+            log: self.log.await.expect("the log was read"),
+        }
+    }
+}
+
+/// As go-plugin makes it: self-signed, P-521, CA:TRUE, `localhost`.
+pub(crate) struct ClientCertificate {
+    der: CertificateDer<'static>,
+    key: Vec<u8>,
+}
+
+impl ClientCertificate {
+    pub(crate) fn new() -> Self {
+        use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P521_SHA512).expect("a key");
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ClientAuth,
+            ExtendedKeyUsagePurpose::ServerAuth,
+        ];
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Self {
+            der: certificate.der().clone(),
+            key: key.serialize_der(),
+        }
+    }
+
+    /// The certificate of one with the key of another: what somebody has who saw the certificate only.
+    pub(crate) fn with_key_of(&self, other: &Self) -> Self {
+        Self {
+            der: self.der.clone(),
+            key: other.key.clone(),
+        }
+    }
+
+    /// As `PLUGIN_CLIENT_CERT` has it.
+    pub(crate) fn pem(&self) -> String {
+        let text = STANDARD.encode(&self.der);
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(64)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        format!(
+            "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
+            lines.join("\n")
+        )
+    }
+}
+
+/// The object type of a schema's block, nested attributes and blocks included.
+pub(crate) fn object_type(schema: &pb::Schema) -> Type {
+    block_type(schema.block.as_ref().expect("a schema has a block"))
+}
+
+fn block_type(block: &pb::schema::Block) -> Type {
+    use pb::schema::nested_block::NestingMode;
+
+    let attributes = block.attributes.iter().map(attribute_type);
+    let blocks = block.block_types.iter().map(|nested| {
+        let inner = Box::new(block_type(
+            nested.block.as_ref().expect("a nested block has a block"),
+        ));
+        let kind = match nested.nesting() {
+            NestingMode::List => Type::List(inner),
+            NestingMode::Set => Type::Set(inner),
+            NestingMode::Map => Type::Map(inner),
+            NestingMode::Single | NestingMode::Group | NestingMode::Invalid => *inner,
+        };
+        (nested.type_name.clone(), kind)
+    });
+    Type::Object(attributes.chain(blocks).collect())
+}
+
+fn attribute_type(attribute: &pb::schema::Attribute) -> (String, Type) {
+    use pb::schema::object::NestingMode;
+
+    let kind = match &attribute.nested_type {
+        None => Type::from_json(&attribute.r#type).expect("a type"),
+        Some(nested) => {
+            let inner = Box::new(Type::Object(
+                nested.attributes.iter().map(attribute_type).collect(),
+            ));
+            match nested.nesting() {
+                NestingMode::List => Type::List(inner),
+                NestingMode::Set => Type::Set(inner),
+                NestingMode::Map => Type::Map(inner),
+                NestingMode::Single | NestingMode::Invalid => *inner,
+            }
+        }
+    };
+    (attribute.name.clone(), kind)
+}
+
+/// As core sends a value.
+pub(crate) fn dynamic(value: &Value, kind: &Type) -> DynamicValue {
+    DynamicValue {
+        msgpack: value.to_msgpack(kind).expect("a value of the type"),
+        json: Vec::new(),
+    }
+}
+
+/// As core reads a value; none is null.
+pub(crate) fn value(dynamic: Option<&DynamicValue>, kind: &Type) -> Value {
+    match dynamic {
+        None => Value::Null,
+        Some(dynamic) if dynamic.msgpack.is_empty() => Value::Null,
+        Some(dynamic) => Value::from_msgpack(&dynamic.msgpack, kind).expect("a value of the type"),
+    }
+}
+
+/// An object of the type: the attributes from JSON, all others null.
+pub(crate) fn object(json: &str, kind: &Type) -> Value {
+    Value::from_json(json.as_bytes(), kind).expect("an object of the type")
+}
+
+/// Any unary call over a channel.
+pub(crate) async fn call<Q, A>(
+    channel: &Channel,
+    path: &'static str,
+    request: Q,
+) -> Result<A, Status>
+where
+    Q: prost::Message + 'static,
+    A: prost::Message + Default + 'static,
+{
+    let mut grpc = grpc(channel);
+    let answer = async {
+        grpc.ready()
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        let codec = tonic_prost::ProstCodec::default();
+        grpc.unary(
+            Request::new(request),
+            PathAndQuery::from_static(path),
+            codec,
+        )
+        .await
+    };
+    soon(path, answer).await.map(Response::into_inner)
+}
+
+fn grpc(channel: &Channel) -> tonic::client::Grpc<Channel> {
+    tonic::client::Grpc::new(channel.clone())
+        .max_decoding_message_size(256 << 20)
+        .max_encoding_message_size(256 << 20)
+}
+
+/// Why there is no connection.
+pub(crate) type Refused = String;
+
+/// Connects and pings: a TLS server that wants no certificate of ours says so only after its handshake.
+pub(crate) async fn connect(socket: &Path, tls: Option<ClientConfig>) -> Result<Channel, Refused> {
+    let dialer = Dialer {
+        socket: socket.to_owned(),
+        tls: tls.map(Arc::new),
+    };
+    let channel = Endpoint::from_static("http://localhost")
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(4 << 20)
+        .connect_with_connector(dialer)
+        .await
+        .map_err(|error| format!("{error:?}"))?;
+    let ping = flatcar::protocol::health::HealthCheckRequest {
+        service: "plugin".to_owned(),
+    };
+    let _: flatcar::protocol::health::HealthCheckResponse =
+        call(&channel, "/grpc.health.v1.Health/Check", ping)
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+    Ok(channel)
+}
+
+/// The server's certificate is the only root, and its name has to be `localhost`: as in Go.
+pub(crate) fn client_config(
+    server: CertificateDer<'static>,
+    certificate: Option<&ClientCertificate>,
+) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add(server).expect("a certificate");
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots);
+    let mut config = match certificate {
+        None => config.with_no_client_auth(),
+        Some(ClientCertificate { der, key }) => {
+            let key = PrivateKeyDer::try_from(key.clone()).expect("a key");
+            let key = aws_lc_rs::sign::any_supported_type(&key).expect("a key that signs");
+            // Unlike the ordinary way, this one does not look whether the two belong together.
+            let pair = CertifiedKey::new(vec![der.clone()], key);
+            config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair)))
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+struct Dialer {
+    socket: PathBuf,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Service<Uri> for Dialer {
+    type Response = TokioIo<Box<dyn Stream>>;
+    type Error = std::io::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _address: Uri) -> Self::Future {
+        let (socket, tls) = (self.socket.clone(), self.tls.clone());
+        Box::pin(async move {
+            let stream = UnixStream::connect(socket).await?;
+            let stream: Box<dyn Stream> = match tls {
+                None => Box::new(stream),
+                Some(config) => {
+                    let name = ServerName::try_from("localhost").expect("a name");
+                    Box::new(TlsConnector::from(config).connect(name, stream).await?)
+                }
+            };
+            Ok(TokioIo::new(stream))
+        })
+    }
+}
+
+/// Nothing here should take long; what takes a minute has hung.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(60), future).await {
+        Ok(done) => done,
+        Err(_) => panic!("waited a minute for {what}"),
+    }
+}
