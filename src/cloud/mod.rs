@@ -1,7 +1,13 @@
 //! The table of clouds, and nothing else.
+#[cfg(feature = "aws")]
+mod aws;
 mod sandbox;
 
 use crate::worker_group::cloud::Entry;
 
 /// Every cloud that this build has.
-pub static ALL: &[&Entry] = &[&sandbox::ENTRY];
+pub static ALL: &[&Entry] = &[
+    &sandbox::ENTRY,
+    #[cfg(feature = "aws")]
+    &aws::ENTRY,
+];

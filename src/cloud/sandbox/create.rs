@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::faults::{Conditions, Fault};
 use super::store::{Boot, Locked, Record, is_name, sha256_hex};
 use super::{ENTRY, Moment, Shape, later, refused};
+use crate::flatcar::platform;
+use crate::ignition::user_data::{Compress, pack};
 use crate::provider::duration;
 use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Spec};
 
@@ -39,17 +41,12 @@ impl Wanted {
         let shape = Shape::read(spec.shape)?;
         let boot = duration::parse(&shape.boot_time)
             .ok_or_else(|| refuse("no duration", Some("sandbox.boot_time")))?;
-        let limit = crate::flatcar::platform(ENTRY.platform)
-            .and_then(|platform| platform.user_data.raw_limit());
-        if let Some(limit) = limit.filter(|limit| *limit < spec.user_data.len()) {
-            return Err(refuse(
-                &format!(
-                    "user data is limited to {limit} bytes, not {}",
-                    spec.user_data.len()
-                ),
-                Some("user_data"),
-            ));
-        }
+        let text = std::str::from_utf8(spec.user_data)
+            .map_err(|error| refuse(&error.to_string(), Some("user_data")))?;
+        let packed = platform(ENTRY.platform)
+            .map(|platform| pack(text, platform, Compress::Auto))
+            .transpose()
+            .map_err(|error| refuse(&error.to_string(), Some("user_data")))?;
         let user_data_sha256 = sha256_hex(spec.user_data);
         let mark = Mark {
             unsaved: true,
@@ -67,7 +64,7 @@ impl Wanted {
             shape,
             boot,
             user_data_sha256,
-            user_data_bytes: spec.user_data.len(),
+            user_data_bytes: packed.map_or(text.len(), |packed| packed.size),
             spec_sha256: sha256_hex(everything.as_bytes()),
         })
     }

@@ -297,10 +297,6 @@ impl Moment {
             .filter(|met| met.fault == fault)
             .map_or(0.0, |met| met.seconds)
     }
-
-    fn meets(&self, fault: Fault) -> bool {
-        self.met.is_some_and(|met| met.fault == fault)
-    }
 }
 
 #[async_trait]

@@ -1,0 +1,623 @@
+//! EC2's words: requests from specs, machines from instances, kinds from error codes. Pure; nothing is sent here.
+//!
+//! In: a spec and one subnet. Out: the input of one RunInstances. See: EC2 API reference, 2016-11-15, "Error codes" included.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
+use aws_sdk_ec2::types::{
+    BlockDeviceMapping, CapacityReservationSpecification, CapacityReservationTarget,
+    CreditSpecificationRequest, EbsBlockDevice, Filter, IamInstanceProfileSpecification, Instance,
+    InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataOptionsRequest,
+    InstanceNetworkInterfaceSpecification, InstanceStateName, MarketType, Placement, ResourceType,
+    RunInstancesMonitoringEnabled, SpotInstanceType, SpotMarketOptions, Tag, TagSpecification,
+};
+use sha2::{Digest as _, Sha256};
+
+use super::shape::{MACHINE, NAME, Shape, TAGS, is_reserved};
+use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Phase, Spec};
+
+/// The request that makes one machine in one subnet. `user_data` is base64.
+pub(super) fn run_instances(
+    spec: &Spec<'_>,
+    shape: &Shape,
+    user_data: &str,
+    subnet: Option<&str>,
+) -> RunInstancesInputBuilder {
+    let request = RunInstancesInputBuilder::default()
+        .client_token(client_token(spec, subnet))
+        .min_count(1)
+        .max_count(1)
+        .image_id(spec.image)
+        .instance_type(shape.instance_type.as_str().into())
+        .user_data(user_data)
+        .set_key_name(shape.key_name.clone())
+        .set_block_device_mappings(Some(block_devices(shape)))
+        .set_iam_instance_profile(shape.iam_instance_profile.as_deref().map(profile))
+        .set_instance_market_options(market(shape))
+        .metadata_options(
+            InstanceMetadataOptionsRequest::builder()
+                .http_tokens(shape.metadata_http_tokens.as_str().into())
+                .set_http_put_response_hop_limit(shape.metadata_http_put_response_hop_limit)
+                .build(),
+        )
+        .set_monitoring(shape.monitoring.map(|enabled| {
+            RunInstancesMonitoringEnabled::builder()
+                .enabled(enabled)
+                .build()
+        }))
+        .set_ebs_optimized(shape.ebs_optimized)
+        .set_placement(placement(shape))
+        .set_credit_specification(shape.cpu_credits.as_deref().map(|credits| {
+            CreditSpecificationRequest::builder()
+                .cpu_credits(credits)
+                .build()
+        }))
+        .set_capacity_reservation_specification(shape.capacity_reservation_id.as_deref().map(
+            |id| {
+                CapacityReservationSpecification::builder()
+                    .capacity_reservation_target(
+                        CapacityReservationTarget::builder()
+                            .capacity_reservation_id(id)
+                            .build(),
+                    )
+                    .build()
+            },
+        ))
+        .set_tag_specifications(Some(tag_specifications(spec, shape)));
+    network(request, shape, subnet)
+}
+
+/// The same for the same machine, attempt and subnet, and for nothing else: EC2 then makes it once. At most 64 ASCII characters.
+pub(super) fn client_token(spec: &Spec<'_>, subnet: Option<&str>) -> String {
+    let text = format!(
+        "{}\n{}\n{}",
+        spec.name,
+        spec.attempt,
+        subnet.unwrap_or_default()
+    );
+    Sha256::digest(text.as_bytes())
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// The subnets in the order in which a machine tries them: each machine of a group begins with the next one.
+pub(super) fn subnets(shape: &Shape, ordinal: u64) -> Vec<Option<&str>> {
+    let mut subnets: Vec<Option<&str>> = shape
+        .subnet_ids
+        .iter()
+        .flatten()
+        .map(|subnet| Some(subnet.as_str()))
+        .collect();
+    if subnets.is_empty() {
+        return vec![None];
+    }
+    let count = u64::try_from(subnets.len()).unwrap_or(1);
+    subnets.rotate_left(usize::try_from(ordinal % count).unwrap_or(0));
+    subnets
+}
+
+/// Only where a public address is said: then subnet and groups must be said of the interface, and nowhere else.
+fn network(
+    request: RunInstancesInputBuilder,
+    shape: &Shape,
+    subnet: Option<&str>,
+) -> RunInstancesInputBuilder {
+    let groups = shape
+        .vpc_security_group_ids
+        .as_ref()
+        .map(|groups| groups.iter().cloned().collect());
+    let subnet = subnet.map(str::to_owned);
+    match shape.associate_public_ip_address {
+        None => request.set_subnet_id(subnet).set_security_group_ids(groups),
+        Some(public) => request.network_interfaces(
+            InstanceNetworkInterfaceSpecification::builder()
+                .device_index(0)
+                .associate_public_ip_address(public)
+                .delete_on_termination(true)
+                .set_subnet_id(subnet)
+                .set_groups(groups)
+                .build(),
+        ),
+    }
+}
+
+/// That they go with their machine is said of each: EC2's default for volumes beside the root one is to leave them.
+fn block_devices(shape: &Shape) -> Vec<BlockDeviceMapping> {
+    let root = shape.root();
+    let mut devices = vec![
+        BlockDeviceMapping::builder()
+            .device_name(&root.device_name)
+            .ebs(
+                EbsBlockDevice::builder()
+                    .delete_on_termination(true)
+                    .set_volume_size(root.size)
+                    .volume_type(root.kind.as_str().into())
+                    .set_iops(root.iops)
+                    .set_throughput(root.throughput)
+                    .encrypted(root.encrypted)
+                    .set_kms_key_id(root.kms_key_id)
+                    .build(),
+            )
+            .build(),
+    ];
+    for volume in shape.data_volumes.iter().flatten() {
+        devices.push(
+            BlockDeviceMapping::builder()
+                .device_name(&volume.device_name)
+                .ebs(
+                    EbsBlockDevice::builder()
+                        .delete_on_termination(true)
+                        .set_volume_size(volume.size)
+                        .volume_type(volume.kind.as_str().into())
+                        .set_iops(volume.iops)
+                        .set_throughput(volume.throughput)
+                        .encrypted(volume.encrypted)
+                        .set_kms_key_id(volume.kms_key_id.clone())
+                        .set_snapshot_id(volume.snapshot_id.clone())
+                        .build(),
+                )
+                .build(),
+        );
+    }
+    devices
+}
+
+fn profile(profile: &str) -> IamInstanceProfileSpecification {
+    let builder = IamInstanceProfileSpecification::builder();
+    if profile.starts_with("arn:") {
+        builder.arn(profile).build()
+    } else {
+        builder.name(profile).build()
+    }
+}
+
+/// One-time requests that end in termination: a group replaces machines, it does not wait for one to come back.
+fn market(shape: &Shape) -> Option<InstanceMarketOptionsRequest> {
+    let spot = shape.spot.as_ref()?;
+    Some(
+        InstanceMarketOptionsRequest::builder()
+            .market_type(MarketType::Spot)
+            .spot_options(
+                SpotMarketOptions::builder()
+                    .set_max_price(spot.max_price.clone())
+                    .spot_instance_type(SpotInstanceType::OneTime)
+                    .instance_interruption_behavior(InstanceInterruptionBehavior::Terminate)
+                    .build(),
+            )
+            .build(),
+    )
+}
+
+fn placement(shape: &Shape) -> Option<Placement> {
+    if shape.placement_group.is_none() && shape.tenancy.is_none() {
+        return None;
+    }
+    Some(
+        Placement::builder()
+            .set_group_name(shape.placement_group.clone())
+            .set_partition_number(shape.placement_partition_number)
+            .set_tenancy(shape.tenancy.as_deref().map(Into::into))
+            .build(),
+    )
+}
+
+fn tag_specifications(spec: &Spec<'_>, shape: &Shape) -> Vec<TagSpecification> {
+    let mut tags = mark_tags(spec.mark);
+    tags.extend(user_tags(shape));
+    tags.extend([tag(NAME, spec.name), tag(MACHINE, spec.name)]);
+    tags.sort_by(|one, other| one.key.cmp(&other.key));
+    [
+        ResourceType::Instance,
+        ResourceType::Volume,
+        ResourceType::NetworkInterface,
+    ]
+    .into_iter()
+    .map(|kind| {
+        TagSpecification::builder()
+            .resource_type(kind)
+            .set_tags(Some(tags.clone()))
+            .build()
+    })
+    .collect()
+}
+
+/// The mark as tags.
+pub(super) fn mark_tags(mark: &Mark) -> Vec<Tag> {
+    mark.pairs()
+        .into_iter()
+        .map(|(key, value)| tag(key, &value))
+        .collect()
+}
+
+/// The user's tags, and the tag that says which they are.
+pub(super) fn user_tags(shape: &Shape) -> Vec<Tag> {
+    let tags: Vec<(&String, &String)> = shape.tags.iter().flatten().collect();
+    let hashes: Vec<String> = tags.iter().map(|(key, _)| short_hash(key)).collect();
+    tags.into_iter()
+        .map(|(key, value)| tag(key, value))
+        .chain([tag(TAGS, &hashes.join(","))])
+        .collect()
+}
+
+/// 42 of these and their commas fit into one tag's 256 characters.
+fn short_hash(key: &str) -> String {
+    Sha256::digest(key.as_bytes())
+        .iter()
+        .take(3)
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()[..5]
+        .to_owned()
+}
+
+/// A tag.
+pub(super) fn tag(key: &str, value: &str) -> Tag {
+    Tag::builder().key(key).value(value).build()
+}
+
+/// `name` is one of `values`.
+pub(super) fn filter<S: Into<String>>(name: &str, values: impl IntoIterator<Item = S>) -> Filter {
+    Filter::builder()
+        .name(name)
+        .set_values(Some(values.into_iter().map(Into::into).collect()))
+        .build()
+}
+
+/// States of instances that are not gone. EC2 lists terminated ones for an hour.
+pub(super) const ALIVE: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
+
+/// An instance as a machine; `None` for one that carries no mark.
+pub(super) fn machine(instance: &Instance) -> Option<Machine> {
+    let tags = tags(instance);
+    let mark = Mark::from_pairs(|key| tags.get(key).copied())?;
+    let name = tags.get(MACHINE).or_else(|| tags.get(NAME))?;
+    Some(machine_of(instance, name, mark))
+}
+
+/// An instance of which name and mark are known.
+pub(super) fn machine_of(instance: &Instance, name: &str, mark: Mark) -> Machine {
+    let phase = phase(instance);
+    Machine {
+        id: instance.instance_id().unwrap_or_default().to_owned(),
+        name: name.to_owned(),
+        zone: instance
+            .placement()
+            .and_then(Placement::availability_zone)
+            .unwrap_or_default()
+            .to_owned(),
+        addresses: [
+            instance.private_ip_address(),
+            instance.public_ip_address(),
+            instance.ipv6_address(),
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|address| !address.is_empty())
+        .map(str::to_owned)
+        .collect(),
+        image: instance.image_id().unwrap_or_default().to_owned(),
+        phase,
+        message: message(instance, phase),
+        mark,
+        created: launched(instance),
+        observed: observed(instance, &tags(instance)),
+    }
+}
+
+fn tags(instance: &Instance) -> BTreeMap<&str, &str> {
+    instance
+        .tags()
+        .iter()
+        .filter_map(|tag| Some((tag.key()?, tag.value().unwrap_or_default())))
+        .collect()
+}
+
+/// When EC2 launched it.
+pub(super) fn launched(instance: &Instance) -> Option<SystemTime> {
+    instance
+        .launch_time()
+        .and_then(|time| SystemTime::try_from(*time).ok())
+}
+
+fn phase(instance: &Instance) -> Phase {
+    match instance.state().and_then(|state| state.name()) {
+        Some(InstanceStateName::Pending) | None => Phase::Pending,
+        Some(InstanceStateName::Running) => Phase::Running,
+        Some(InstanceStateName::ShuttingDown) => Phase::Deleting,
+        Some(InstanceStateName::Stopping | InstanceStateName::Stopped) => Phase::Stopped,
+        Some(_) => Phase::Failed,
+    }
+}
+
+fn message(instance: &Instance, phase: Phase) -> Option<String> {
+    if matches!(phase, Phase::Pending | Phase::Running) {
+        return None;
+    }
+    let reason = instance.state_reason()?;
+    let words: Vec<&str> = [reason.code(), reason.message()]
+        .into_iter()
+        .flatten()
+        .filter(|words| !words.is_empty())
+        .collect();
+    // EC2 repeats the code at the beginning of the message.
+    match words[..] {
+        [code, message] if message.starts_with(code) => Some(message.to_owned()),
+        [] => None,
+        _ => Some(words.join(": ")),
+    }
+}
+
+/// Tags of other tools are not ours to compare.
+fn observed(instance: &Instance, tags: &BTreeMap<&str, &str>) -> BTreeMap<String, String> {
+    let ours: Vec<&str> = tags
+        .get(TAGS)
+        .map(|hashes| hashes.split(',').collect())
+        .unwrap_or_default();
+    let mut observed: BTreeMap<String, String> = tags
+        .iter()
+        .filter(|(key, _)| !is_reserved(key) && ours.contains(&short_hash(key).as_str()))
+        .map(|(key, value)| (format!("tags.{key}"), (*value).to_owned()))
+        .collect();
+    if let Some(kind) = instance.instance_type() {
+        observed.insert("instance_type".to_owned(), kind.as_str().to_owned());
+    }
+    let mut groups: Vec<&str> = instance
+        .security_groups()
+        .iter()
+        .filter_map(|group| group.group_id())
+        .collect();
+    groups.sort_unstable();
+    observed.insert("vpc_security_group_ids".to_owned(), groups.join(","));
+    observed
+}
+
+/// What a call's failure means. Of a call that changes something, see [`is_ambiguous`] too.
+pub(super) fn fault<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    action: &'static str,
+    object: &str,
+    error: &SdkError<E>,
+) -> CloudError {
+    let response = error.raw_response();
+    let status = response.map(|response| response.status().as_u16());
+    let (kind, attribute) = match (error.code(), status) {
+        (Some(code), _) => kind_of(code, error.message().unwrap_or_default(), status),
+        (None, Some(status)) if status >= 400 => (kind_of_status(status), None),
+        _ if lacks_credentials(error) => (Kind::Unauthenticated, None),
+        _ => (Kind::Unavailable, None),
+    };
+    CloudError {
+        action,
+        object: object.to_owned(),
+        kind,
+        message: words(error, status),
+        attribute,
+        retry_after: response
+            .and_then(|response| response.headers().get("retry-after"))
+            .and_then(|seconds| seconds.parse().ok())
+            .map(Duration::from_secs),
+    }
+}
+
+/// Whether a call may have been carried out although it failed: anything after the request may have left.
+pub(super) fn is_ambiguous<E: std::error::Error + 'static>(error: &SdkError<E>) -> bool {
+    match error {
+        SdkError::ConstructionFailure(_) => false,
+        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
+        SdkError::DispatchFailure(failure) => {
+            !(lacks_credentials(error)
+                || causes(error).any(|cause| {
+                    cause
+                        .downcast_ref::<std::io::Error>()
+                        .is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
+                })
+                || failure.is_user())
+        }
+        SdkError::ServiceError(failure) => failure.raw().status().as_u16() == 500,
+        _ => true,
+    }
+}
+
+/// `400 InvalidSubnetID.NotFound: The subnet ID 'subnet-1' does not exist`, or what stood in the way of an answer.
+fn words<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    error: &SdkError<E>,
+    status: Option<u16>,
+) -> String {
+    let status = status
+        .map(|status| format!("{status} "))
+        .unwrap_or_default();
+    if let Some(code) = error.code() {
+        let message = error.message().unwrap_or("no message");
+        // Of use to administrators only, and a kilobyte long.
+        let message = message
+            .split("Encoded authorization failure message")
+            .next()
+            .unwrap_or(message);
+        return format!("{status}{code}: {}", message.trim_end_matches([' ', '.']));
+    }
+    let mut said: Vec<String> = Vec::new();
+    for cause in causes(error) {
+        let text = cause.to_string();
+        if !said.last().is_some_and(|last| last.contains(&text)) {
+            said.push(text);
+        }
+    }
+    format!("{status}{}", said.join(": "))
+}
+
+fn lacks_credentials<E: std::error::Error + 'static>(error: &SdkError<E>) -> bool {
+    causes(error).any(|cause| cause.is::<aws_credential_types::provider::error::CredentialsError>())
+}
+
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
+fn kind_of(code: &str, message: &str, status: Option<u16>) -> (Kind, Option<&'static str>) {
+    if let Some((_, kind, attribute)) = CODES.iter().find(|(known, _, _)| matches(known, code)) {
+        let attribute = attribute.or_else(|| {
+            PARAMETERS
+                .iter()
+                .find(|(parameter, _)| message.contains(parameter))
+                .map(|(_, attribute)| *attribute)
+        });
+        return (*kind, attribute);
+    }
+    (kind_of_status(status.unwrap_or(400)), None)
+}
+
+fn kind_of_status(status: u16) -> Kind {
+    match status {
+        401 => Kind::Unauthenticated,
+        403 => Kind::Forbidden,
+        404 => Kind::NotFound,
+        429 => Kind::RateLimit,
+        400..=499 => Kind::BadRequest,
+        _ => Kind::Unavailable,
+    }
+}
+
+fn matches(known: &str, code: &str) -> bool {
+    match (known.strip_prefix('*'), known.strip_suffix('*')) {
+        (Some(end), _) => code.ends_with(end),
+        (None, Some(start)) => code.starts_with(start),
+        (None, None) => code == known,
+    }
+}
+
+/// Whether another subnet may have what this one has not.
+pub(super) fn is_local_shortage(code: Option<&str>) -> bool {
+    code.is_some_and(|code| SHORTAGES.contains(&code))
+}
+
+/// Whether it is a shortage of this minute, which a dry run is no proof of.
+pub(super) fn is_capacity(code: Option<&str>) -> bool {
+    code.is_some_and(|code| code.starts_with("Insufficient"))
+}
+
+const SHORTAGES: [&str; 5] = [
+    "InsufficientInstanceCapacity",
+    "InsufficientHostCapacity",
+    "InsufficientCapacity",
+    "InsufficientFreeAddressesInSubnet",
+    // An instance type that this zone does not have.
+    "Unsupported",
+];
+
+/// Error codes, the first that matches: what they mean, and the attribute to blame. `*` at one end stands for anything.
+const CODES: &[(&str, Kind, Option<&str>)] = &[
+    ("RequestLimitExceeded", Kind::RateLimit, None),
+    ("Throttling*", Kind::RateLimit, None),
+    ("TooManyRequestsException", Kind::RateLimit, None),
+    ("EC2ThrottledException", Kind::RateLimit, None),
+    (
+        "InsufficientFreeAddressesInSubnet",
+        Kind::Quota,
+        Some("aws.subnet_ids"),
+    ),
+    ("Insufficient*", Kind::Quota, Some("aws.instance_type")),
+    ("InstanceLimitExceeded", Kind::Quota, None),
+    ("VcpuLimitExceeded", Kind::Quota, None),
+    (
+        "MaxSpotInstanceCountExceeded",
+        Kind::Quota,
+        Some("aws.spot"),
+    ),
+    (
+        "SpotMaxPriceTooLow",
+        Kind::Quota,
+        Some("aws.spot.max_price"),
+    ),
+    ("*LimitExceeded", Kind::Quota, None),
+    ("UnauthorizedOperation", Kind::Forbidden, None),
+    ("OperationNotPermitted", Kind::Forbidden, None),
+    ("OptInRequired", Kind::Forbidden, Some("image")),
+    ("AccessDenied*", Kind::Forbidden, None),
+    ("Blocked", Kind::Forbidden, None),
+    ("PendingVerification", Kind::Forbidden, None),
+    ("AuthFailure", Kind::Unauthenticated, None),
+    ("InvalidClientTokenId", Kind::Unauthenticated, None),
+    ("InvalidAccessKeyId", Kind::Unauthenticated, None),
+    ("UnrecognizedClientException", Kind::Unauthenticated, None),
+    ("MissingAuthenticationToken", Kind::Unauthenticated, None),
+    ("IncompleteSignature", Kind::Unauthenticated, None),
+    ("SignatureDoesNotMatch", Kind::Unauthenticated, None),
+    ("RequestExpired", Kind::Unauthenticated, None),
+    ("ExpiredToken*", Kind::Unauthenticated, None),
+    ("IdempotentParameterMismatch", Kind::AlreadyExists, None),
+    ("InvalidInstanceID.NotFound", Kind::NotFound, None),
+    ("InvalidAMIID.*", Kind::BadRequest, Some("image")),
+    ("InvalidAMIName.*", Kind::BadRequest, Some("image")),
+    ("InvalidSubnet*", Kind::BadRequest, Some("aws.subnet_ids")),
+    (
+        "VPCIdNotSpecified",
+        Kind::BadRequest,
+        Some("aws.subnet_ids"),
+    ),
+    ("MissingInput", Kind::BadRequest, Some("aws.subnet_ids")),
+    (
+        "InvalidGroup.*",
+        Kind::BadRequest,
+        Some("aws.vpc_security_group_ids"),
+    ),
+    (
+        "InvalidSecurityGroup*",
+        Kind::BadRequest,
+        Some("aws.vpc_security_group_ids"),
+    ),
+    ("InvalidKeyPair.*", Kind::BadRequest, Some("aws.key_name")),
+    (
+        "InvalidInstanceType*",
+        Kind::BadRequest,
+        Some("aws.instance_type"),
+    ),
+    ("Unsupported", Kind::BadRequest, Some("aws.instance_type")),
+    (
+        "InvalidPlacementGroup.*",
+        Kind::BadRequest,
+        Some("aws.placement_group"),
+    ),
+    (
+        "InvalidCapacityReservation*",
+        Kind::BadRequest,
+        Some("aws.capacity_reservation_id"),
+    ),
+    ("InvalidTenancy", Kind::BadRequest, Some("aws.tenancy")),
+    (
+        "InvalidSnapshot*",
+        Kind::BadRequest,
+        Some("aws.data_volumes"),
+    ),
+    (
+        "InvalidBlockDeviceMapping",
+        Kind::BadRequest,
+        Some("aws.root_volume"),
+    ),
+    (
+        "InvalidKMSKey*",
+        Kind::BadRequest,
+        Some("aws.root_volume.kms_key_id"),
+    ),
+    ("InvalidUserData*", Kind::BadRequest, Some("user_data")),
+    ("Invalid*", Kind::BadRequest, None),
+    ("Missing*", Kind::BadRequest, None),
+    ("InternalError", Kind::Unavailable, None),
+    ("InternalFailure", Kind::Unavailable, None),
+    ("Unavailable", Kind::Unavailable, None),
+    ("ServiceUnavailable", Kind::Unavailable, None),
+];
+
+/// Where the code says only that a parameter is wrong: EC2's word for it in the message. It decides on the blame, never on the kind.
+const PARAMETERS: &[(&str, &str)] = &[
+    ("iamInstanceProfile", "aws.iam_instance_profile"),
+    ("User data", "user_data"),
+    ("userData", "user_data"),
+    ("iops", "aws.root_volume.iops"),
+    ("throughput", "aws.root_volume.throughput"),
+    ("volumeSize", "aws.root_volume.size"),
+    ("cpuCredits", "aws.cpu_credits"),
+];

@@ -1,0 +1,322 @@
+//! Who asks and where: the attribute `aws` of the provider block, AWS's own variables and files, and the account behind them.
+//!
+//! In: `{ region = "eu-central-1", profile = "prod" }`. Out: one connected session for the life of a configuration, and the scope that
+//! state records: `"123456789012/eu-central-1"`. The account is part of it, for with another account's credentials every machine
+//! would look gone; it costs one STS GetCallerIdentity, which needs no permission, and only when nobody has said the account.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_sdk_ec2::config::{Credentials, SharedHttpClient};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::{Connector, tls};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+
+use super::api::fault;
+use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Type, Value};
+use crate::worker_group::cloud::CloudError;
+
+/// The attribute `aws` of the provider block.
+pub(super) fn provider_schema() -> Attribute {
+    Attribute::object(
+        "aws",
+        "Access to AWS. What is left out comes from AWS's own environment variables and files, as with its command line.",
+        vec![
+            Attribute::string("region", "Region. Without it `AWS_REGION`, then the profile's.").optional(),
+            Attribute::string("profile", "Profile. Without it `AWS_PROFILE`, then `default`.").optional(),
+            Attribute::string("access_key", "Access key id; `secret_key` goes with it. Without it `AWS_ACCESS_KEY_ID`, then the profile's.")
+                .optional()
+                .sensitive(),
+            Attribute::string("secret_key", "Secret access key; `access_key` goes with it.")
+                .optional()
+                .sensitive(),
+            Attribute::string("token", "Session token of temporary keys.").optional().sensitive(),
+            Attribute::object(
+                "assume_role",
+                "A role to take on with those credentials.",
+                vec![
+                    Attribute::string("role_arn", "ARN of the role.").required(),
+                    Attribute::string("external_id", "External id that the role wants.").optional(),
+                    Attribute::string("session_name", "Session name, for the account's logs.").default(SESSION_NAME),
+                ],
+            )
+            .optional(),
+            Attribute::string(
+                "account_id",
+                "Account that the credentials belong to, 12 digits; part of what state records. Without it STS is asked. Set it where STS \
+                 cannot be reached.",
+            )
+            .optional()
+            .pattern("12 digits", |text| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())),
+            Attribute::list("shared_config_files", "Files to read in place of `~/.aws/config`.", Type::String).optional(),
+            Attribute::list("shared_credentials_files", "Files to read in place of `~/.aws/credentials`.", Type::String).optional(),
+            Attribute::string("endpoint", "URL of EC2 and STS. Without it `AWS_ENDPOINT_URL`, then Amazon's.").optional(),
+            Attribute::string(
+                "ca_bundle",
+                "File of PEM certificates that are trusted beside the system's. Without it `AWS_CA_BUNDLE`.",
+            )
+            .optional(),
+            Attribute::number("max_retries", "Most retries of a call. Without it `AWS_MAX_ATTEMPTS`, then 2.")
+                .optional()
+                .range(0..=100),
+        ],
+    )
+    .optional()
+}
+
+/// The attribute `aws` of the provider block, as a struct. Holds secrets: no `Debug`.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Config {
+    region: Option<String>,
+    profile: Option<String>,
+    access_key: Option<String>,
+    secret_key: Option<String>,
+    token: Option<String>,
+    assume_role: Option<AssumeRole>,
+    account_id: Option<String>,
+    shared_config_files: Option<Vec<String>>,
+    shared_credentials_files: Option<Vec<String>>,
+    endpoint: Option<String>,
+    ca_bundle: Option<String>,
+    max_retries: Option<u32>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct AssumeRole {
+    role_arn: String,
+    external_id: Option<String>,
+    session_name: String,
+}
+
+/// An open session: one for all groups of a configuration.
+pub(super) struct Session {
+    pub(super) ec2: aws_sdk_ec2::Client,
+    pub(super) region: String,
+    sts: aws_sdk_sts::Client,
+    account: OnceCell<String>,
+    /// Ids that this process has ended: EC2 answers a repeated client token with them all the same.
+    pub(super) ended: Mutex<HashSet<String>>,
+}
+
+impl Session {
+    /// Reads configuration, variables and files; dials nothing but what an assumed role or a metadata service needs.
+    ///
+    /// # Errors
+    /// What is missing or wrong, and which attribute or variable would set it.
+    pub(super) async fn open(configuration: &Value) -> Result<Self, Diagnostics> {
+        let config = Config::of(configuration)?;
+        let sdk = load(&config).await?;
+        let Some(region) = sdk.region().map(ToString::to_string) else {
+            return Err(Diagnostic::error(
+                "AWS region is not set",
+                "Neither the provider block, nor AWS_REGION, nor the profile names a region. Set aws.region of the provider block.",
+            )
+            .into());
+        };
+        Ok(Self {
+            ec2: aws_sdk_ec2::Client::new(&sdk),
+            sts: aws_sdk_sts::Client::new(&sdk),
+            region,
+            account: OnceCell::new_with(config.account_id),
+            ended: Mutex::default(),
+        })
+    }
+
+    /// `"123456789012/eu-central-1"`.
+    pub(super) async fn scope(&self) -> Result<String, CloudError> {
+        let account = self
+            .account
+            .get_or_try_init(|| async {
+                let answer = self.sts.get_caller_identity().send().await.map_err(|error| {
+                    let mut error = fault("STS GetCallerIdentity", "the account", &error);
+                    error.message += "; aws.account_id of the provider block says the account where STS cannot";
+                    error
+                })?;
+                Ok(answer.account().unwrap_or_default().to_owned())
+            })
+            .await?;
+        Ok(format!("{account}/{}", self.region))
+    }
+}
+
+impl Config {
+    fn of(configuration: &Value) -> Result<Self, Diagnostics> {
+        let aws = match configuration {
+            Value::Map(configuration) => configuration.get("aws").unwrap_or(&Value::Null),
+            _ => &Value::Null,
+        };
+        if !aws.is_wholly_known() {
+            let names: Vec<String> = match aws {
+                Value::Map(fields) => fields
+                    .iter()
+                    .filter(|(_, value)| !value.is_wholly_known())
+                    .map(|(name, _)| format!("aws.{name}"))
+                    .collect(),
+                _ => vec!["aws".to_owned()],
+            };
+            return Err(Diagnostic::error(
+                "AWS is not configured yet",
+                format!(
+                    "{} of the provider block is not known before other resources are applied. Apply those first with -target, or write \
+                     a value that is known.",
+                    names.join(", ")
+                ),
+            )
+            .into());
+        }
+        let config = match aws {
+            Value::Null => Self::default(),
+            aws => Self::from_value(aws)?,
+        };
+        if config.access_key.is_some() != config.secret_key.is_some() {
+            return Err(Diagnostic::error(
+                "AWS keys are incomplete",
+                "aws.access_key and aws.secret_key of the provider block go together. Set both or none.",
+            )
+            .into());
+        }
+        Ok(config)
+    }
+}
+
+async fn load(config: &Config) -> Result<SdkConfig, Diagnostics> {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http_client(config)?)
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .build(),
+        );
+    if let Some(region) = &config.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(profile) = &config.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(files) = profile_files(config) {
+        loader = loader.profile_files(files);
+    }
+    if let Some(endpoint) = &config.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    if let Some(retries) = config.max_retries {
+        loader = loader.retry_config(RetryConfig::standard().with_max_attempts(retries + 1));
+    }
+    if let (Some(access_key), Some(secret_key)) = (&config.access_key, &config.secret_key) {
+        loader = loader.credentials_provider(Credentials::new(
+            access_key,
+            secret_key,
+            config.token.clone(),
+            None,
+            "the provider block",
+        ));
+    }
+    let sdk = loader.load().await;
+    let Some(role) = &config.assume_role else {
+        return Ok(sdk);
+    };
+    let mut provider = AssumeRoleProvider::builder(&role.role_arn)
+        .session_name(&role.session_name)
+        .configure(&sdk);
+    if let Some(external_id) = &role.external_id {
+        provider = provider.external_id(external_id);
+    }
+    let provider = SharedCredentialsProvider::new(provider.build().await);
+    Ok(sdk.into_builder().credentials_provider(provider).build())
+}
+
+fn profile_files(config: &Config) -> Option<EnvConfigFiles> {
+    if config.shared_config_files.is_none() && config.shared_credentials_files.is_none() {
+        return None;
+    }
+    let mut files = EnvConfigFiles::builder()
+        .include_default_config_file(config.shared_config_files.is_none())
+        .include_default_credentials_file(config.shared_credentials_files.is_none());
+    for (kind, paths) in [
+        (EnvConfigFileKind::Config, &config.shared_config_files),
+        (
+            EnvConfigFileKind::Credentials,
+            &config.shared_credentials_files,
+        ),
+    ] {
+        for path in paths.iter().flatten() {
+            files = files.with_file(kind, path);
+        }
+    }
+    Some(files.build())
+}
+
+/// The SDK's own client knows neither proxies nor a CA of the user's.
+fn http_client(config: &Config) -> Result<SharedHttpClient, Diagnostics> {
+    let bundle = config
+        .ca_bundle
+        .clone()
+        .or_else(|| std::env::var("AWS_CA_BUNDLE").ok())
+        .filter(|path| !path.is_empty());
+    let mut store = tls::TrustStore::default();
+    if let Some(path) = bundle {
+        store = store.with_pem_certificate(certificates(&path)?);
+    }
+    let context = tls::TlsContext::builder()
+        .with_trust_store(store)
+        .build()
+        .map_err(|error| Diagnostic::error("Could not set up TLS for AWS", format!("{error}.")))?;
+    Ok(
+        aws_smithy_http_client::Builder::new().build_with_connector_fn(
+            move |settings, components| {
+                let mut builder = Connector::builder().proxy_config(ProxyConfig::from_env());
+                builder.set_connector_settings(settings.cloned());
+                if let Some(components) = components {
+                    builder.set_sleep_impl(components.sleep_impl());
+                }
+                builder
+                    .tls_provider(tls::Provider::Rustls(
+                        tls::rustls_provider::CryptoMode::AwsLc,
+                    ))
+                    .tls_context(context.clone())
+                    .build()
+            },
+        ),
+    )
+}
+
+/// Checked here: the SDK panics on what is no certificate.
+fn certificates(path: &str) -> Result<Vec<u8>, Diagnostics> {
+    let refuse = |what: String| {
+        Diagnostic::error(
+            "Could not read the CA bundle for AWS",
+            format!(
+                "{path}: {what}. Set aws.ca_bundle of the provider block, or AWS_CA_BUNDLE, to a file of PEM certificates."
+            ),
+        )
+    };
+    let pem = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
+        rustls::RootCertStore::empty()
+            .add(certificate)
+            .map_err(|error| refuse(error.to_string()))?;
+        count += 1;
+    }
+    if count == 0 {
+        return Err(refuse("no certificate is in it".to_owned()).into());
+    }
+    Ok(pem)
+}
+
+const SESSION_NAME: &str = "terraform-provider-flatcar";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);

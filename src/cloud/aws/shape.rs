@@ -1,0 +1,411 @@
+//! What a user says about one machine on EC2: the attribute `aws` of the group as schema, as struct, and what can be checked without
+//! asking.
+//!
+//! Names are those of `aws_instance` where it has them. See: EC2 RunInstances, 2016-11-15.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::provider::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
+use crate::worker_group::cloud::{CLUSTER, GENERATION, GROUP, UID, UNSAVED};
+
+/// The attribute `aws` of the group.
+pub(super) fn group_schema() -> Attribute {
+    Attribute::object("aws", "EC2 instances.", attributes()).optional()
+}
+
+fn attributes() -> Vec<Attribute> {
+    vec![
+        Attribute::string("instance_type", "Instance type, such as `m7g.large`.").required(),
+        Attribute::list(
+            "subnet_ids",
+            "Subnets that the machines are spread over in turn; when one has no capacity, the next one is tried. Without it EC2 takes a \
+             subnet of the default VPC.",
+            Type::String,
+        )
+        .optional()
+        .length(1..=64),
+        Attribute::set(
+            "vpc_security_group_ids",
+            "Security groups. Without it EC2 takes the default group of the VPC.",
+            Type::String,
+        )
+        .optional()
+        .length(1..=16),
+        Attribute::string(
+            "iam_instance_profile",
+            "Instance profile, by name or ARN.",
+        )
+        .optional(),
+        Attribute::string("key_name", "EC2 key pair of user `core`.").optional(),
+        Attribute::object("root_volume", "The volume that the image is on.", root_volume())
+            .optional(),
+        Attribute::list_of(
+            "data_volumes",
+            "Volumes beside the root volume; they go with their machine.",
+            data_volume(),
+        )
+        .optional()
+        .length(0..=24),
+        Attribute::bool(
+            "associate_public_ip_address",
+            "Whether a machine gets a public IPv4 address. Without it the subnet decides.",
+        )
+        .optional(),
+        Attribute::object(
+            "spot",
+            "Makes the machines spot instances; one that EC2 takes back is replaced by the next apply.",
+            vec![
+                Attribute::string(
+                    "max_price",
+                    "Most US dollars an hour, such as `0.05`. Without it the price on demand.",
+                )
+                .optional()
+                .pattern("A decimal number", is_price),
+            ],
+        )
+        .optional(),
+        Attribute::string(
+            "metadata_http_tokens",
+            "Whether the instance metadata service wants a session token (IMDSv2).",
+        )
+        .default(TOKENS)
+        .one_of(["required", "optional"]),
+        Attribute::number(
+            "metadata_http_put_response_hop_limit",
+            "Network hops that a metadata token may take; pods need 2. Without it the account's setting decides.",
+        )
+        .optional()
+        .range(1..=64),
+        Attribute::bool("monitoring", "Whether CloudWatch measures each minute.").optional(),
+        Attribute::bool("ebs_optimized", "Whether EBS has bandwidth of its own, for types where it has not by itself.")
+            .optional(),
+        Attribute::string("placement_group", "Placement group that the machines are in.").optional(),
+        Attribute::number("placement_partition_number", "Partition of the placement group.")
+            .optional()
+            .range(1..=7),
+        Attribute::string("tenancy", "Hardware that the machines are on.")
+            .optional()
+            .one_of(["default", "dedicated", "host"]),
+        Attribute::string("capacity_reservation_id", "Capacity reservation to use.").optional(),
+        Attribute::string("cpu_credits", "How burstable types pay for bursts.")
+            .optional()
+            .one_of(["standard", "unlimited"]),
+        Attribute::map(
+            "tags",
+            "Tags of instances, volumes and network interfaces; changed in place.",
+            Type::String,
+        )
+        .optional()
+        .length(0..=MOST_TAGS),
+    ]
+}
+
+fn root_volume() -> Vec<Attribute> {
+    let mut attributes = volume("Size in GiB; at least the image's. Without it the image's.");
+    attributes.insert(
+        0,
+        Attribute::string("device_name", "The image's root device.").default(ROOT_DEVICE),
+    );
+    attributes
+}
+
+fn data_volume() -> Vec<Attribute> {
+    let mut attributes = volume("Size in GiB. Needed unless a snapshot says it.");
+    attributes.insert(
+        0,
+        Attribute::string("device_name", "Device, such as `/dev/sdf`.").required(),
+    );
+    attributes.push(Attribute::string("snapshot_id", "Snapshot to start from.").optional());
+    attributes
+}
+
+fn volume(size: &str) -> Vec<Attribute> {
+    vec![
+        Attribute::number("size", size).optional().range(1..=65_536),
+        Attribute::string("type", "Volume type.")
+            .default(VOLUME_TYPE)
+            .one_of(["gp2", "gp3", "io1", "io2", "sc1", "st1", "standard"]),
+        Attribute::number("iops", "Operations a second, for `gp3`, `io1` and `io2`.")
+            .optional()
+            .range(100..=256_000),
+        Attribute::number("throughput", "MiB a second, for `gp3`.")
+            .optional()
+            .range(125..=2_000),
+        Attribute::bool("encrypted", "Whether the volume is encrypted.").default(ENCRYPTED),
+        Attribute::string(
+            "kms_key_id",
+            "KMS key. Without it the account's default key for EBS.",
+        )
+        .optional(),
+    ]
+}
+
+/// The attribute `aws` of the group, as a struct.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Shape {
+    pub(super) instance_type: String,
+    pub(super) subnet_ids: Option<Vec<String>>,
+    pub(super) vpc_security_group_ids: Option<BTreeSet<String>>,
+    pub(super) iam_instance_profile: Option<String>,
+    pub(super) key_name: Option<String>,
+    pub(super) root_volume: Option<RootVolume>,
+    pub(super) data_volumes: Option<Vec<DataVolume>>,
+    pub(super) associate_public_ip_address: Option<bool>,
+    pub(super) spot: Option<Spot>,
+    pub(super) metadata_http_tokens: String,
+    pub(super) metadata_http_put_response_hop_limit: Option<i32>,
+    pub(super) monitoring: Option<bool>,
+    pub(super) ebs_optimized: Option<bool>,
+    pub(super) placement_group: Option<String>,
+    pub(super) placement_partition_number: Option<i32>,
+    pub(super) tenancy: Option<String>,
+    pub(super) capacity_reservation_id: Option<String>,
+    pub(super) cpu_credits: Option<String>,
+    pub(super) tags: Option<BTreeMap<String, String>>,
+}
+
+/// `root_volume`; left out it has these defaults too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct RootVolume {
+    pub(super) device_name: String,
+    pub(super) size: Option<i32>,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) iops: Option<i32>,
+    pub(super) throughput: Option<i32>,
+    pub(super) encrypted: bool,
+    pub(super) kms_key_id: Option<String>,
+}
+
+impl Default for RootVolume {
+    fn default() -> Self {
+        Self {
+            device_name: ROOT_DEVICE.to_owned(),
+            size: None,
+            kind: VOLUME_TYPE.to_owned(),
+            iops: None,
+            throughput: None,
+            encrypted: ENCRYPTED,
+            kms_key_id: None,
+        }
+    }
+}
+
+/// One of `data_volumes`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct DataVolume {
+    pub(super) device_name: String,
+    pub(super) size: Option<i32>,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) iops: Option<i32>,
+    pub(super) throughput: Option<i32>,
+    pub(super) encrypted: bool,
+    pub(super) kms_key_id: Option<String>,
+    pub(super) snapshot_id: Option<String>,
+}
+
+/// `spot`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Spot {
+    pub(super) max_price: Option<String>,
+}
+
+impl Shape {
+    /// What [`crate::worker_group::cloud::Machine::observed`] should say: the drift that counts.
+    pub(super) fn wanted(&self) -> BTreeMap<String, String> {
+        let mut wanted = BTreeMap::from([("instance_type".to_owned(), self.instance_type.clone())]);
+        if let Some(groups) = &self.vpc_security_group_ids {
+            let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+            wanted.insert("vpc_security_group_ids".to_owned(), groups.join(","));
+        }
+        for (key, value) in self.tags.iter().flatten() {
+            wanted.insert(format!("tags.{key}"), value.clone());
+        }
+        wanted
+    }
+
+    /// The root volume, its defaults where the user says nothing.
+    pub(super) fn root(&self) -> RootVolume {
+        self.root_volume.clone().unwrap_or_default()
+    }
+}
+
+/// Checks of known values that the schema alone cannot make; paths are relative to `aws`.
+pub(super) fn validate(shape: &Value) -> Diagnostics {
+    let mut problems = Diagnostics::none();
+    let root = field(shape, "root_volume");
+    check_volume(root, &Path::of("root_volume"), &mut problems);
+    let mut devices = vec![text(root, "device_name").unwrap_or(ROOT_DEVICE)];
+    if let Value::List(volumes) = field(shape, "data_volumes") {
+        for (index, volume) in volumes.iter().enumerate() {
+            let at = Path::of("data_volumes").index(index);
+            check_volume(volume, &at, &mut problems);
+            if is_null(volume, "size") && is_null(volume, "snapshot_id") {
+                problems.push(
+                    Diagnostic::error(
+                        "Data volume has no size",
+                        "A volume is as large as its size says, or as its snapshot. Set size.",
+                    )
+                    .at(at.attribute("size")),
+                );
+            }
+            let Some(device) = text(volume, "device_name") else {
+                continue;
+            };
+            if devices.contains(&device) {
+                problems.push(
+                    Diagnostic::error(
+                        "Two volumes have one device name",
+                        "Each volume of a machine needs a device name of its own, and the root volume has one too. Choose another one.",
+                    )
+                    .at(at.attribute("device_name")),
+                );
+            }
+            devices.push(device);
+        }
+    }
+    if let Value::Map(tags) = field(shape, "tags") {
+        for (key, value) in tags {
+            check_tag(key, value, &mut problems);
+        }
+    }
+    if !is_null(shape, "placement_partition_number") && is_null(shape, "placement_group") {
+        problems.push(
+            Diagnostic::error(
+                "Partition has no placement group",
+                "A partition is one of a placement group. Set placement_group.",
+            )
+            .at(Path::of("placement_partition_number")),
+        );
+    }
+    problems
+}
+
+fn check_volume(volume: &Value, at: &Path, problems: &mut Diagnostics) {
+    // Objects that are only partly known may lack a default yet.
+    let Some(kind) = text(volume, "type") else {
+        return;
+    };
+    for (attribute, kinds) in [
+        ("iops", &["gp3", "io1", "io2"][..]),
+        ("throughput", &["gp3"][..]),
+    ] {
+        if matches!(field(volume, attribute), Value::Number(_)) && !kinds.contains(&kind) {
+            problems.push(
+                Diagnostic::error(
+                    format!("Volume type takes no {attribute}"),
+                    format!(
+                        "Only {} take {attribute}. Leave it out, or choose another type.",
+                        kinds.join(", ")
+                    ),
+                )
+                .at(at.attribute(attribute)),
+            );
+        }
+    }
+    if matches!(kind, "io1" | "io2") && is_null(volume, "iops") {
+        problems.push(
+            Diagnostic::error(
+                "Volume type needs iops",
+                "Volumes of types io1 and io2 have the operations a second that iops says. Set iops.",
+            )
+            .at(at.attribute("iops")),
+        );
+    }
+    if matches!(field(volume, "encrypted"), Value::Bool(false))
+        && matches!(field(volume, "kms_key_id"), Value::String(_))
+    {
+        problems.push(
+            Diagnostic::error(
+                "Key of a volume that is not encrypted",
+                "A KMS key needs an encrypted volume. Leave out kms_key_id, or encrypted = false.",
+            )
+            .at(at.attribute("kms_key_id")),
+        );
+    }
+}
+
+fn check_tag(key: &str, value: &Value, problems: &mut Diagnostics) {
+    let at = Path::of("tags").key(key);
+    if key.is_empty() || key.chars().count() > 128 {
+        problems.push(
+            Diagnostic::error(
+                "Tag key has the wrong length",
+                "A tag key has 1 to 128 characters.",
+            )
+            .at(at.clone()),
+        );
+    }
+    if let Value::String(value) = value
+        && value.chars().count() > 256
+    {
+        problems.push(
+            Diagnostic::error(
+                "Tag value is too long",
+                "A tag value has at most 256 characters.",
+            )
+            .at(at.clone()),
+        );
+    }
+    if is_reserved(key) {
+        problems.push(
+            Diagnostic::error(
+                "Tag key is taken",
+                format!(
+                    "Keys that begin with aws: are Amazon's; {} are how the provider finds the group's machines and names them. Choose \
+                     another key.",
+                    RESERVED.join(", ")
+                ),
+            )
+            .at(at),
+        );
+    }
+}
+
+/// Whether a tag is Amazon's or the provider's.
+pub(super) fn is_reserved(key: &str) -> bool {
+    key.to_ascii_lowercase().starts_with("aws:") || RESERVED.contains(&key)
+}
+
+fn is_price(text: &str) -> bool {
+    text.parse::<f64>()
+        .is_ok_and(|price| price > 0.0 && price.is_finite())
+}
+
+fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
+    match value {
+        Value::Map(fields) => fields.get(name).unwrap_or(&Value::Null),
+        Value::Unknown(_) => value,
+        _ => &Value::Null,
+    }
+}
+
+fn is_null(value: &Value, name: &str) -> bool {
+    matches!(field(value, name), Value::Null)
+}
+
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    match field(value, name) {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// The machine's name, as AWS shows it.
+pub(super) const NAME: &str = "Name";
+/// The machine's name, as the provider reads it: people edit [`NAME`].
+pub(super) const MACHINE: &str = "flatcar-machine";
+/// Which of the tags are the user's, as short hashes: those that left the configuration are taken off, those of others stay.
+pub(super) const TAGS: &str = "flatcar-tags";
+const RESERVED: [&str; 8] = [
+    CLUSTER, GROUP, UID, GENERATION, UNSAVED, MACHINE, TAGS, NAME,
+];
+/// EC2 takes 50.
+const MOST_TAGS: usize = 50 - RESERVED.len();
+const ROOT_DEVICE: &str = "/dev/xvda";
+const VOLUME_TYPE: &str = "gp3";
+const ENCRYPTED: bool = true;
+const TOKENS: &str = "required";
