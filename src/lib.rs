@@ -63,3 +63,12 @@ fn is_url(text: &str) -> bool {
         .iter()
         .any(|scheme| text.starts_with(scheme) && text.len() > scheme.len())
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_schema_is_one_that_core_takes_and_every_model_fits_it() {
+        let faults = crate::provider::validity::faults(&crate::provider());
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+}

@@ -9,6 +9,8 @@ pub mod schema;
 pub mod service;
 mod shared;
 mod tables;
+#[cfg(test)]
+pub(crate) mod validity;
 mod wire;
 
 use std::future::Future;

@@ -69,6 +69,8 @@ pub struct Attribute {
     pub default: Option<Value>,
     /// A change replaces the resource.
     pub requires_replace: bool,
+    /// Accepted words, of [`Attribute::one_of`].
+    pub words: Vec<String>,
     pub checks: Vec<Check>,
 }
 
@@ -139,6 +141,7 @@ impl Attribute {
             deprecated: None,
             default: None,
             requires_replace: false,
+            words: Vec::new(),
             checks: Vec::new(),
         }
     }
@@ -230,11 +233,12 @@ impl Attribute {
     }
     /// Accepted words. On a list, set or map: of each element.
     #[must_use]
-    pub fn one_of<S: AsRef<str>>(self, words: impl IntoIterator<Item = S>) -> Self {
+    pub fn one_of<S: AsRef<str>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
         let words: Vec<String> = words
             .into_iter()
             .map(|word| word.as_ref().to_owned())
             .collect();
+        self.words.clone_from(&words);
         let listed = listed(&words);
         self.check(&format!("One of {listed}"), move |value, path| {
             let Value::String(word) = value else {

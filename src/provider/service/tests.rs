@@ -1037,3 +1037,9 @@ fn numbers_keep_their_digits() {
     let digits = Number::parse("123456789012345678901234567890.5").unwrap();
     assert!(state["size"] == Value::Number(digits));
 }
+
+#[test]
+fn the_sample_provider_has_no_faults() {
+    let faults = crate::provider::validity::faults(&sample::provider());
+    assert!(faults.is_empty(), "{faults:#?}");
+}
