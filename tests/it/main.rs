@@ -6,3 +6,4 @@ mod end_to_end;
 mod generated;
 mod harness;
 mod protocol;
+mod tidy;
