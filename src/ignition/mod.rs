@@ -1,11 +1,42 @@
 //! Butane (`variant: flatcar`) and presets in, Ignition 3 and per-platform user data out. Knows nothing of Terraform but in its faces.
 //!
+//! [`render`] is the way in: documents are translated one by one, lifted to one version of Ignition, merged in order, and validated
+//! again. Everything that is wrong is in the [`Report`], each entry with the document and the place to blame.
+//!
 //! Source: the facts about Butane 0.28 and Ignition 2.26.
 
+mod butane;
+mod config;
 pub(crate) mod data_url;
+mod decode;
 mod deflate;
+mod files;
+mod header;
+mod ignition_json;
+mod inline_config;
+mod json;
+mod json_input;
+mod merge;
+mod quadlet;
+mod render;
+mod report;
+mod scalar;
+mod source;
+mod sugar;
+mod translate;
+mod tree;
 pub(crate) mod unit;
+mod url;
 pub mod user_data;
+mod validate;
+mod validate_storage;
+mod yaml;
+
+use std::fmt;
+use std::path::PathBuf;
+
+pub use render::{merge_unchecked, render};
+pub use report::{Report, ReportEntry, Severity};
 
 /// What to translate.
 #[derive(Clone, Default)]
@@ -16,17 +47,62 @@ pub struct Input {
 
 /// One document. Its text may hold secrets: no `Debug`.
 #[derive(Clone)]
-#[allow(missing_docs)]
 pub struct Document {
+    /// Whose it is.
     pub origin: Origin,
+    /// Butane YAML or Ignition JSON.
     pub text: String,
 }
 
 /// Where a document came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)]
 pub enum Origin {
+    /// A preset, by its attribute.
     Preset(&'static str),
+    /// `content`.
     Content,
+    /// `snippets[n]`.
     Snippet(usize),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Preset(attribute) => out.write_str(attribute),
+            Self::Content => out.write_str("content"),
+            Self::Snippet(index) => write!(out, "snippets[{index}]"),
+        }
+    }
+}
+
+/// How to translate and how to write.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Any entry of the report is a failure.
+    pub strict: bool,
+    /// Indent the JSON.
+    pub pretty: bool,
+    /// The root of `local:` and `trees:`; nothing outside it is read.
+    pub files_dir: Option<PathBuf>,
+    /// Whose bytes to write.
+    pub style: Style,
+}
+
+/// Whose bytes to write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Style {
+    /// The `butane` command's: what is empty is left out.
+    #[default]
+    Butane,
+    /// terraform-provider-ct's: Ignition 3.4.0, empty objects are kept.
+    Ct,
+}
+
+/// A rendered config. It may hold secrets: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Ignition JSON, without a line feed at its end.
+    pub json: String,
+    /// Its `ignition.version`: `"3.4.0"`.
+    pub spec: &'static str,
 }

@@ -5,5 +5,6 @@ mod core;
 mod end_to_end;
 mod generated;
 mod harness;
+mod ignition;
 mod protocol;
 mod tidy;

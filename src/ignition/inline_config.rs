@@ -1,0 +1,58 @@
+//! A config inside a config: what `ignition.config` merges or replaces with, given inline, is validated like one of its own.
+//!
+//! The reference loses its place here: paths are those of the inner config, positions the outer document's.
+
+use crate::ignition::butane::{SPECS, VERSIONS};
+use crate::ignition::config::Path;
+use crate::ignition::report::Problems;
+use crate::ignition::validate::{self, VersionProblem};
+use crate::ignition::{decode, ignition_json, json_input};
+
+const INVALID: &str = "config is not valid";
+const UNKNOWN_VERSION: &str =
+    "skipping validation for the merge/replace ignition config due to an unkown version";
+
+/// Validates the bytes as an Ignition config of the given minor version. `path` leads to the resource.
+pub(crate) fn check(inline: &[u8], path: &Path, spec_minor: u8, problems: &mut Problems) {
+    let fail = |problems: &mut Problems, message: String| {
+        problems.error(Path::default(), message);
+        problems.error(path.clone().name("inline"), INVALID);
+    };
+    let nodes = match json_input::parse(&decode::lossy(inline)) {
+        Ok(nodes) => nodes,
+        Err(error) => return fail(problems, error.exact),
+    };
+    let (config, mismatches) = ignition_json::decode(&nodes, spec_minor);
+    if let Some(first) = mismatches.into_iter().next() {
+        return fail(problems, first.exact);
+    }
+    let mut found = Problems::default();
+    match validate::version(&config, spec(spec_minor)) {
+        Err(VersionProblem::Other) => {
+            return problems.warning(path.clone().name("version"), UNKNOWN_VERSION);
+        }
+        Err(problem) => {
+            let path = crate::ignition::sugar::path(&["ignition", "version"]);
+            found.error(path, validate::version_message(&problem));
+        }
+        Ok(()) => {}
+    }
+    validate::rules_of(&config, spec_minor, &mut found);
+    validate::repeats(&config, &crate::ignition::config::At::ROOT, &mut found);
+    for problem in &mut found.0 {
+        problem.path = ignition_json::path_in_json(&problem.path);
+    }
+    ignition_json::unused_keys(&nodes, &config, spec_minor, &mut found);
+    problems.0.append(&mut found.0);
+}
+
+/// `3.4.0` of 4.
+pub(crate) fn spec(minor: u8) -> &'static str {
+    let butane = VERSIONS
+        .iter()
+        .find(|version| version.spec_minor == minor)
+        .map(|version| version.spec);
+    butane
+        .or_else(|| SPECS.get(usize::from(minor)).copied())
+        .unwrap_or("3.5.0")
+}

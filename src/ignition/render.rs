@@ -1,0 +1,198 @@
+//! All documents to one config: translated, lifted, merged, validated again, written.
+
+use crate::ignition::config::{Object, Path};
+use crate::ignition::files::Files;
+use crate::ignition::inline_config::spec;
+use crate::ignition::json::{self, Writing};
+use crate::ignition::report::{self, Problems, Report, ReportEntry, Severity};
+use crate::ignition::translate::{self, Format, Translated};
+use crate::ignition::{
+    Input, Options, Rendered, Style, header, ignition_json, json_input, merge, validate,
+};
+
+/// Minor version of the Ignition that terraform-provider-ct writes.
+const CT_MINOR: u8 = 4;
+/// Minor version that has every field.
+const NEWEST_MINOR: u8 = 7;
+
+/// Renders documents, lowest first. Nothing is rendered when an entry is an error, or, in strict mode, when there is an entry at all.
+pub fn render(input: &Input, options: &Options) -> (Option<Rendered>, Report) {
+    let files = Files::new(options.files_dir.as_deref());
+    let mut documents: Vec<Translated> = Vec::with_capacity(input.documents.len());
+    let mut report = Report::default();
+    for (number, document) in input.documents.iter().enumerate() {
+        let mut translated = translate::document(&document.text, document.origin, number, &files);
+        report.append(std::mem::take(&mut translated.report));
+        documents.push(translated);
+    }
+    let highest = documents
+        .iter()
+        .map(|document| document.spec_minor)
+        .max()
+        .unwrap_or(CT_MINOR);
+    let minor = match options.style {
+        Style::Butane => highest,
+        Style::Ct => CT_MINOR,
+    };
+    if minor < highest {
+        refuse_newer(&documents, minor, &mut report);
+    }
+    if report.is_fatal() || report.reference_failure().is_some() {
+        return (None, report);
+    }
+    let configs: Vec<Object> = documents
+        .iter_mut()
+        .filter_map(|document| document.config.take())
+        .collect();
+    let Some(config) = merge_all(configs, &documents, minor, options.style, &mut report) else {
+        return (None, report);
+    };
+    if options.strict && !report.entries.is_empty() {
+        report.fail_strict();
+        return (None, report);
+    }
+    let writing = Writing {
+        style: options.style,
+        pretty: options.pretty,
+        spec_minor: minor,
+    };
+    let rendered = Rendered {
+        json: json::write(&config, writing),
+        spec: spec(minor),
+    };
+    (Some(rendered), report)
+}
+
+/// terraform-provider-ct takes nothing newer than what it writes.
+fn refuse_newer(documents: &[Translated], minor: u8, report: &mut Report) {
+    for document in documents
+        .iter()
+        .filter(|document| document.spec_minor > minor)
+    {
+        let mut problems = Problems::default();
+        problems.error(
+            Path::default().name("version"),
+            "unsupported config version",
+        );
+        for problem in problems.0 {
+            let mut entry = document.entry(problem);
+            entry.listed = false;
+            entry.advice = Some(format!(
+                "With output_format \"ct\" use a version that gives Ignition {} or older",
+                spec(minor)
+            ));
+            report.entries.push(entry);
+        }
+        report.fail("unsupported config version");
+    }
+}
+
+fn merge_all(
+    mut configs: Vec<Object>,
+    documents: &[Translated],
+    minor: u8,
+    style: Style,
+    report: &mut Report,
+) -> Option<Object> {
+    for config in &mut configs {
+        header::set_version(config, spec(minor));
+    }
+    if configs.len() < 2 {
+        return configs.pop();
+    }
+    for (number, config) in configs.iter_mut().enumerate() {
+        merge::stamp(config, number, &Path::default());
+    }
+    let merged = configs.iter().cloned().reduce(merge::objects)?;
+    let severity = match style {
+        Style::Butane => Severity::Error,
+        // What that provider renders, it goes on to render.
+        Style::Ct => Severity::Warning,
+    };
+    let clashes = clashes(&configs, &merged, documents, minor, report);
+    for (mut entry, is_error) in clashes {
+        if is_error {
+            entry.severity = severity;
+        }
+        report.entries.push(entry);
+    }
+    if report.is_fatal() {
+        report.fail("merged config is invalid");
+        return None;
+    }
+    Some(merged)
+}
+
+/// What is wrong with the merged config and with none of the documents alone, and whether it is an error.
+fn clashes(
+    configs: &[Object],
+    merged: &Object,
+    documents: &[Translated],
+    minor: u8,
+    report: &Report,
+) -> Vec<(ReportEntry, bool)> {
+    let mut problems = Problems::default();
+    validate::check(merged, minor, &mut problems);
+    let mut found = Vec::new();
+    for problem in problems.0 {
+        let is_error = problem.severity == Severity::Error;
+        let message = problem.message.clone();
+        let source = report::written_at(merged, 0, &problem.path);
+        let document = &documents[source.document];
+        let path = match document.format {
+            Format::Butane => source.path,
+            Format::Ignition => ignition_json::path_in_json(&source.path),
+        };
+        let mut entry = document.entry(report::Problem { path, ..problem });
+        let known = |old: &&ReportEntry| {
+            old.origin == entry.origin && old.path == entry.path && old.message == entry.message
+        };
+        if report.entries.iter().any(|old| known(&old)) {
+            continue;
+        }
+        let (one, other) = parties(configs, source.document, &message, minor);
+        let (one, other) = (documents[one].origin, documents[other].origin);
+        entry.listed = false;
+        entry.advice = Some(format!(
+            "{one} and {other} clash here: change one of the two"
+        ));
+        found.push((entry, is_error));
+    }
+    found
+}
+
+/// The two documents whose merge alone has this problem.
+fn parties(configs: &[Object], blamed: usize, message: &str, minor: u8) -> (usize, usize) {
+    let has = |one: usize, other: usize| {
+        let merged = merge::objects(configs[one].clone(), configs[other].clone());
+        let mut problems = Problems::default();
+        validate::check(&merged, minor, &mut problems);
+        problems.0.iter().any(|problem| problem.message == message)
+    };
+    let pairs = (0..configs.len())
+        .filter(|other| *other != blamed)
+        .map(|other| (blamed.min(other), blamed.max(other)));
+    let anywhere =
+        (0..configs.len()).flat_map(|one| (one + 1..configs.len()).map(move |other| (one, other)));
+    let mut candidates = pairs.chain(anywhere).take(200);
+    candidates
+        .find(|(one, other)| has(*one, *other))
+        .unwrap_or((0, configs.len() - 1))
+}
+
+/// Merges one Ignition JSON over another by Ignition's rules alone: nothing is validated, not even the version. `None` when one of them
+/// is no JSON of that shape.
+pub fn merge_unchecked(parent: &str, child: &str) -> Option<String> {
+    let read = |text: &str| {
+        let nodes = json_input::parse(text).ok()?;
+        let (config, mismatches) = ignition_json::decode(&nodes, NEWEST_MINOR);
+        mismatches.is_empty().then_some(config)
+    };
+    let merged = merge::objects(read(parent)?, read(child)?);
+    let writing = Writing {
+        style: Style::Butane,
+        pretty: false,
+        spec_minor: NEWEST_MINOR,
+    };
+    Some(json::write(&merged, writing))
+}

@@ -1,0 +1,353 @@
+//! Problems, collected: severity, place and words of each; positions are attached from the document's nodes.
+
+use std::fmt;
+
+use crate::ignition::Origin;
+use crate::ignition::config::{Object, Path, Source, Step, Value};
+use crate::ignition::yaml::{NodeId, Nodes};
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The config is rendered all the same; strict mode fails.
+    Warning,
+    /// Nothing is rendered.
+    Error,
+}
+
+/// Everything that was found.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// In the order in which the reference reports.
+    pub entries: Vec<ReportEntry>,
+    failure: Option<Failure>,
+}
+
+/// One problem. It names keys and positions, never what stands there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportEntry {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The document to blame.
+    pub origin: Origin,
+    /// `$.storage.files.0.path`; `$` for the whole document.
+    pub path: String,
+    /// From 1; none where there is no place to point at.
+    pub line: Option<u64>,
+    /// From 1, in characters.
+    pub column: Option<u64>,
+    /// What is wrong: `path not specified`.
+    pub message: String,
+    /// What to do about it, where that is known.
+    pub advice: Option<String>,
+    /// The reference's words where they quote from the document.
+    pub(crate) exact: Option<String>,
+    /// The reference's report has it too.
+    pub(crate) listed: bool,
+}
+
+/// Why nothing was rendered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Failure {
+    Translation(String),
+    Strict,
+}
+
+const STRICT: &str = "Config produced warnings and --strict was specified";
+
+impl ReportEntry {
+    fn write(&self, message: &str, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self.severity {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        })?;
+        let with_path = self.path != "$";
+        if with_path {
+            write!(out, " at {}", self.path)?;
+        }
+        if let Some(line) = self.line {
+            out.write_str(if with_path { ", " } else { " at " })?;
+            write!(out, "line {line}")?;
+            if let Some(column) = self.column {
+                write!(out, " col {column}")?;
+            }
+        }
+        write!(out, ": {message}")
+    }
+}
+
+impl fmt::Display for ReportEntry {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(&self.message, out)
+    }
+}
+
+/// An entry in exactly the reference's words.
+struct Exact<'a>(&'a ReportEntry);
+
+impl fmt::Display for Exact<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .write(self.0.exact.as_deref().unwrap_or(&self.0.message), out)
+    }
+}
+
+impl Report {
+    /// There is an error among the entries.
+    pub fn is_fatal(&self) -> bool {
+        self.entries.iter().any(|e| e.severity == Severity::Error)
+    }
+
+    /// The entries exactly as the reference prints them. They may quote from the documents: for comparing only, never for a user.
+    pub fn reference_entries(&self) -> String {
+        let listed = self.entries.iter().filter(|e| e.listed);
+        listed.map(|entry| format!("{}\n", Exact(entry))).collect()
+    }
+
+    /// Exactly what the reference prints on standard error. It may quote from the documents: for comparing only, never for a user.
+    pub fn reference_text(&self) -> String {
+        let mut text = self.reference_entries();
+        match &self.failure {
+            Some(Failure::Translation(failure)) => {
+                text.push_str(&format!("Error translating config: {failure}\n"))
+            }
+            Some(Failure::Strict) => text.push_str(&format!("{STRICT}\n")),
+            None => {}
+        }
+        text
+    }
+
+    /// Why nothing was rendered, in the reference's words. They may quote from the documents: for comparing only.
+    pub fn reference_failure(&self) -> Option<&str> {
+        match &self.failure {
+            Some(Failure::Translation(failure)) => Some(failure),
+            Some(Failure::Strict) => Some(STRICT),
+            None => None,
+        }
+    }
+
+    pub(crate) fn fail(&mut self, failure: impl Into<String>) {
+        if self.failure.is_none() {
+            self.failure = Some(Failure::Translation(failure.into()));
+        }
+    }
+
+    pub(crate) fn fail_strict(&mut self) {
+        if self.failure.is_none() {
+            self.failure = Some(Failure::Strict);
+        }
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        self.entries.extend(other.entries);
+        if self.failure.is_none() {
+            self.failure = other.failure;
+        }
+    }
+}
+
+/// Messages of the reference that go on with a quotation: up to where they may be shown.
+const QUOTING: [&str; 5] = [
+    "invalid unit content: found garbage after section name",
+    "expected base64, got",
+    "invalid character",
+    "json: cannot unmarshal",
+    "No translator exists for variant",
+];
+
+/// The message without what it quotes from the document; `None` when it quotes nothing.
+pub(crate) fn redacted(message: &str) -> Option<String> {
+    let shown = QUOTING.iter().find(|start| message.starts_with(**start))?;
+    let rest = &message[shown.len()..];
+    // `invalid character 'x' after ...`, but `invalid character for media type` quotes nothing.
+    match *shown {
+        "invalid character" if !rest.starts_with(" '") => None,
+        "invalid character" => {
+            let after = rest
+                .get(2..)
+                .and_then(|quoted| quoted.rfind("' ").or_else(|| quoted.rfind('\'')));
+            let words = after.and_then(|at| rest.get(at + 3..)).unwrap_or("");
+            Some(format!("{shown}{words}"))
+        }
+        "json: cannot unmarshal" => {
+            let into = rest.find(" into ").map_or("", |at| &rest[at..]);
+            let what = rest.split_whitespace().next().unwrap_or("");
+            Some(format!("{shown} {what}{into}"))
+        }
+        "No translator exists for variant" => None,
+        _ => Some((*shown).to_owned()),
+    }
+}
+
+/// What to do about some messages: how they begin, and one imperative sentence.
+const ADVICE: [(&str, &str); 12] = [
+    (
+        "unused key",
+        "Remove the key, or correct its spelling; Butane ignores it",
+    ),
+    (
+        "unreasonable mode",
+        "Write the mode in octal, with a leading zero: 0644",
+    ),
+    ("local file paths are relative", "Set files_dir"),
+    (
+        "local file path traverses",
+        "Keep the file inside files_dir; symbolic links that lead out of it are not followed",
+    ),
+    (
+        "cannot unmarshal !!str into int",
+        "Write the number without quotes",
+    ),
+    (
+        "cannot unmarshal !!str into bool",
+        "Write true or false without quotes",
+    ),
+    (
+        "cannot unmarshal !!map into []",
+        "Begin each element of the list with a dash",
+    ),
+    (
+        "matching filesystem node",
+        "Remove one of the two that make this path",
+    ),
+    ("config generated", "Correct the errors above"),
+    (
+        "overwrite must be false",
+        "Give the file contents, or leave overwrite out",
+    ),
+    ("path not absolute", "Begin the path with a slash"),
+    (
+        "path is not fully simplified",
+        "Write the path without //, ., .. and a slash at its end",
+    ),
+];
+
+/// One imperative sentence about a message, where there is one.
+pub(crate) fn advice(message: &str) -> Option<&'static str> {
+    ADVICE
+        .iter()
+        .find(|(start, _)| message.starts_with(start))
+        .map(|(_, advice)| *advice)
+}
+
+/// A problem at a path, before its position is known.
+pub(crate) struct Problem {
+    pub(crate) severity: Severity,
+    pub(crate) path: Path,
+    pub(crate) message: String,
+    /// A last step of the path that no schema knows.
+    pub(crate) unknown_key: Option<String>,
+}
+
+/// Problems in the order of finding.
+#[derive(Default)]
+pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+impl Problems {
+    pub(crate) fn error(&mut self, path: Path, message: impl Into<String>) {
+        self.push(Severity::Error, path, message.into());
+    }
+
+    pub(crate) fn warning(&mut self, path: Path, message: impl Into<String>) {
+        self.push(Severity::Warning, path, message.into());
+    }
+
+    fn push(&mut self, severity: Severity, path: Path, message: String) {
+        self.0.push(Problem {
+            severity,
+            path,
+            message,
+            unknown_key: None,
+        });
+    }
+
+    pub(crate) fn is_fatal(&self) -> bool {
+        self.0.iter().any(|p| p.severity == Severity::Error)
+    }
+}
+
+/// Line and column of the deepest node on the way that exists.
+pub(crate) fn position(nodes: &Nodes, path: &Path) -> Option<(u64, u64)> {
+    let mut node = nodes.root()?;
+    for step in &path.0 {
+        match descend(nodes, node, *step) {
+            Some(next) => node = next,
+            None => break,
+        }
+    }
+    let node = nodes.get(node);
+    Some((node.line, node.column))
+}
+
+fn descend(nodes: &Nodes, node: NodeId, step: Step) -> Option<NodeId> {
+    match step {
+        Step::Name(name) => nodes.child(node, name),
+        Step::Index(index) => nodes.element(node, index),
+    }
+}
+
+/// Where a place of a translated config was written: document and path there. `root` is what the path leads into.
+pub(crate) fn written_at(root: &Object, document: usize, path: &Path) -> Source {
+    let mut found = Source {
+        document,
+        path: Path::default(),
+        whole: false,
+    };
+    let mut object = Some(root);
+    let mut steps = path.0.iter().peekable();
+    while let Some(step) = steps.next() {
+        let Step::Name(name) = step else {
+            found.path.0.push(*step);
+            continue;
+        };
+        let index = match steps.peek() {
+            Some(Step::Index(index)) => Some(*index),
+            _ => None,
+        };
+        let Some(here) = object else {
+            push(&mut found, *step);
+            continue;
+        };
+        let exact = |field: &str, at| {
+            here.field_sources
+                .iter()
+                .find(|s| s.field == field && s.index == at)
+                .map(|s| s.source.clone())
+        };
+        match exact(name, None) {
+            Some(source) => found = source,
+            None => push(&mut found, *step),
+        }
+        let value = here
+            .entries()
+            .find(|(field, _)| field.name == *name)
+            .map(|(_, value)| value);
+        object = match (value, index) {
+            (Some(Value::Object(next)), _) => Some(next),
+            (Some(Value::Objects(list)), Some(index)) => {
+                steps.next();
+                push(&mut found, Step::Index(index));
+                list.get(index)
+            }
+            (_, Some(index)) => {
+                steps.next();
+                match exact(name, Some(index)) {
+                    Some(source) => found = source,
+                    None => push(&mut found, Step::Index(index)),
+                }
+                None
+            }
+            _ => None,
+        };
+        if let Some(source) = object.and_then(|o| o.source.as_deref()) {
+            found = source.clone();
+        }
+    }
+    found
+}
+
+fn push(source: &mut Source, step: Step) {
+    if !source.whole {
+        source.path.0.push(step);
+    }
+}

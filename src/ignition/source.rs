@@ -1,0 +1,254 @@
+//! What is checked of a Butane config before it is translated: keys that nobody reads, and what Ignition cannot check any more
+//! afterwards.
+
+use crate::ignition::config::{At, Object, Value};
+use crate::ignition::decode::known;
+use crate::ignition::report::{self, Problems, ReportEntry, Severity};
+use crate::ignition::yaml::{Content, NodeId, Nodes};
+use crate::ignition::{Origin, inline_config, quadlet};
+
+const DECIMAL_MODE: &str =
+    "unreasonable mode would be reasonable if specified in octal; remember to add a leading zero";
+const MOUNT_UNIT_NO_FORMAT: &str = "format is required if with_mount_unit is true";
+const MOUNT_UNIT_NO_PATH: &str =
+    "path is required if with_mount_unit is true and format is not swap";
+const QUADLET_EXTENSION: &str = "unsupported file extension for quadlet: must be one of .container, .volume, .network, .kube, .image, \
+                                 .build, .pod, or .artifact";
+const TEMPLATE_CONTENTS: &str = "template instances cannot have contents or contents_local";
+const TOO_MANY_CONTENTS: &str = "only one of the following can be set: contents, contents_local";
+const TOO_MANY_SOURCES: &str = "only one of the following can be set: inline, local, source";
+const TREE_NO_LOCAL: &str = "local is required";
+
+/// Warns of every key that the schema of this version lacks, and of objects that cannot be looked into.
+pub(crate) fn unused_keys(
+    nodes: &Nodes,
+    config: &Object,
+    version: u8,
+    origin: Origin,
+) -> Vec<ReportEntry> {
+    let mut search = Search {
+        nodes,
+        version,
+        origin,
+        entries: Vec::new(),
+    };
+    if let Some(root) = nodes.root() {
+        search.object(root, config, &At::ROOT);
+    }
+    search.entries
+}
+
+struct Search<'a> {
+    nodes: &'a Nodes,
+    version: u8,
+    origin: Origin,
+    entries: Vec<ReportEntry>,
+}
+
+impl Search<'_> {
+    fn object(&mut self, id: NodeId, object: &Object, at: &At<'_>) {
+        let Content::Mapping(pairs) = &self.nodes.get(id).content else {
+            let path = at.path().to_string();
+            let message = format!(
+                "context tree does not match content tree at {path}. Line and column reporting may be inconsistent. Unused keys may \
+                 not be reported"
+            );
+            self.warn(id, path, message);
+            return;
+        };
+        for (key, _) in pairs {
+            let name = &self.nodes.get(*key).text;
+            if object
+                .entries()
+                .all(|(field, _)| field.name != name || !known(field, self.version))
+            {
+                self.warn(
+                    *key,
+                    format!("{}.{name}", at.path()),
+                    format!("unused key {name}"),
+                );
+            }
+        }
+        for (field, value) in object.entries() {
+            let Some(child) = self
+                .nodes
+                .child(id, field.name)
+                .filter(|_| known(field, self.version))
+            else {
+                continue;
+            };
+            let at = at.name(field.name);
+            match (&field.kind, value) {
+                (_, Value::Object(object)) => self.object(child, object, &at),
+                (crate::ignition::config::Kind::Object(shape), _) => {
+                    self.object(child, &Object::new(shape), &at)
+                }
+                (_, Value::Objects(objects)) => {
+                    for (index, object) in objects.iter().enumerate() {
+                        if let Some(element) = self.nodes.element(child, index) {
+                            self.object(element, object, &at.index(index));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn warn(&mut self, id: NodeId, path: String, message: String) {
+        let node = self.nodes.get(id);
+        self.entries.push(ReportEntry {
+            severity: Severity::Warning,
+            origin: self.origin,
+            path,
+            line: Some(node.line),
+            column: Some(node.column),
+            advice: report::advice(&message).map(str::to_owned),
+            message,
+            exact: None,
+            listed: true,
+        });
+    }
+}
+
+/// Checks every object of a Butane config. `spec_minor` is that of the Ignition to come.
+pub(crate) fn check(object: &Object, at: &At<'_>, spec_minor: u8, problems: &mut Problems) {
+    match object.shape.name {
+        "Resource" => check_resource(object, at, spec_minor, problems),
+        "Filesystem" => check_filesystem(object, at, problems),
+        "Directory" | "File" => check_mode(object, at, problems),
+        "Tree" if object.name("local").is_empty() => problems.error(at.path(), TREE_NO_LOCAL),
+        "Unit" | "Dropin" => check_contents(object, at, problems),
+        "Quadlet" => check_quadlet(object, at, problems),
+        _ => {}
+    }
+    for (field, value) in object.entries() {
+        let at = at.name(field.name);
+        match value {
+            Value::Object(object) => check(object, &at, spec_minor, problems),
+            Value::Objects(objects) => {
+                for (index, object) in objects.iter().enumerate() {
+                    check(object, &at.index(index), spec_minor, problems);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn check_resource(resource: &Object, at: &At<'_>, spec_minor: u8, problems: &mut Problems) {
+    let set = ["local", "inline", "source"]
+        .into_iter()
+        .filter(|name| resource.is_set(name));
+    if set.clone().count() > 1 {
+        if let Some(last) = set.last() {
+            problems.error(at.path().name(last), TOO_MANY_SOURCES);
+        }
+        return;
+    }
+    if let Value::Bytes(inline) = resource.get("inline")
+        && at.path().to_string().starts_with("$.ignition.config")
+    {
+        inline_config::check(inline, &at.path(), spec_minor, problems);
+    }
+}
+
+fn check_filesystem(filesystem: &Object, at: &At<'_>, problems: &mut Problems) {
+    if !filesystem.is_true("with_mount_unit") {
+        return;
+    }
+    match filesystem.filled("format") {
+        None => problems.error(at.path().name("format"), MOUNT_UNIT_NO_FORMAT),
+        Some("swap") => {}
+        Some(_) if filesystem.filled("path").is_none() => {
+            problems.error(at.path().name("path"), MOUNT_UNIT_NO_PATH)
+        }
+        Some(_) => {}
+    }
+}
+
+fn check_contents(unit: &Object, at: &At<'_>, problems: &mut Problems) {
+    if unit.is_set("contents") && unit.is_set("contents_local") {
+        problems.error(at.path().name("contents_local"), TOO_MANY_CONTENTS);
+    }
+}
+
+fn check_quadlet(quadlet: &Object, at: &At<'_>, problems: &mut Problems) {
+    let name = quadlet.name("name");
+    if !quadlet::EXTENSIONS
+        .iter()
+        .any(|extension| name.ends_with(extension))
+    {
+        return problems.error(at.path().name("name"), QUADLET_EXTENSION);
+    }
+    if quadlet::template_of(name).is_none() {
+        return check_contents(quadlet, at, problems);
+    }
+    for contents in ["contents", "contents_local"] {
+        if quadlet.is_set(contents) {
+            problems.error(at.path().name(contents), TEMPLATE_CONTENTS);
+        }
+    }
+}
+
+fn check_mode(node: &Object, at: &At<'_>, problems: &mut Problems) {
+    let nature = match node.shape.name {
+        "Directory" => Nature::Directory,
+        _ => Nature::File,
+    };
+    if node
+        .int("mode")
+        .is_some_and(|mode| looks_decimal(mode, nature))
+    {
+        problems.warning(at.path().name("mode"), DECIMAL_MODE);
+    }
+}
+
+/// What a mode is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Nature {
+    Directory,
+    File,
+}
+
+/// 644 where 0644 was meant: its digits, read as octal, are a mode as one sees it, and it itself is not.
+pub(crate) fn looks_decimal(mode: i64, nature: Nature) -> bool {
+    if !(0..=7777).contains(&mode) {
+        return false;
+    }
+    match i64::from_str_radix(&mode.to_string(), 8) {
+        Ok(meant) => !is_usual(mode, nature) && is_usual(meant, nature),
+        Err(_) => false,
+    }
+}
+
+fn is_usual(mode: i64, nature: Nature) -> bool {
+    const SETUID: i64 = 0o4000;
+    const SETGID: i64 = 0o2000;
+    const STICKY: i64 = 0o1000;
+    if mode == 0 {
+        return true;
+    }
+    // What one class may, each closer class may; from all to the owner.
+    let mut granted = 0;
+    for class in [mode & 7, mode >> 3 & 7, mode >> 6 & 7] {
+        let (reads, runs) = (class & 4 != 0, class & 1 != 0);
+        let loses = granted & !class != 0;
+        let runs_what_others_only_read = runs && granted & 4 != 0 && granted & 1 == 0;
+        let blind = class & 3 != 0 && !reads;
+        if loses || runs_what_others_only_read || blind {
+            return false;
+        }
+        granted |= class;
+    }
+    let (reads, writes, runs) = (granted & 4 != 0, granted & 2 != 0, granted & 1 != 0);
+    let special = match nature {
+        Nature::Directory => {
+            runs && mode & SETUID == 0 && (mode & (SETGID | STICKY) == 0 || writes)
+        }
+        Nature::File => {
+            mode & STICKY == 0 && (mode & (SETUID | SETGID) == 0 || (runs && mode & 2 == 0))
+        }
+    };
+    reads && special
+}

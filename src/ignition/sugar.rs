@@ -1,0 +1,271 @@
+//! Butane's sugar taken out of a config, in place: contents embedded, mount and swap units written, keys read from files.
+//!
+//! What is made remembers what it was made from, so that a later problem is blamed on the line that the user wrote. Trees and quadlets
+//! have files of their own.
+
+use crate::ignition::butane::UNIT;
+use crate::ignition::config::{At, FieldSource, Object, Path, Source, Step, Value};
+use crate::ignition::data_url;
+use crate::ignition::decode::lossy;
+use crate::ignition::files::Files;
+use crate::ignition::report::Problems;
+use crate::ignition::{merge, quadlet, tree};
+
+/// What desugaring needs to know, and where it puts what goes wrong.
+pub(crate) struct Kitchen<'a> {
+    /// The document's number, for blame.
+    pub(crate) document: usize,
+    pub(crate) files: &'a Files,
+    pub(crate) problems: Problems,
+}
+
+impl Kitchen<'_> {
+    /// Blame for one field on a place in the document.
+    pub(crate) fn blame(&self, field: &'static str, path: Path) -> FieldSource {
+        FieldSource {
+            field,
+            index: None,
+            source: Source {
+                document: self.document,
+                path,
+                whole: false,
+            },
+        }
+    }
+
+    /// Blame for all of an object on one place.
+    pub(crate) fn blame_whole(&self, path: Path) -> Option<Box<Source>> {
+        Some(Box::new(Source {
+            document: self.document,
+            path,
+            whole: true,
+        }))
+    }
+}
+
+/// Turns a Butane config into an Ignition config.
+pub(crate) fn desugar(config: &mut Object, kitchen: &mut Kitchen<'_>) {
+    embed(config, &At::ROOT, kitchen);
+    add_mount_units(config, kitchen);
+    tree::add_trees(config, kitchen);
+    quadlet::add_quadlets(config, kitchen);
+}
+
+/// Embeds what `inline` and `local` and their like name, all the way down.
+fn embed(object: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
+    match object.shape.name {
+        "Resource" => embed_resource(object, at, kitchen),
+        "PasswdUser" => embed_keys(object, at, kitchen),
+        "Unit" | "Dropin" => embed_contents(object, at, kitchen),
+        "Tree" | "Quadlet" => return,
+        _ => {}
+    }
+    for (field, value) in object.entries_mut() {
+        let at = at.name(field.name);
+        match value {
+            Value::Object(object) => embed(object, &at, kitchen),
+            Value::Objects(objects) => {
+                for (index, object) in objects.iter_mut().enumerate() {
+                    embed(object, &at.index(index), kitchen);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn embed_resource(resource: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
+    if let Value::Text(local) = resource.take("local") {
+        let path = at.path().name("local");
+        match kitchen.files.read(&local) {
+            Ok(bytes) => set_contents(resource, &bytes, path, kitchen),
+            Err(message) => kitchen.problems.error(path, message),
+        }
+    }
+    if let Value::Bytes(bytes) = resource.take("inline") {
+        set_contents(resource, &bytes, at.path().name("inline"), kitchen);
+    }
+}
+
+/// Makes `bytes` the contents of a resource. They are packed when that is shorter, unless the user says that they already are.
+pub(crate) fn set_contents(resource: &mut Object, bytes: &[u8], path: Path, kitchen: &Kitchen<'_>) {
+    if resource.filled("compression").is_some() {
+        resource.set("source", Value::Text(data_url::as_they_are(bytes)));
+    } else {
+        let url = data_url::shortest(bytes);
+        resource.set("source", Value::Text(url.source));
+        resource.set("compression", Value::Text(url.compression.to_owned()));
+        resource
+            .field_sources
+            .push(kitchen.blame("compression", path.clone()));
+    }
+    resource.field_sources.push(kitchen.blame("source", path));
+}
+
+fn embed_keys(user: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
+    let Value::Texts(locals) = user.take("ssh_authorized_keys_local") else {
+        return;
+    };
+    if locals.is_empty() {
+        return;
+    }
+    let path = at.path().name("ssh_authorized_keys_local");
+    if let Err(message) = kitchen.files.check_given() {
+        kitchen.problems.error(path, message);
+        return;
+    }
+    let mut keys = user.texts("ssh_authorized_keys").to_vec();
+    for (file, local) in locals.iter().enumerate() {
+        let path = path.clone().index(file);
+        let text = match kitchen.files.read(local) {
+            Ok(bytes) => lossy(&bytes),
+            Err(message) => {
+                kitchen.problems.error(path, message);
+                continue;
+            }
+        };
+        for line in text.split('\n') {
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            if line.is_empty() {
+                continue;
+            }
+            let mut blame = kitchen.blame("ssh_authorized_keys", path.clone());
+            blame.index = Some(keys.len());
+            user.field_sources.push(blame);
+            keys.push(line.to_owned());
+        }
+    }
+    user.set("ssh_authorized_keys", Value::Texts(keys));
+}
+
+fn embed_contents(unit: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
+    let Value::Text(local) = unit.take("contents_local") else {
+        return;
+    };
+    if local.is_empty() {
+        return;
+    }
+    let path = at.path().name("contents_local");
+    match kitchen.files.read(&local) {
+        Ok(bytes) => {
+            unit.set("contents", Value::Text(lossy(&bytes)));
+            unit.field_sources.push(kitchen.blame("contents", path));
+        }
+        Err(message) => kitchen.problems.error(path, message),
+    }
+}
+
+/// Puts a unit for each filesystem `with_mount_unit` before the user's units, and merges those over them.
+fn add_mount_units(config: &mut Object, kitchen: &Kitchen<'_>) {
+    let Some(storage) = config.object("storage") else {
+        return;
+    };
+    let mut units = Vec::new();
+    for (index, filesystem) in storage.objects("filesystems").iter().enumerate() {
+        if filesystem.is_true("with_mount_unit") {
+            let path = path(&["storage", "filesystems"])
+                .index(index)
+                .name("with_mount_unit");
+            let mut unit = mount_unit(
+                filesystem,
+                is_remote(filesystem.name("device"), storage.objects("luks")),
+            );
+            unit.source = kitchen.blame_whole(path);
+            units.push(unit);
+        }
+    }
+    if units.is_empty() {
+        return;
+    }
+    let systemd = config.object_mut("systemd");
+    let Value::Objects(mut users) = systemd.take("units") else {
+        systemd.set("units", Value::Objects(units));
+        return;
+    };
+    for (index, unit) in users.iter_mut().enumerate() {
+        unit.source = Some(Box::new(Source {
+            document: kitchen.document,
+            path: path(&["systemd", "units"]).index(index),
+            whole: false,
+        }));
+    }
+    systemd.set("units", Value::Objects(merge::lists(units, users)));
+}
+
+fn mount_unit(filesystem: &Object, remote: bool) -> Object {
+    let (device, format) = (filesystem.name("device"), filesystem.name("format"));
+    let swap = format == "swap";
+    let mut options = filesystem.texts("mount_options").to_vec();
+    if remote {
+        options.push("_netdev".to_owned());
+    }
+    let options = match options.is_empty() {
+        true => String::new(),
+        false => format!("Options={}\n", options.join(",")),
+    };
+    let (name, contents) = if swap {
+        (
+            format!("{}.swap", escape(device)),
+            format!(
+                "# Generated by Butane\n[Swap]\nWhat={device}\n{options}\n[Install]\nRequiredBy=swap.target"
+            ),
+        )
+    } else {
+        let path = filesystem.name("path");
+        let fsck = format!("systemd-fsck@{}.service", escape(device));
+        let target = if remote {
+            "remote-fs.target"
+        } else {
+            "local-fs.target"
+        };
+        (
+            format!("{}.mount", escape(path)),
+            format!(
+                "# Generated by Butane\n[Unit]\nRequires={fsck}\nAfter={fsck}\n\n[Mount]\nWhere={path}\nWhat={device}\n\
+                 Type={format}\n{options}\n[Install]\nRequiredBy={target}"
+            ),
+        )
+    };
+    let mut unit = Object::new(&UNIT);
+    unit.set("name", Value::Text(name));
+    unit.set("enabled", Value::Bool(true));
+    unit.set("contents", Value::Text(contents));
+    unit
+}
+
+/// On a LUKS device that a Tang server opens.
+fn is_remote(device: &str, luks: &[Object]) -> bool {
+    luks.iter().any(|luks| {
+        let name = luks.name("name");
+        let tang = luks
+            .object("clevis")
+            .is_some_and(|clevis| !clevis.objects("tang").is_empty());
+        tang && (device == format!("/dev/mapper/{name}")
+            || device == format!("/dev/disk/by-id/dm-name-{name}"))
+    })
+}
+
+/// systemd's escaping of a path, as the reference does it: hex digits are not padded.
+pub(crate) fn escape(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return "-".to_owned();
+    }
+    let mut escaped = String::new();
+    for (index, byte) in parts.join("/").bytes().enumerate() {
+        match byte {
+            b'/' => escaped.push('-'),
+            b'.' if index == 0 => escaped.push_str("\\x2e"),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' | b'_' | b'.' => {
+                escaped.push(char::from(byte))
+            }
+            byte => escaped.push_str(&format!("\\x{byte:x}")),
+        }
+    }
+    escaped
+}
+
+/// A path of names.
+pub(crate) fn path(names: &[&'static str]) -> Path {
+    Path(names.iter().map(|name| Step::Name(name)).collect())
+}

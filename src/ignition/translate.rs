@@ -1,0 +1,304 @@
+//! One document, Butane or Ignition JSON, to an Ignition config and the report about it: the reference's stages in their order.
+//!
+//! A stage with an error hides those after it, but not the warnings before it.
+
+use crate::ignition::butane::{CONFIG, Version};
+use crate::ignition::config::{At, Object, Path};
+use crate::ignition::decode::{DecodeError, Misfit};
+use crate::ignition::files::Files;
+use crate::ignition::header::{self, Refused};
+use crate::ignition::report::{self, Problem, Problems, Report, ReportEntry, Severity};
+use crate::ignition::sugar::{Kitchen, desugar};
+use crate::ignition::yaml::{self, Nodes};
+use crate::ignition::{Origin, decode, ignition_json, json_input, source, validate};
+
+const SOURCE_INVALID: &str = "source config is invalid";
+const GENERATED_INVALID: &str = "config generated was invalid";
+
+/// What became of a document.
+pub(crate) struct Translated {
+    pub(crate) origin: Origin,
+    pub(crate) format: Format,
+    pub(crate) nodes: Nodes,
+    /// An Ignition config; none when there was an error.
+    pub(crate) config: Option<Object>,
+    /// Minor version of that Ignition.
+    pub(crate) spec_minor: u8,
+    pub(crate) report: Report,
+}
+
+/// The format of a document: whose names its paths have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Butane,
+    Ignition,
+}
+
+/// Translates a document. `number` is its place among all documents.
+pub(crate) fn document(text: &str, origin: Origin, number: usize, files: &Files) -> Translated {
+    let mut translated = Translated {
+        origin,
+        format: Format::Butane,
+        nodes: Nodes::new(),
+        config: None,
+        spec_minor: 0,
+        report: Report::default(),
+    };
+    if header::is_ignition(text) {
+        translated.format = Format::Ignition;
+        translated.ignition(text);
+    } else {
+        translated.butane(text, number, files);
+    }
+    translated
+}
+
+impl Translated {
+    fn butane(&mut self, text: &str, number: usize, files: &Files) {
+        match yaml::parse(text) {
+            Ok(nodes) => self.nodes = nodes,
+            Err(error) => {
+                let message = format!("yaml: {}", error.message);
+                self.report
+                    .fail(format!("Error unmarshaling yaml: {message}"));
+                let words = error
+                    .message
+                    .split_once(": ")
+                    .filter(|_| error.line.is_some());
+                let entry = self.unlisted(
+                    "$",
+                    words.map_or(error.message.as_str(), |(_, words)| words),
+                );
+                self.report.entries.push(ReportEntry {
+                    line: error.line,
+                    ..entry
+                });
+                return;
+            }
+        }
+        let header = match header::decode(&self.nodes) {
+            Ok(header) => header,
+            Err(error) => return self.cannot_decode(error, "Error unmarshaling yaml: "),
+        };
+        let version = match header::version(&header, &self.nodes) {
+            Ok(version) => version,
+            Err(refused) => return self.refuse(refused),
+        };
+        self.spec_minor = version.spec_minor;
+        let config = match decode::decode(&self.nodes, &CONFIG, version.order, version.package) {
+            Ok(config) => config,
+            Err(error) => return self.cannot_decode(error, ""),
+        };
+        self.report.entries = source::unused_keys(&self.nodes, &config, version.order, self.origin);
+        self.config = self.translate(config, version, number, files);
+    }
+
+    fn translate(
+        &mut self,
+        mut config: Object,
+        version: &Version,
+        number: usize,
+        files: &Files,
+    ) -> Option<Object> {
+        let mut kitchen = Kitchen {
+            document: number,
+            files,
+            problems: Problems::default(),
+        };
+        source::check(
+            &config,
+            &At::ROOT,
+            version.spec_minor,
+            &mut kitchen.problems,
+        );
+        if kitchen.problems.is_fatal() {
+            return self.fail(kitchen.problems, SOURCE_INVALID);
+        }
+        desugar(&mut config, &mut kitchen);
+        let mut problems = kitchen.problems;
+        if !problems.is_fatal() {
+            refuse_fields(&config, version, &mut problems);
+        }
+        if problems.is_fatal() {
+            return self.fail(problems, SOURCE_INVALID);
+        }
+        header::set_version(&mut config, version.spec);
+        self.attach(problems);
+        let mut problems = Problems::default();
+        validate::check(&config, version.spec_minor, &mut problems);
+        for problem in &mut problems.0 {
+            problem.path = report::written_at(&config, number, &problem.path).path;
+        }
+        if problems.is_fatal() {
+            return self.fail(problems, GENERATED_INVALID);
+        }
+        self.attach(problems);
+        Some(config)
+    }
+
+    fn ignition(&mut self, text: &str) {
+        match json_input::parse(text) {
+            Ok(nodes) => self.nodes = nodes,
+            Err(error) => {
+                self.report.fail(error.exact);
+                let entry = self.unlisted("$", &error.message);
+                self.report.entries.push(ReportEntry {
+                    line: Some(error.line),
+                    column: Some(error.column),
+                    ..entry
+                });
+                return;
+            }
+        }
+        // The version decides which fields there are.
+        let (config, _) = ignition_json::decode(&self.nodes, u8::MAX - 1);
+        let minor = match header::ignition_version(&config) {
+            Ok(minor) => minor,
+            Err(refused) => return self.refuse(refused),
+        };
+        self.spec_minor = minor;
+        let (config, mismatches) = ignition_json::decode(&self.nodes, minor);
+        if !mismatches.is_empty() {
+            for mismatch in mismatches {
+                self.report.fail(mismatch.exact);
+                let entry = self.unlisted("$", &mismatch.message);
+                self.report.entries.push(ReportEntry {
+                    line: Some(mismatch.line),
+                    column: Some(mismatch.column),
+                    ..entry
+                });
+            }
+            return;
+        }
+        let mut problems = Problems::default();
+        validate::check(&config, minor, &mut problems);
+        for problem in &mut problems.0 {
+            problem.path = ignition_json::path_in_json(&problem.path);
+        }
+        ignition_json::unused_keys(&self.nodes, &config, minor, &mut problems);
+        if problems.is_fatal() {
+            self.fail(problems, "config is not valid");
+            return;
+        }
+        self.attach(problems);
+        self.config = Some(config);
+    }
+
+    fn fail(&mut self, problems: Problems, failure: &str) -> Option<Object> {
+        self.attach(problems);
+        self.report.fail(failure);
+        None
+    }
+
+    /// Gives problems their positions.
+    fn attach(&mut self, problems: Problems) {
+        for problem in problems.0 {
+            let entry = self.entry(problem);
+            self.report.entries.push(entry);
+        }
+    }
+
+    /// A problem of this document as an entry of the report.
+    pub(crate) fn entry(&self, problem: Problem) -> ReportEntry {
+        let position = report::position(&self.nodes, &problem.path);
+        let mut path = problem.path.to_string();
+        if let Some(key) = problem.unknown_key {
+            path = format!("{path}.{key}");
+        }
+        ReportEntry {
+            severity: problem.severity,
+            origin: self.origin,
+            path,
+            line: position.map(|(line, _)| line),
+            column: position.map(|(_, column)| column),
+            advice: report::advice(&problem.message).map(str::to_owned),
+            exact: report::redacted(&problem.message).map(|_| problem.message.clone()),
+            message: report::redacted(&problem.message).unwrap_or(problem.message),
+            listed: true,
+        }
+    }
+
+    fn cannot_decode(&mut self, error: DecodeError, prefix: &str) {
+        let misfits = match error {
+            DecodeError::Stopped(misfit) => {
+                self.report.fail(format!("{prefix}yaml: {}", misfit.exact));
+                vec![misfit]
+            }
+            DecodeError::Misfits(misfits) => {
+                let lines: Vec<String> = misfits
+                    .iter()
+                    .map(|m| format!("  line {}: {}", m.line, m.exact))
+                    .collect();
+                self.report.fail(format!(
+                    "{prefix}yaml: unmarshal errors:\n{}",
+                    lines.join("\n")
+                ));
+                misfits
+            }
+        };
+        for Misfit {
+            line,
+            column,
+            message,
+            ..
+        } in misfits
+        {
+            let entry = self.unlisted("$", &message);
+            self.report.entries.push(ReportEntry {
+                line: Some(line),
+                column: Some(column),
+                ..entry
+            });
+        }
+    }
+
+    fn refuse(&mut self, refused: Refused) {
+        let mut path = Path::default();
+        if self.format == Format::Ignition {
+            path = path.name("ignition");
+        }
+        path = path.name(refused.key);
+        let position = report::position(&self.nodes, &path);
+        let entry = self.unlisted(&path.to_string(), &refused.exact);
+        self.report.entries.push(ReportEntry {
+            line: position.map(|(line, _)| line),
+            column: position.map(|(_, column)| column),
+            advice: Some(refused.advice),
+            ..entry
+        });
+        self.report.fail(refused.exact);
+    }
+
+    /// An entry about what the reference tells without a report.
+    fn unlisted(&self, path: &str, message: &str) -> ReportEntry {
+        ReportEntry {
+            severity: Severity::Error,
+            origin: self.origin,
+            path: path.to_owned(),
+            line: None,
+            column: None,
+            message: report::redacted(message).unwrap_or_else(|| message.to_owned()),
+            advice: report::advice(message).map(str::to_owned),
+            exact: None,
+            listed: false,
+        }
+    }
+}
+
+/// What Flatcar refuses of a config that Ignition would take.
+fn refuse_fields(config: &Object, version: &Version, problems: &mut Problems) {
+    let (name, message) = version.refused_in_luks;
+    let Some(storage) = config.object("storage") else {
+        return;
+    };
+    for (index, luks) in storage.objects("luks").iter().enumerate() {
+        if luks.object(name).is_some_and(|object| !object.is_empty()) {
+            let path = Path::default()
+                .name("storage")
+                .name("luks")
+                .index(index)
+                .name(name);
+            problems.error(path, message);
+        }
+    }
+}
