@@ -17,9 +17,14 @@ use serde_json::Value;
 
 #[test]
 fn every_command_line_vector_gives_what_the_command_printed() {
-    let Some(vectors) = shared("vectors/butane") else { return };
+    let Some(vectors) = shared("vectors/butane") else {
+        return;
+    };
     let mut tally = Tally::new();
-    let mut files: Vec<PathBuf> = fs::read_dir(vectors.join("cli")).unwrap().map(|e| e.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(vectors.join("cli"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
     files.sort();
     if !running_as_root(&vectors) {
         files.push(vectors.join("cli-unprivileged.json"));
@@ -29,7 +34,12 @@ fn every_command_line_vector_gives_what_the_command_printed() {
             let name = text(&case, "name");
             let (stdout, stderr, exit) = run_command(&case);
             let ours = format!("exit {exit}\n{stdout}{stderr}");
-            let theirs = format!("exit {}\n{}{}", case["exit"], text(&case, "stdout"), text(&case, "stderr"));
+            let theirs = format!(
+                "exit {}\n{}{}",
+                case["exit"],
+                text(&case, "stdout"),
+                text(&case, "stderr")
+            );
             tally.compare(&file_name(&file), name, &ours, &theirs);
         }
     }
@@ -38,15 +48,25 @@ fn every_command_line_vector_gives_what_the_command_printed() {
 
 #[test]
 fn every_document_of_the_corpus_gives_what_the_command_printed() {
-    let Some(corpus) = shared("corpus/butane") else { return };
+    let Some(corpus) = shared("corpus/butane") else {
+        return;
+    };
     let mut tally = Tally::new();
     let observed: BTreeMap<String, Value> =
         serde_json::from_str(&fs::read_to_string(corpus.join("observed.json")).unwrap()).unwrap();
     for (name, theirs) in observed {
         let document = fs::read(corpus.join(&name)).unwrap();
-        let (stdout, stderr, exit) = print(render(&String::from_utf8_lossy(&document), &Options::default()));
+        let (stdout, stderr, exit) = print(render(
+            &String::from_utf8_lossy(&document),
+            &Options::default(),
+        ));
         let ours = format!("exit {exit}\n{stdout}{stderr}");
-        let theirs = format!("exit {}\n{}{}", theirs["exit"], text(&theirs, "stdout"), text(&theirs, "stderr"));
+        let theirs = format!(
+            "exit {}\n{}{}",
+            theirs["exit"],
+            text(&theirs, "stdout"),
+            text(&theirs, "stderr")
+        );
         tally.compare("corpus", &name, &ours, &theirs);
     }
     tally.finish();
@@ -54,7 +74,9 @@ fn every_document_of_the_corpus_gives_what_the_command_printed() {
 
 #[test]
 fn snippets_give_what_terraform_provider_ct_renders() {
-    let Some(vectors) = shared("vectors/butane") else { return };
+    let Some(vectors) = shared("vectors/butane") else {
+        return;
+    };
     let mut tally = Tally::new();
     for case in cases(&vectors.join("snippets.json")) {
         let name = text(&case, "name");
@@ -67,7 +89,11 @@ fn snippets_give_what_terraform_provider_ct_renders() {
         };
         let snippets = case["snippets"].as_array().unwrap().iter();
         let mut documents = vec![document(Origin::Content, text(&case, "butane"))];
-        documents.extend(snippets.enumerate().map(|(i, s)| document(Origin::Snippet(i), s.as_str().unwrap())));
+        documents.extend(
+            snippets
+                .enumerate()
+                .map(|(i, s)| document(Origin::Snippet(i), s.as_str().unwrap())),
+        );
         let input = Input { documents };
         let (rendered, _) = ignition::render(&input, &options(Style::Ct));
         let ours = rendered.map_or("error".to_owned(), |rendered| rendered.json);
@@ -79,30 +105,53 @@ fn snippets_give_what_terraform_provider_ct_renders() {
 
 #[test]
 fn merging_gives_what_ignition_merges() {
-    let Some(vectors) = shared("vectors/butane") else { return };
+    let Some(vectors) = shared("vectors/butane") else {
+        return;
+    };
     let mut tally = Tally::new();
     for case in cases(&vectors.join("merge.json")) {
-        let merged = ignition::merge_unchecked(&case["parent"].to_string(), &case["child"].to_string());
-        tally.compare("merge.json", text(&case, "name"), &merged.unwrap_or_default(), text(&case, "merged"));
+        let merged =
+            ignition::merge_unchecked(&case["parent"].to_string(), &case["child"].to_string());
+        tally.compare(
+            "merge.json",
+            text(&case, "name"),
+            &merged.unwrap_or_default(),
+            text(&case, "merged"),
+        );
     }
     tally.finish();
 }
 
 #[test]
 fn a_mode_in_decimal_is_warned_of_exactly_where_the_reference_warns() {
-    let Some(vectors) = shared("vectors/butane") else { return };
+    let Some(vectors) = shared("vectors/butane") else {
+        return;
+    };
     for case in cases(&vectors.join("decimal-mode.json")) {
         let kind = text(&case, "kind");
         let range = case["range"].as_array().unwrap();
-        let warned: Vec<i64> = case["warned"].as_array().unwrap().iter().map(|n| n.as_i64().unwrap()).collect();
-        let list = if kind.starts_with("dir") { "directories" } else { "files" };
+        let warned: Vec<i64> = case["warned"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|n| n.as_i64().unwrap())
+            .collect();
+        let list = if kind.starts_with("dir") {
+            "directories"
+        } else {
+            "files"
+        };
         let mut ours = Vec::new();
         for mode in range[0].as_i64().unwrap()..=range[1].as_i64().unwrap() {
             let butane = format!(
                 "variant: flatcar\nversion: 1.1.0\nstorage: {{{list}: [{{path: /a, mode: {mode}}}]}}\n"
             );
             let (_, report) = render(&butane, &Options::default());
-            if report.entries.iter().any(|e| e.message.contains("leading zero")) {
+            if report
+                .entries
+                .iter()
+                .any(|e| e.message.contains("leading zero"))
+            {
                 ours.push(mode);
             }
         }
@@ -114,7 +163,11 @@ fn a_mode_in_decimal_is_warned_of_exactly_where_the_reference_warns() {
 fn every_fixture_gives_what_the_command_printed() {
     let mut tally = Tally::new();
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/butane");
-    let mut folders: Vec<PathBuf> = fs::read_dir(fixtures).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+    let mut folders: Vec<PathBuf> = fs::read_dir(fixtures)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.is_dir())
+        .collect();
     folders.sort();
     assert!(folders.len() >= 25, "only {} fixtures", folders.len());
     for folder in folders {
@@ -173,13 +226,19 @@ impl FilesDir {
         let Some(files) = files.as_object() else {
             return Self(None);
         };
-        let directory = tempfile::Builder::new().prefix("f").rand_bytes(4).tempdir().unwrap();
+        let directory = tempfile::Builder::new()
+            .prefix("f")
+            .rand_bytes(4)
+            .tempdir()
+            .unwrap();
         let mut modes = Vec::new();
         for (name, entry) in files {
             let path = directory.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o755)).unwrap();
-            let mut mode = entry["mode"].as_str().map(|mode| u32::from_str_radix(mode, 8).unwrap());
+            let mut mode = entry["mode"]
+                .as_str()
+                .map(|mode| u32::from_str_radix(mode, 8).unwrap());
             if let Some(content) = entry.as_str().or(entry["content"].as_str()) {
                 fs::write(&path, content).unwrap();
                 mode = mode.or(Some(0o644));
@@ -223,7 +282,8 @@ struct Tally {
 
 impl Tally {
     fn new() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ignition-exceptions.json");
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ignition-exceptions.json");
         Self {
             exceptions: serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap(),
             counts: BTreeMap::new(),
@@ -235,12 +295,18 @@ impl Tally {
         let kind = match (ours == theirs, self.exceptions.get(name)) {
             (true, None) => 0,
             (true, Some(_)) => {
-                self.differences.push(format!("{file}: {name}: an exception that is none"));
+                self.differences
+                    .push(format!("{file}: {name}: an exception that is none"));
                 1
             }
             (false, None) => {
                 let mut text = format!("{file}: {name}");
-                let _ = write!(text, "\n  ours:   {}\n  theirs: {}", excerpt(ours, theirs), excerpt(theirs, ours));
+                let _ = write!(
+                    text,
+                    "\n  ours:   {}\n  theirs: {}",
+                    excerpt(ours, theirs),
+                    excerpt(theirs, ours)
+                );
                 self.differences.push(text);
                 1
             }
@@ -268,8 +334,16 @@ impl Tally {
 
 /// From a little before the first difference.
 fn excerpt(text: &str, other: &str) -> String {
-    let same = text.chars().zip(other.chars()).take_while(|(a, b)| a == b).count();
-    let shown: String = text.chars().skip(same.saturating_sub(160)).take(420).collect();
+    let same = text
+        .chars()
+        .zip(other.chars())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let shown: String = text
+        .chars()
+        .skip(same.saturating_sub(160))
+        .take(420)
+        .collect();
     format!("{shown:?}")
 }
 
