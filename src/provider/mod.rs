@@ -5,6 +5,9 @@ pub mod convert;
 pub mod diagnostics;
 pub mod duration;
 mod object;
+pub mod reference;
+#[cfg(test)]
+mod sample;
 pub mod schema;
 pub mod service;
 mod shared;

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use flatcar::provider::reference;
+
 /// From `proto/` come the messages and the server traits of the wire; a client would double the file, and tests call by path.
 #[test]
 fn the_protocol_is_what_proto_says() {
@@ -30,6 +32,38 @@ fn the_protocol_is_what_proto_says() {
     assert_is_current(&root.join("src/protocol/gen.rs"), &text);
 }
 
+/// A page for the provider and for everything that it serves; guides are written by hand.
+#[test]
+fn the_reference_is_what_schemas_and_examples_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = root.join("docs");
+    let pages = reference::pages(&flatcar::provider(), &root.join("examples")).unwrap();
+    for folder in reference::FOLDERS {
+        std::fs::create_dir_all(docs.join(folder)).unwrap();
+        for file in std::fs::read_dir(docs.join(folder)).unwrap() {
+            let file = file.unwrap();
+            let page = format!("{folder}/{}", file.file_name().to_string_lossy());
+            if pages.contains_key(&page) {
+                continue;
+            }
+            assert!(
+                std::env::var_os("UPDATE").is_some(),
+                "docs/{page} describes what is not served"
+            );
+            std::fs::remove_file(file.path()).unwrap();
+        }
+    }
+    for (page, text) in pages {
+        // Each cloud of a build has its attribute there.
+        let of_clouds = page == "index.md" || page.starts_with("resources/");
+        if of_clouds && !ALL_CLOUDS {
+            println!("docs/{page} is compared by builds with every cloud only");
+            continue;
+        }
+        assert_is_current(&docs.join(page), &text);
+    }
+}
+
 /// Compares with the committed file, or rewrites it.
 fn assert_is_current(path: &Path, text: &str) {
     if std::env::var_os("UPDATE").is_some() {
@@ -42,6 +76,9 @@ fn assert_is_current(path: &Path, text: &str) {
         path.display()
     );
 }
+
+/// Whether this build has every cloud that a feature can leave out.
+const ALL_CLOUDS: bool = cfg!(feature = "aws");
 
 /// File, proto package, our module.
 const PACKAGES: [(&str, &str, &str); 3] = [

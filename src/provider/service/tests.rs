@@ -1,8 +1,6 @@
 //! Terraform's rules for providers, as calls of the service over the sample provider. What core does between the calls (merging
 //! configuration and prior state) is done here as core does it.
 
-mod sample;
-
 use serde_json::{Value as Json, json};
 use tonic::Request;
 
@@ -10,6 +8,7 @@ use super::*;
 use crate::protocol::tfplugin6::provider_server::Provider as _;
 use crate::protocol::value::{Number, Refinement, Type};
 use crate::provider::convert::to_value;
+use crate::provider::sample;
 
 const UNKNOWN: &str = "<unknown>";
 
