@@ -339,4 +339,6 @@ fn attributes<'a>(
 const MAX_DEPTH: usize = 128;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

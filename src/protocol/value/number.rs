@@ -165,7 +165,7 @@ impl Exact {
             None => (false, text.strip_prefix('+').unwrap_or(text)),
         };
         let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
+            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
             None => (rest, 0),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
@@ -183,8 +183,11 @@ impl Exact {
             });
         }
         let leading_zeros = digits.len() - significant.len();
-        let point = i64::from(exponent) + i64::try_from(whole.len()).ok()?
-            - i64::try_from(leading_zeros).ok()?;
+        let before_point = i64::try_from(whole.len()).ok()? - i64::try_from(leading_zeros).ok()?;
+        let point = exponent.checked_add(before_point)?;
+        if point.abs() > FARTHEST_POINT {
+            return None;
+        }
         Some(Self {
             negative,
             digits: significant.trim_end_matches('0').to_owned(),
@@ -271,3 +274,6 @@ impl Ord for Exact {
         })
     }
 }
+
+/// Core holds no number as large or as small; the bound keeps exponents from overflowing.
+const FARTHEST_POINT: i64 = 1 << 31;
