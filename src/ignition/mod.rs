@@ -6,6 +6,7 @@
 //! Source: the facts about Butane 0.28 and Ignition 2.26.
 
 mod butane;
+mod compare;
 mod config;
 pub(crate) mod data_url;
 mod decode;
@@ -35,6 +36,7 @@ mod yaml;
 use std::fmt;
 use std::path::PathBuf;
 
+pub use compare::{Unusable, canonical, check_user_data, differences, merge_hostname};
 pub use render::{merge_unchecked, render};
 pub use report::{Report, ReportEntry, Severity};
 

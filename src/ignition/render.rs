@@ -13,7 +13,7 @@ use crate::ignition::{
 /// Minor version of the Ignition that terraform-provider-ct writes.
 const CT_MINOR: u8 = 4;
 /// Minor version that has every field.
-const NEWEST_MINOR: u8 = 7;
+pub(crate) const NEWEST_MINOR: u8 = 7;
 
 /// Renders documents, lowest first. Nothing is rendered when an entry is an error, or, in strict mode, when there is an entry at all.
 pub fn render(input: &Input, options: &Options) -> (Option<Rendered>, Report) {
