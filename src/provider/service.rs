@@ -3,6 +3,7 @@
 //! See: terraform `docs/resource-instance-change-lifecycle.md`, protocol 6.11. What is not here (lists, actions, state stores)
 //! answers UNIMPLEMENTED, by which core knows that it is not there.
 
+mod call;
 mod data;
 mod resource;
 
@@ -15,6 +16,7 @@ use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait};
 
+use self::call::{Asks as _, Call};
 use super::object::{check, fill_defaults};
 use super::wire::{self, bug, decode, type_of};
 use super::{Context, Diagnostic, Diagnostics, Outcome, Provider, Schema, Shared, Value};
@@ -182,14 +184,17 @@ impl Service {
     /// Runs one call; a panic in it becomes a diagnostic.
     async fn answer<R: Answer>(
         &self,
+        call: Call,
         work: impl Future<Output = Result<R, Diagnostics>>,
     ) -> Result<Response<R>, Status> {
+        call.log("received a call", &[]);
         let answered = AssertUnwindSafe(work).catch_unwind().await;
         let response = match answered {
             Ok(Ok(response)) => response,
             Ok(Err(problems)) => R::refused(wire::diagnostics(problems)),
             Err(_) => R::refused(wire::diagnostics(panicked().into())),
         };
+        call.answered(response.diagnostics());
         Ok(Response::new(response))
     }
 }
@@ -238,6 +243,7 @@ const CAPABILITIES: pb::ServerCapabilities = pb::ServerCapabilities {
 /// A response that can carry nothing but problems.
 trait Answer {
     fn refused(diagnostics: Vec<pb::Diagnostic>) -> Self;
+    fn diagnostics(&self) -> &[pb::Diagnostic];
 }
 
 macro_rules! answers {
@@ -245,6 +251,9 @@ macro_rules! answers {
         $(impl Answer for pb::$rpc::Response {
             fn refused(diagnostics: Vec<pb::Diagnostic>) -> Self {
                 Self { diagnostics, ..Self::default() }
+            }
+            fn diagnostics(&self) -> &[pb::Diagnostic] {
+                &self.diagnostics
             }
         })*
     };
@@ -269,6 +278,9 @@ impl Answer for pb::call_function::Response {
             }),
         }
     }
+    fn diagnostics(&self) -> &[pb::Diagnostic] {
+        &[]
+    }
 }
 
 /// The answers of calls that answer problems only.
@@ -286,7 +298,8 @@ macro_rules! rpcs {
             ) -> Result<Response<pb::$rpc::Response>, Status> {
                 let $service = self;
                 let $request = request.into_inner();
-                self.answer(async move { $work }).await
+                let call = Call::new(self.provider.address, stringify!($rpc), $request.subject());
+                self.answer(call, async move { $work }).await
             })*
 
             async fn stop_provider(
@@ -301,9 +314,9 @@ macro_rules! rpcs {
 }
 
 rpcs! {
-    get_metadata(service, _request) Ok(service.metadata());
-    get_provider_schema(service, _request) Ok(service.schemas());
-    get_resource_identity_schemas(service, _request) Ok(service.identity_schemas());
+    get_metadata(service, request) Ok(service.metadata());
+    get_provider_schema(service, request) Ok(service.schemas());
+    get_resource_identity_schemas(service, request) Ok(service.identity_schemas());
     validate_provider_config(service, request)
         service.validate_provider(request.config.as_ref()).map(|()| only(Diagnostics::none()));
     configure_provider(service, request)
@@ -323,7 +336,7 @@ rpcs! {
     open_ephemeral_resource(service, request) service.open_ephemeral(request).await;
     renew_ephemeral_resource(service, request) service.renew_ephemeral(request).await;
     close_ephemeral_resource(service, request) service.close_ephemeral(request).await;
-    get_functions(service, _request) Ok(pb::get_functions::Response {
+    get_functions(service, request) Ok(pb::get_functions::Response {
         functions: service.functions(),
         diagnostics: Vec::new(),
     });

@@ -1,6 +1,5 @@
 //! Between our words and the protocol's messages: schemas, diagnostics, paths, values.
 
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use super::diagnostics::Step;
@@ -224,15 +223,4 @@ pub(super) fn function(signature: &Signature) -> pb::Function {
 /// A moment as the protocol says it.
 pub(super) fn timestamp(moment: SystemTime) -> prost_types::Timestamp {
     moment.into()
-}
-
-/// An object of these names, for tests and small answers.
-#[cfg(test)]
-pub(super) fn object<const N: usize>(pairs: [(&str, Value); N]) -> Value {
-    let pairs = pairs.into_iter();
-    Value::Map(
-        pairs
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect::<BTreeMap<_, _>>(),
-    )
 }
