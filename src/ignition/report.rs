@@ -41,15 +41,25 @@ pub struct ReportEntry {
     /// What to do about it, where that is known.
     pub advice: Option<String>,
     /// The reference's words where they quote from the document.
-    pub(crate) exact: Option<String>,
+    pub(crate) exact: Option<Quoting>,
     /// The reference's report has it too.
     pub(crate) listed: bool,
+}
+
+/// Words of the reference that may quote from a document, and so do not show in `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Quoting(pub(crate) String);
+
+impl fmt::Debug for Quoting {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("(not shown)")
+    }
 }
 
 /// Why nothing was rendered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Failure {
-    Translation(String),
+    Translation(Quoting),
     Strict,
 }
 
@@ -87,8 +97,8 @@ struct Exact<'a>(&'a ReportEntry);
 
 impl fmt::Display for Exact<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .write(self.0.exact.as_deref().unwrap_or(&self.0.message), out)
+        let exact = self.0.exact.as_ref().map(|exact| exact.0.as_str());
+        self.0.write(exact.unwrap_or(&self.0.message), out)
     }
 }
 
@@ -109,7 +119,7 @@ impl Report {
         let mut text = self.reference_entries();
         match &self.failure {
             Some(Failure::Translation(failure)) => {
-                text.push_str(&format!("Error translating config: {failure}\n"))
+                text.push_str(&format!("Error translating config: {}\n", failure.0))
             }
             Some(Failure::Strict) => text.push_str(&format!("{STRICT}\n")),
             None => {}
@@ -120,7 +130,7 @@ impl Report {
     /// Why nothing was rendered, in the reference's words. They may quote from the documents: for comparing only.
     pub fn reference_failure(&self) -> Option<&str> {
         match &self.failure {
-            Some(Failure::Translation(failure)) => Some(failure),
+            Some(Failure::Translation(failure)) => Some(&failure.0),
             Some(Failure::Strict) => Some(STRICT),
             None => None,
         }
@@ -128,7 +138,7 @@ impl Report {
 
     pub(crate) fn fail(&mut self, failure: impl Into<String>) {
         if self.failure.is_none() {
-            self.failure = Some(Failure::Translation(failure.into()));
+            self.failure = Some(Failure::Translation(Quoting(failure.into())));
         }
     }
 
@@ -196,11 +206,11 @@ const ADVICE: [(&str, &str); 12] = [
     ),
     (
         "cannot unmarshal !!str into int",
-        "Write the number without quotes",
+        "Write a number, without quotes",
     ),
     (
         "cannot unmarshal !!str into bool",
-        "Write true or false without quotes",
+        "Write true or false, without quotes",
     ),
     (
         "cannot unmarshal !!map into []",

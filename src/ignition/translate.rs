@@ -212,7 +212,8 @@ impl Translated {
             line: position.map(|(line, _)| line),
             column: position.map(|(_, column)| column),
             advice: report::advice(&problem.message).map(str::to_owned),
-            exact: report::redacted(&problem.message).map(|_| problem.message.clone()),
+            exact: report::redacted(&problem.message)
+                .map(|_| report::Quoting(problem.message.clone())),
             message: report::redacted(&problem.message).unwrap_or(problem.message),
             listed: true,
         }

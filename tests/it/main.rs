@@ -6,5 +6,6 @@ mod end_to_end;
 mod generated;
 mod harness;
 mod ignition;
+mod ignition_bad_input;
 mod protocol;
 mod tidy;
