@@ -8,4 +8,6 @@ mod harness;
 mod ignition;
 mod ignition_bad_input;
 mod protocol;
+mod servers;
 mod tidy;
+mod worker_group;

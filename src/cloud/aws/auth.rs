@@ -22,7 +22,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::api::fault;
+use super::failure::fault;
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Type, Value};
 use crate::worker_group::cloud::CloudError;
 
@@ -105,7 +105,7 @@ pub(super) struct Session {
     pub(super) region: String,
     sts: aws_sdk_sts::Client,
     account: OnceCell<String>,
-    /// Ids that this process has ended: EC2 answers a repeated client token with them all the same.
+    /// Ids that this process has ended, or has seen going: EC2 answers a repeated client token with them all the same.
     pub(super) ended: Mutex<HashSet<String>>,
 }
 
@@ -319,4 +319,5 @@ fn certificates(path: &str) -> Result<Vec<u8>, Diagnostics> {
 
 const SESSION_NAME: &str = "terraform-provider-flatcar";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Below the engine's own limit for an answer, so that a silent call is made once more with the same client token.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(25);

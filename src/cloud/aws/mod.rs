@@ -1,10 +1,11 @@
 //! Amazon EC2: one RunInstances a machine, one DescribeInstances a page of the group.
 //!
-//! What a machine looks like is in `shape`, EC2's words are in `api`, credentials and the scope in `auth`, what is asked before an
-//! apply in `preflight`. See: EC2 API reference, 2016-11-15.
+//! What a machine looks like is in `shape`, EC2's words are in `api`, what its refusals mean in `failure`, credentials and the scope in
+//! `auth`, what is asked before an apply in `preflight`. See: EC2 API reference, 2016-11-15.
 
 mod api;
 mod auth;
+mod failure;
 mod preflight;
 mod shape;
 
@@ -20,8 +21,9 @@ use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use self::api::{fault, filter};
+use self::api::filter;
 use self::auth::Session;
+use self::failure::{fault, is_ambiguous, is_local_shortage};
 use self::shape::Shape;
 use crate::flatcar::platform;
 use crate::ignition::user_data::{Compress, pack};
@@ -110,22 +112,31 @@ impl Cloud for Aws {
         let instances = self
             .describe(&filters, &format!("{cluster}/{group}"))
             .await?;
-        Ok(instances.iter().filter_map(api::machine).collect())
+        let machines: Vec<Machine> = instances.iter().filter_map(api::machine).collect();
+        self.remember_going(&machines);
+        Ok(machines)
     }
 
     /// By filter: asked for by id, one that is unknown would hide the others.
+    ///
+    /// An instance that ended young and not by us is a failed one: its absence alone would not be believed yet, and it has something to
+    /// say (a volume limit, a key that may not be used, a spot interruption).
     async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
         let mut machines = Vec::new();
         for ids in ids.chunks(FILTER_VALUES) {
-            let filters = [
-                filter("instance-id", ids),
-                filter("instance-state-name", api::ALIVE),
-            ];
             let instances = self
-                .describe(&filters, &format!("{} instances", ids.len()))
+                .describe(
+                    &[filter("instance-id", ids)],
+                    &format!("{} instances", ids.len()),
+                )
                 .await?;
             machines.extend(instances.iter().filter_map(api::machine));
         }
+        machines.retain(|machine| {
+            machine.phase != Phase::Failed
+                || (is_young(machine) && !self.ended().contains(&machine.id))
+        });
+        self.remember_going(&machines);
         Ok(machines)
     }
 
@@ -149,11 +160,11 @@ impl Cloud for Aws {
                 let token = api::client_token(spec, *subnet);
                 return self.by_token(&token, spec, told).await;
             }
-            if api::is_ambiguous(&error) {
+            if is_ambiguous(&error) {
                 told.kind = Kind::Ambiguous;
                 return Err(told);
             }
-            if !api::is_local_shortage(error.code()) {
+            if !is_local_shortage(error.code()) {
                 return Err(told);
             }
             shortage = Some(told);
@@ -183,7 +194,8 @@ impl Cloud for Aws {
             Err(error) => {
                 let mut told = fault("EC2 TerminateInstances", &machine.name, &error);
                 // Right after a create this answer proves nothing.
-                if told.is_not_found() && self.is_young(machine) {
+                let is_ended = self.ended().contains(&machine.id);
+                if told.is_not_found() && is_young(machine) && !is_ended {
                     told.kind = Kind::Unavailable;
                 }
                 return if told.is_not_found() {
@@ -194,9 +206,12 @@ impl Cloud for Aws {
             }
         };
         self.ended().insert(machine.id.clone());
+        // Before the call or after it: then there was nothing left to end.
         let terminated = answer.terminating_instances().iter().all(|change| {
-            change.current_state().and_then(|state| state.name())
-                == Some(&InstanceStateName::Terminated)
+            [change.previous_state(), change.current_state()]
+                .into_iter()
+                .flatten()
+                .any(|state| state.name() == Some(&InstanceStateName::Terminated))
         });
         Ok(if terminated {
             Deletion::Gone
@@ -468,12 +483,13 @@ impl Aws {
             })
     }
 
-    fn is_young(&self, machine: &Machine) -> bool {
-        machine
-            .created
-            .and_then(|created| created.elapsed().ok())
-            .is_some_and(|age| age < CONSISTENCY_WINDOW)
-            && !self.ended().contains(&machine.id)
+    /// What has been seen going is gone when it is seen no more.
+    fn remember_going(&self, machines: &[Machine]) {
+        let going = machines
+            .iter()
+            .filter(|machine| machine.phase == Phase::Deleting)
+            .map(|machine| machine.id.clone());
+        self.ended().extend(going);
     }
 
     fn begun(&self) -> MutexGuard<'_, HashMap<(String, u32), usize>> {
@@ -486,6 +502,14 @@ impl Aws {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether lists may not show it yet.
+fn is_young(machine: &Machine) -> bool {
+    machine
+        .created
+        .and_then(|created| created.elapsed().ok())
+        .is_some_and(|age| age < CONSISTENCY_WINDOW)
 }
 
 /// RunInstances answers with the tags; should it not, they are those that were asked for.
@@ -546,8 +570,8 @@ const PAGE: i32 = 1_000;
 const FILTER_VALUES: usize = 200;
 /// CreateTags takes 1,000 resources; Amazon advises smaller batches.
 const TAGGED_AT_ONCE: usize = 500;
-/// Lists lag behind creates by seconds as a rule.
-const CONSISTENCY_WINDOW: Duration = Duration::from_secs(60);
+/// Lists lag behind creates by seconds as a rule; Amazon advises to allow for five minutes.
+const CONSISTENCY_WINDOW: Duration = Duration::from_secs(300);
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Clocks differ; EC2 counts launches in whole seconds.
 const CLOCK_SKEW: Duration = Duration::from_secs(10);

@@ -8,7 +8,8 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use aws_sdk_ec2::types::{Image, ImageState, InstanceTypeInfo, Subnet};
 
-use super::api::{self, fault, filter};
+use super::api::{self, filter};
+use super::failure::{fault, is_capacity};
 use super::shape::Shape;
 use crate::provider::{Diagnostic, Diagnostics, Path};
 use crate::worker_group::cloud::{CloudError, Kind, Mark, Spec};
@@ -165,7 +166,7 @@ async fn dry_run(client: &Client, image: &str, shape: &Shape) -> Result<(), Clou
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some("DryRunOperation") => Ok(()),
         // Capacity of this minute and of one subnet: the creates find out, subnet by subnet.
-        Err(error) if api::is_capacity(error.code()) => Ok(()),
+        Err(error) if is_capacity(error.code()) => Ok(()),
         Err(error) => Err(fault(DRY_RUN, "a dry run", &error)),
     }
 }

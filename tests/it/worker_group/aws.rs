@@ -1,0 +1,251 @@
+//! EC2 on moto, behind a layer that keeps client tokens and states in time, with microburst for faults (`tests/servers/aws.sh`).
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_ec2::types::{InstanceType, ResourceType, Tag, TagSpecification};
+use flatcar::worker_group::cloud::{Entry, Machine, Mark};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use serde_json::{Value as Json, json};
+
+use super::{Act, Subject, Trouble, conforms, entry};
+use crate::servers;
+
+struct Aws {
+    server: servers::Aws,
+    ec2: Client,
+    http: reqwest::Client,
+    subnets: Vec<String>,
+    group: String,
+}
+
+#[tokio::test]
+async fn aws_behaves_like_a_cloud() {
+    let Some(aws) = Aws::start().await else {
+        return;
+    };
+    conforms(&aws).await;
+}
+
+impl Aws {
+    async fn start() -> Option<Self> {
+        // Another part of the process may have chosen already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let server = servers::Aws::start()?;
+        let ec2 = Client::from_conf(
+            aws_sdk_ec2::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new(REGION))
+                .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+                .endpoint_url(&server.endpoint)
+                .build(),
+        );
+        let subnets = ec2.describe_subnets().send().await.expect("has subnets");
+        let groups = ec2
+            .describe_security_groups()
+            .send()
+            .await
+            .expect("has security groups");
+        Some(Self {
+            subnets: subnets
+                .subnets()
+                .iter()
+                .filter_map(|subnet| subnet.subnet_id())
+                .map(str::to_owned)
+                .collect(),
+            group: groups
+                .security_groups()
+                .iter()
+                .find_map(|group| group.group_id())
+                .expect("a default group")
+                .to_owned(),
+            ec2,
+            http: reqwest::Client::builder()
+                .no_proxy()
+                .build()
+                .expect("a client"),
+            server,
+        })
+    }
+
+    /// microburst listens two ports above the layer, and passes on what no rule of it meets.
+    fn faulty(&self) -> String {
+        let (host, port) = self.server.endpoint.rsplit_once(':').expect("has a port");
+        let port: u16 = port.parse().expect("a number");
+        format!("{host}:{}", port + 2)
+    }
+
+    async fn rules(&self, rules: Json) {
+        let answer = self
+            .http
+            .post(format!("{}/_microburst/rules", self.faulty()))
+            .json(&rules)
+            .send()
+            .await
+            .expect("microburst answers");
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    async fn timing(&self, timing: Json) {
+        let answer = self
+            .http
+            .put(format!("{}/_rules", self.server.endpoint))
+            .json(&timing)
+            .send()
+            .await
+            .expect("the layer answers");
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+}
+
+impl Subject for Aws {
+    fn entry(&self) -> &'static Entry {
+        entry("aws")
+    }
+
+    fn configuration(&self, retries: u32) -> Json {
+        json!({"aws": {
+            "access_key": "test",
+            "secret_key": "test",
+            "region": REGION,
+            "endpoint": self.faulty(),
+            "max_retries": retries,
+        }})
+    }
+
+    fn shape(&self) -> Json {
+        json!({
+            "instance_type": "m5.large",
+            "subnet_ids": self.subnets,
+            "vpc_security_group_ids": [self.group],
+            "metadata_http_tokens": "required",
+            "tags": {"team": "a", "cost": "1"},
+        })
+    }
+
+    fn nowhere(&self) -> (&'static str, Json) {
+        ("subnet_ids", json!(["subnet-00000000000000000"]))
+    }
+
+    fn images(&self) -> [&'static str; 2] {
+        ["ami-0f1a7ca7000000001", "ami-0f1a7ca7000000002"]
+    }
+
+    fn unknown_id(&self) -> String {
+        "i-00000000000000000".to_owned()
+    }
+
+    fn trouble(&self, trouble: Trouble) -> BoxFuture<'_, Result<(), &'static str>> {
+        let error = |operation: &str, code: &str, status: u16| json!([{"service": "ec2", "operation": operation, "error": {"code": code, "status": status}}]);
+        async move {
+            match trouble {
+                Trouble::Quota => self.rules(error("RunInstances", "VcpuLimitExceeded", 400)).await,
+                Trouble::AnswerLost => {
+                    self.rules(json!([{
+                        "service": "ec2", "operation": "RunInstances", "times": 1, "response": {"abort_frac": 0.0},
+                    }]))
+                    .await;
+                }
+                Trouble::RequestLost => {
+                    self.rules(json!([{"service": "ec2", "operation": "RunInstances", "times": 1, "reset": true}])).await;
+                }
+                Trouble::Throttled => self.rules(error("RunInstances", "RequestLimitExceeded", 503)).await,
+                Trouble::Expired => self.rules(error("RunInstances", "RequestExpired", 400)).await,
+                Trouble::Forbidden => self.rules(error("RunInstances", "UnauthorizedOperation", 403)).await,
+                Trouble::Down => self.rules(error("DescribeInstances", "Unavailable", 503)).await,
+                Trouble::SlowBoot => self.timing(json!({"pending": 3600})).await,
+                Trouble::SlowDelete => self.timing(json!({"stopping": 3600})).await,
+                Trouble::LateLists => return Err("moto shows every instance at once"),
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn calm(&self) -> BoxFuture<'_, ()> {
+        async {
+            self.rules(json!([])).await;
+            self.timing(json!({"pending": 0, "stopping": 0})).await;
+        }
+        .boxed()
+    }
+
+    fn behind<'a>(
+        &'a self,
+        machine: &'a Machine,
+        act: Act,
+    ) -> BoxFuture<'a, Result<(), &'static str>> {
+        async move {
+            let tag = |key: &str, value: &str| {
+                self.ec2
+                    .create_tags()
+                    .resources(&machine.id)
+                    .tags(Tag::builder().key(key).value(value).build())
+                    .send()
+            };
+            match act {
+                Act::Remove => {
+                    self.ec2
+                        .terminate_instances()
+                        .instance_ids(&machine.id)
+                        .send()
+                        .await
+                        .expect("terminates");
+                }
+                Act::Stop => {
+                    self.ec2
+                        .stop_instances()
+                        .instance_ids(&machine.id)
+                        .send()
+                        .await
+                        .expect("stops");
+                }
+                Act::Retag => {
+                    tag("team", "z").await.expect("tags");
+                }
+                Act::TagAsStranger => {
+                    tag("stranger", "1").await.expect("tags");
+                }
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// All in one call: how they came to be makes no difference to a list.
+    fn crowd<'a>(
+        &'a self,
+        mark: &'a Mark,
+        count: usize,
+    ) -> BoxFuture<'a, Result<(), &'static str>> {
+        async move {
+            let count = i32::try_from(count).expect("fits");
+            let tags = mark
+                .pairs()
+                .into_iter()
+                .chain([("Name", "crowd".to_owned())])
+                .map(|(key, value)| Tag::builder().key(key).value(value).build())
+                .collect();
+            self.ec2
+                .run_instances()
+                .image_id(self.images()[0])
+                .instance_type(InstanceType::M5Large)
+                .subnet_id(&self.subnets[0])
+                .min_count(count)
+                .max_count(count)
+                .tag_specifications(
+                    TagSpecification::builder()
+                        .resource_type(ResourceType::Instance)
+                        .set_tags(Some(tags))
+                        .build(),
+                )
+                .send()
+                .await
+                .expect("runs");
+            Ok(())
+        }
+        .boxed()
+    }
+}
+
+const REGION: &str = "eu-central-1";
