@@ -6,7 +6,7 @@
 
 mod calls;
 #[rustfmt::skip]
-#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+#[expect(missing_docs, clippy::all, reason = "generated")]
 mod r#gen;
 mod listener;
 pub mod log;
@@ -98,12 +98,16 @@ enum How {
 }
 
 impl How {
-    fn asked(arguments: impl Iterator<Item = OsString>) -> Result<Self, OsString> {
-        arguments.fold(Ok(Self::Plugin), |how, argument| match argument.to_str() {
-            Some("-debug" | "--debug") => how.map(|_| Self::Debug),
-            Some("-version" | "--version") => how.map(|_| Self::Version),
-            _ => Err(argument),
-        })
+    fn asked(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, OsString> {
+        let mut how = Self::Plugin;
+        for argument in arguments {
+            how = match argument.to_str() {
+                Some("-debug" | "--debug") => Self::Debug,
+                Some("-version" | "--version") => Self::Version,
+                _ => return Err(argument),
+            };
+        }
+        Ok(how)
     }
 }
 
