@@ -4,7 +4,6 @@
 //! (`1|6|unix|/tmp/flatcar-4711-2a/s|grpc|MIIB...`), answers the calls of `tfplugin6.Provider` there, and ends when it is told to.
 //! See: go-plugin `server.go`; terraform `docs/plugin-protocol/tfplugin6.proto`.
 
-mod calls;
 #[rustfmt::skip]
 #[expect(missing_docs, clippy::all, reason = "generated")]
 mod r#gen;
@@ -164,11 +163,11 @@ async fn run<P: Provider>(provider: P, options: &Options, how: How) -> Result<()
     let served = Server::builder()
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES)
-        .add_service(calls::Logged::new(
+        .add_service(
             ProviderServer::new(provider)
                 .max_decoding_message_size(MESSAGE_BYTES)
                 .max_encoding_message_size(MESSAGE_BYTES),
-        ))
+        )
         .add_service(side::controller(&end))
         .add_service(side::broker(&end))
         .add_service(side::stdio(&end))

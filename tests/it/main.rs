@@ -1,5 +1,11 @@
 //! One binary of integration tests.
 
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and what helps it is in no function that is marked as a test"
+)]
+
 mod client;
 mod core;
 mod end_to_end;
