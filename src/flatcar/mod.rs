@@ -5,11 +5,13 @@
 //! Sources: flatcar/scripts (build and release jobs, tags up to alpha 4790.0.0), the release feed of 2026-08-13, coreos/ignition
 //! `docs/release-notes.md`.
 
+mod date;
 mod platform;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use date::Date;
 pub use platform::{
     Architecture, Encoding, ImageFile, Measured, PLATFORMS, Platform, SYNONYMS, Since, UserData,
     platform,

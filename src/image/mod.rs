@@ -1,1 +1,4 @@
 //! Channel, version, architecture and platform in; the right, signature-checked image out.
+
+pub mod release;
+mod signature;
