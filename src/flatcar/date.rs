@@ -14,7 +14,10 @@ pub struct Date {
 impl Date {
     /// From a text that begins with `YYYY-MM-DD`.
     pub fn starting(text: &str) -> Option<Self> {
-        let text = text.get(..10)?;
+        let text = text.get(..10).filter(|text| {
+            text.bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b'-')
+        })?;
         let mut parts = text
             .split('-')
             .map(|part| part.parse::<u16>().ok().map(i64::from));
@@ -60,7 +63,7 @@ impl Date {
 
     fn of_days(days: i64) -> Self {
         // A first guess that is never too late, then step.
-        let mut year = 1970 + days.div_euclid(366);
+        let mut year = 1970 + days.div_euclid(if days < 0 { 365 } else { 366 });
         let new_year = |year| {
             Self {
                 year,
@@ -105,7 +108,7 @@ mod tests {
     #[test]
     fn days_and_dates_are_each_others_inverse() {
         assert_eq!(Date::of_days(0).to_string(), "1970-01-01");
-        for days in -1_000..60_000 {
+        for days in -800_000..60_000 {
             assert_eq!(Date::of_days(days).days(), days);
         }
         let seconds = Duration::from_secs(1_519_654_316);

@@ -83,7 +83,7 @@ impl UserData {
 pub type Since = &'static [Version];
 
 /// An image file that releases have.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ImageFile {
     /// The word of Flatcar's build for it: `openstack`.
     pub image_type: &'static str,

@@ -8,8 +8,11 @@ use tokio::time::Instant;
 
 use super::{Answer, Client, Error, File};
 
-/// So long a file is taken as it is: all of one plan sees one state of the world.
+/// So long a file is taken as it is, and so is its absence: all of one plan sees one state of the world.
 const FRESH_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// So long any other failure stands: a server that is down is asked once, not once per data source.
+const DOWN_FOR: Duration = Duration::from_secs(60);
 
 /// A client with a memory.
 #[derive(Debug)]
@@ -21,7 +24,6 @@ pub struct Cache {
 #[derive(Debug, Default)]
 struct Slot {
     file: Option<(Arc<File>, Instant)>,
-    /// Askers that waited for this failure take it as theirs: a server that is down is not asked once per data source.
     failure: Option<(Error, Instant)>,
 }
 
@@ -37,9 +39,8 @@ impl Cache {
     /// The file of a URL. The same version of it is the same allocation, so callers may keep by `Arc::ptr_eq` what they parsed.
     ///
     /// # Errors
-    /// As [`Client::get`]. An error is not kept for those who ask later.
+    /// As [`Client::get`].
     pub async fn get(&self, url: &str, max_bytes: usize) -> Result<Arc<File>, Error> {
-        let asked = Instant::now();
         let slot = {
             // A panic under this lock leaves a map that is still whole.
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -51,10 +52,14 @@ impl Cache {
         {
             return Ok(file.clone());
         }
-        if let Some((error, at)) = &slot.failure
-            && *at >= asked
-        {
-            return Err(error.clone());
+        if let Some((error, at)) = &slot.failure {
+            let stands_for = match error.is_not_found() {
+                true => FRESH_FOR,
+                false => DOWN_FOR,
+            };
+            if at.elapsed() < stands_for {
+                return Err(error.clone());
+            }
         }
         let etag = slot.file.as_ref().and_then(|(file, _)| file.etag.clone());
         match self.client.get(url, etag.as_deref(), max_bytes).await {
@@ -112,14 +117,30 @@ mod tests {
         );
     }
 
-    #[tokio::test]
-    async fn a_failure_is_not_kept_for_later_askers() {
+    #[tokio::test(start_paused = true)]
+    async fn absence_stands_as_long_as_a_file_does() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("late");
         let url = format!("file://{}", path.display());
         let cache = Cache::new(Client::new(Settings::default()));
         assert!(cache.get(&url, 100).await.unwrap_err().is_not_found());
         std::fs::write(&path, "here").unwrap();
+        assert!(cache.get(&url, 100).await.unwrap_err().is_not_found());
+        tokio::time::advance(FRESH_FOR).await;
         assert_eq!(cache.get(&url, 100).await.unwrap().body, b"here");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_other_failure_is_tried_again_after_a_minute() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("long");
+        std::fs::write(&path, "longer than allowed").unwrap();
+        let url = format!("file://{}", path.display());
+        let cache = Cache::new(Client::new(Settings::default()));
+        assert!(cache.get(&url, 5).await.is_err());
+        std::fs::write(&path, "short").unwrap();
+        assert!(cache.get(&url, 5).await.is_err());
+        tokio::time::advance(DOWN_FOR).await;
+        assert_eq!(cache.get(&url, 5).await.unwrap().body, b"short");
     }
 }

@@ -533,7 +533,10 @@ async fn read_local(
 }
 
 /// What may be shown of a URL: no user, password, query or fragment.
-fn redacted(url: &str) -> String {
+pub fn redacted(url: &str) -> String {
+    if url.starts_with("file://") {
+        return url.to_owned();
+    }
     let Some(mut parsed) = reqwest::Url::parse(url)
         .ok()
         .filter(|parsed| matches!(parsed.scheme(), "https" | "http"))

@@ -74,6 +74,22 @@ impl Channel {
         stream.map(|stream| stream.major)
     }
 
+    /// The year of the stream that a release of a channel is of.
+    pub fn year_of(channel: &str, version: Version) -> Option<u16> {
+        let of_lts = LTS_STREAMS.iter().filter(|_| channel == "lts");
+        let mut stream = of_lts.filter(|stream| stream.major == version.major);
+        stream.next().map(|stream| stream.year)
+    }
+
+    /// Whether a release is of this channel, and of its stream.
+    pub fn has(self, release: &Release) -> bool {
+        release.channel == self.name
+            && match self.year {
+                Some(_) => Self::year_of(self.name, release.version) == self.year,
+                None => true,
+            }
+    }
+
     /// Why a release cannot be of this channel, judging by its number.
     pub fn refuses(self, version: Version) -> Option<String> {
         match version.channel() {
@@ -431,10 +447,7 @@ impl Feed {
         architecture: &'a str,
     ) -> impl Iterator<Item = &'a Release> {
         self.0.iter().filter(move |release| {
-            release.channel == channel.name
-                && channel
-                    .major()
-                    .is_none_or(|major| major == release.version.major)
+            channel.has(release)
                 && release
                     .architectures
                     .iter()

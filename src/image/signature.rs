@@ -11,7 +11,7 @@
 use std::fmt;
 use std::io::Cursor;
 use std::sync::OnceLock;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use pgp::composed::{
     CleartextSignedMessage, Deserializable, DetachedSignature, SignedPublicKey, SignedPublicSubKey,
@@ -368,7 +368,7 @@ impl Life {
             _ => {
                 let after = |start: Timestamp, span: Option<pgp::types::Duration>| {
                     span.filter(|span| span.as_secs() > 0)
-                        .map(|span| SystemTime::from(start) + span.into())
+                        .map(|span| SystemTime::from(start) + Duration::from(span))
                 };
                 let key_end = after(key_created, signature.key_expiration_time());
                 let binding_end = after(made, signature.signature_expiration_time());

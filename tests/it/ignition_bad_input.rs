@@ -26,13 +26,21 @@ fn report(text: &str, files_dir: Option<PathBuf>) -> Report {
     };
     let (rendered, report) = ignition::render(&input, &options);
     assert!(started.elapsed() < PATIENCE, "took {:?}", started.elapsed());
-    assert_eq!(rendered.is_none(), report.is_fatal(), "an error without a word");
+    assert_eq!(
+        rendered.is_none(),
+        report.is_fatal(),
+        "an error without a word"
+    );
     report
 }
 
 fn message(text: &str) -> String {
     let report = report(text, None);
-    report.entries.first().map(ToString::to_string).unwrap_or_default()
+    report
+        .entries
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 #[test]
@@ -53,15 +61,23 @@ fn a_megabyte_of_noise_is_refused() {
 #[test]
 fn depth_without_end_is_refused() {
     const DEPTH: usize = 100_000;
-    let nested = |open: &str, close: &str| format!("{HEADER}x: {}{}\n", open.repeat(DEPTH), close.repeat(DEPTH));
+    let nested = |open: &str, close: &str| {
+        format!("{HEADER}x: {}{}\n", open.repeat(DEPTH), close.repeat(DEPTH))
+    };
     for text in [
         nested("[", "]"),
         nested("{a: ", "}"),
         nested("- ", ""),
         nested("? ", ""),
         format!("{{\"ignition\":{}", "[".repeat(DEPTH)),
-        format!("{{\"ignition\":{{\"version\":\"3.4.0\"}},\"x\":{}1{}}}", "{\"a\":".repeat(DEPTH), "}".repeat(DEPTH)),
-        (0..5_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(),
+        format!(
+            "{{\"ignition\":{{\"version\":\"3.4.0\"}},\"x\":{}1{}}}",
+            "{\"a\":".repeat(DEPTH),
+            "}".repeat(DEPTH)
+        ),
+        (0..5_000)
+            .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+            .collect(),
     ] {
         assert!(report(&text, None).is_fatal(), "{:.80}", text);
     }
@@ -75,24 +91,39 @@ fn alias_bombs_and_circles_are_refused() {
         bomb.push_str(&format!("a{level}: &a{level} {{<<: [{aliases}]}}\n"));
     }
     bomb.push_str("storage: {files: [{path: /a, <<: *a39}]}\n");
-    assert!(message(&bomb).ends_with("document contains excessive aliasing"), "{}", message(&bomb));
+    assert!(
+        message(&bomb).ends_with("document contains excessive aliasing"),
+        "{}",
+        message(&bomb)
+    );
 
     let mut chain = format!("{HEADER}a0: &a0 {{mode: 0644}}\n");
     for level in 1..5_000 {
         chain.push_str(&format!("a{level}: &a{level} {{<<: *a{}}}\n", level - 1));
     }
     chain.push_str("storage: {files: [{path: /a, <<: *a4999}]}\n");
-    assert!(message(&chain).ends_with("more than 64 merge keys inside each other"), "{}", message(&chain));
+    assert!(
+        message(&chain).ends_with("more than 64 merge keys inside each other"),
+        "{}",
+        message(&chain)
+    );
 
-    let circle = format!("{HEADER}storage: {{files: [{{path: /a, contents: &c {{<<: *c, inline: x}}}}]}}\n");
-    assert!(message(&circle).contains("value contains itself"), "{}", message(&circle));
+    let circle =
+        format!("{HEADER}storage: {{files: [{{path: /a, contents: &c {{<<: *c, inline: x}}}}]}}\n");
+    assert!(
+        message(&circle).contains("value contains itself"),
+        "{}",
+        message(&circle)
+    );
 }
 
 #[test]
 fn many_faults_are_told_in_bounded_time() {
     let keys = "a: 1\n".repeat(20_000);
     assert!(report(&format!("{HEADER}{keys}"), None).is_fatal());
-    let users: String = (0..20_000).map(|_| "  - {name: core, uid: \"x\"}\n").collect();
+    let users: String = (0..20_000)
+        .map(|_| "  - {name: core, uid: \"x\"}\n")
+        .collect();
     assert!(report(&format!("{HEADER}passwd:\n  users:\n{users}"), None).is_fatal());
     let files: String = (0..5_000).map(|n| format!("  - path: a{n}\n")).collect();
     let report = report(&format!("{HEADER}storage:\n  files:\n{files}"), None);
@@ -111,8 +142,15 @@ fn what_lies_outside_of_files_dir_is_never_read() {
     symlink("inside", directory.path().join("fine")).unwrap();
     fs::write(directory.path().join("inside"), "inside").unwrap();
     let absolute = outside.path().join("secret").display().to_string();
-    for local in ["../secret", "a/../../secret", "link", "dir/secret", &absolute] {
-        let text = format!("{HEADER}storage: {{files: [{{path: /a, contents: {{local: {local}}}}}]}}\n");
+    for local in [
+        "../secret",
+        "a/../../secret",
+        "link",
+        "dir/secret",
+        &absolute,
+    ] {
+        let text =
+            format!("{HEADER}storage: {{files: [{{path: /a, contents: {{local: {local}}}}}]}}\n");
         let report = report(&text, Some(directory.path().to_owned()));
         assert_eq!(report.entries.len(), 1, "{local}");
         let message = &report.entries[0].message;
@@ -120,15 +158,25 @@ fn what_lies_outside_of_files_dir_is_never_read() {
             // An absolute path counts from the directory.
             || (local == absolute && message.ends_with("no such file or directory"));
         assert!(refused, "{local}: {message}");
-        assert!(report.entries[0].advice.is_some() || local == absolute, "{local}");
+        assert!(
+            report.entries[0].advice.is_some() || local == absolute,
+            "{local}"
+        );
     }
     for tree in ["dir", "dir/tree", ".."] {
         let text = format!("{HEADER}storage: {{trees: [{{local: {tree}}}]}}\n");
         let report = report(&text, Some(directory.path().to_owned()));
-        assert_eq!(report.entries[0].message, "local file path traverses outside the files directory", "{tree}");
+        assert_eq!(
+            report.entries[0].message, "local file path traverses outside the files directory",
+            "{tree}"
+        );
     }
     let text = format!("{HEADER}storage: {{files: [{{path: /a, contents: {{local: fine}}}}]}}\n");
-    assert!(report(&text, Some(directory.path().to_owned())).entries.is_empty());
+    assert!(
+        report(&text, Some(directory.path().to_owned()))
+            .entries
+            .is_empty()
+    );
 }
 
 #[test]
@@ -138,15 +186,41 @@ fn sockets_devices_and_giants_are_refused() {
     let giant = fs::File::create(directory.path().join("giant")).unwrap();
     giant.set_len(50 << 20).unwrap();
     let local = |name: &str| {
-        let text = format!("{HEADER}storage: {{files: [{{path: /a, contents: {{local: {name}}}}}]}}\n");
-        report(&text, Some(directory.path().to_owned())).entries[0].message.clone()
+        let text =
+            format!("{HEADER}storage: {{files: [{{path: /a, contents: {{local: {name}}}}}]}}\n");
+        report(&text, Some(directory.path().to_owned())).entries[0]
+            .message
+            .clone()
     };
-    assert!(local("socket").ends_with("no such device or address"), "{}", local("socket"));
-    assert!(local("giant").contains("52428800 bytes"), "{}", local("giant"));
-    let tree = report(&format!("{HEADER}storage: {{trees: [{{local: .}}]}}\n"), Some(directory.path().to_owned()));
-    let messages: Vec<&str> = tree.entries.iter().map(|entry| entry.message.as_str()).collect();
-    assert!(messages.contains(&"trees may only contain files, directories, and symlinks"), "{messages:?}");
-    assert!(messages.iter().any(|message| message.contains("52428800 bytes")), "{messages:?}");
+    assert!(
+        local("socket").ends_with("no such device or address"),
+        "{}",
+        local("socket")
+    );
+    assert!(
+        local("giant").contains("52428800 bytes"),
+        "{}",
+        local("giant")
+    );
+    let tree = report(
+        &format!("{HEADER}storage: {{trees: [{{local: .}}]}}\n"),
+        Some(directory.path().to_owned()),
+    );
+    let messages: Vec<&str> = tree
+        .entries
+        .iter()
+        .map(|entry| entry.message.as_str())
+        .collect();
+    assert!(
+        messages.contains(&"trees may only contain files, directories, and symlinks"),
+        "{messages:?}"
+    );
+    assert!(
+        messages
+            .iter()
+            .any(|message| message.contains("52428800 bytes")),
+        "{messages:?}"
+    );
 }
 
 #[test]
@@ -157,7 +231,10 @@ fn other_formats_are_refused_with_what_to_write_instead() {
         ("variant: flatcar\nversion: 2.0.0\n", "`1.1.0`"),
         ("variant: flatcar\n", "`1.1.0`"),
         ("etcd: {}\n", "Container Linux Config"),
-        ("storage: {files: [{filesystem: root, path: /a}]}\n", "Container Linux Config"),
+        (
+            "storage: {files: [{filesystem: root, path: /a}]}\n",
+            "Container Linux Config",
+        ),
         (r#"{"ignition":{"version":"2.3.0"}}"#, "Ignition 2"),
         (r#"{"ignition":{"version":"3.9.0"}}"#, "3.5.0"),
         (r#"{"ignition":{}}"#, "ignition.version"),
@@ -179,7 +256,9 @@ fn reports_name_keys_and_places_but_never_what_stands_there() {
         format!("storage: {{files: [{{path: /a, contents: {{source: \"data:;{SECRET},x\"}}}}]}}\n"),
         format!("systemd: {{units: [{{name: a.service, contents: \"[Unit] {SECRET}\"}}]}}\n"),
         format!("ignition: {{config: {{merge: [{{inline: {inline}}}]}}}}\n"),
-        format!("storage: {{luks: [{{name: a, device: /b, key_file: {{inline: {SECRET}, local: {SECRET}}}}}]}}\n"),
+        format!(
+            "storage: {{luks: [{{name: a, device: /b, key_file: {{inline: {SECRET}, local: {SECRET}}}}}]}}\n"
+        ),
     ] {
         let report = report(&format!("{HEADER}{body}"), None);
         assert!(report.is_fatal(), "{body}");
@@ -196,7 +275,13 @@ fn reports_name_keys_and_places_but_never_what_stands_there() {
 #[test]
 fn documents_that_clash_name_both_sources() {
     let documents = |texts: &[&str]| {
-        let origin = |index| if index == 0 { Origin::Content } else { Origin::Snippet(index - 1) };
+        let origin = |index| {
+            if index == 0 {
+                Origin::Content
+            } else {
+                Origin::Snippet(index - 1)
+            }
+        };
         let documents = texts.iter().enumerate().map(|(index, text)| Document {
             origin: origin(index),
             text: format!("{HEADER}{text}"),
@@ -215,8 +300,14 @@ fn documents_that_clash_name_both_sources() {
     assert_eq!(report.entries.len(), 1);
     let entry = &report.entries[0];
     assert_eq!(entry.origin, Origin::Snippet(1));
-    assert_eq!(entry.to_string(), "error at $.storage.files.0, line 3 col 19: file path includes link in config");
-    assert_eq!(entry.advice.as_deref(), Some("content and snippets[1] clash here: change one of the two"));
+    assert_eq!(
+        entry.to_string(),
+        "error at $.storage.files.0, line 3 col 19: file path includes link in config"
+    );
+    assert_eq!(
+        entry.advice.as_deref(),
+        Some("content and snippets[1] clash here: change one of the two")
+    );
     // What terraform-provider-ct renders is rendered, and told.
     let ct = Options {
         style: Style::Ct,
@@ -231,5 +322,8 @@ fn documents_that_clash_name_both_sources() {
     ]);
     let (_, report) = ignition::render(&input, &Options::default());
     assert_eq!(report.entries[0].message, "cannot set both id and name");
-    assert_eq!(report.entries[0].advice.as_deref(), Some("content and snippets[0] clash here: change one of the two"));
+    assert_eq!(
+        report.entries[0].advice.as_deref(),
+        Some("content and snippets[0] clash here: change one of the two")
+    );
 }
