@@ -249,7 +249,7 @@ impl Attribute {
             }
             refuse(
                 path,
-                "is not a value that is known here",
+                "is not one of those accepted",
                 &format!("One of {listed}"),
             )
         })
@@ -385,8 +385,8 @@ fn each_element(
 /// One error on `path`; the value itself is not named, for it may be a secret.
 fn refuse(path: &Path, what: &str, accepted: &str) -> Diagnostics {
     Diagnostic::error(
-        format!("Value of {path} {what}"),
-        format!("Accepted: {}.", lower_first(accepted)),
+        format!("Value {what}"),
+        format!("Accepted for `{path}`: {}.", lower_first(accepted)),
     )
     .at(path.clone())
     .into()

@@ -187,7 +187,7 @@ impl Service {
         call: Call,
         work: impl Future<Output = Result<R, Diagnostics>>,
     ) -> Result<Response<R>, Status> {
-        call.log("received a call", &[]);
+        call.begins();
         let answered = AssertUnwindSafe(work).catch_unwind().await;
         let response = match answered {
             Ok(Ok(response)) => response,

@@ -2,21 +2,15 @@
 //!
 //! See: terraform-plugin-go `internal/logging/keys.go`.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
-
 use crate::protocol::{log, tfplugin6 as pb};
 
-/// A call, for the log.
+/// A call, for the log; when it came and how long it took is said in `protocol`.
 pub(super) struct Call {
     address: &'static str,
     /// `plan_resource_change`
     rpc: &'static str,
-    /// Of the process: 1, 2, 3 ...
-    id: u64,
     /// What the call is about, by its key: `("tf_resource_type", "flatcar_worker_group")`.
     subject: Option<(&'static str, String)>,
-    since: Instant,
 }
 
 impl Call {
@@ -25,18 +19,17 @@ impl Call {
         rpc: &'static str,
         subject: Option<(&'static str, String)>,
     ) -> Self {
-        static CALLS: AtomicU64 = AtomicU64::new(1);
         Self {
             address,
             rpc,
-            id: CALLS.fetch_add(1, Ordering::Relaxed),
             subject,
-            since: Instant::now(),
         }
     }
 
-    pub(super) fn log(&self, message: &str, more: &[log::Field<'_>]) {
-        self.write(log::Level::Trace, message, more);
+    pub(super) fn begins(&self) {
+        if self.subject.is_some() {
+            self.write(log::Level::Trace, "works on it", &[]);
+        }
     }
 
     fn write(&self, level: log::Level, message: &str, more: &[log::Field<'_>]) {
@@ -44,11 +37,8 @@ impl Call {
             return;
         }
         let rpc = camel(self.rpc);
-        let mut fields: Vec<log::Field<'_>> = vec![
-            ("tf_provider_addr", &self.address),
-            ("tf_rpc", &rpc),
-            ("tf_req_id", &self.id),
-        ];
+        let mut fields: Vec<log::Field<'_>> =
+            vec![("tf_provider_addr", &self.address), ("tf_rpc", &rpc)];
         if let Some((key, subject)) = &self.subject {
             fields.push((key, subject));
         }
@@ -69,8 +59,6 @@ impl Call {
             ];
             self.write(level, "answers a diagnostic", &fields);
         }
-        let milliseconds = self.since.elapsed().as_millis();
-        self.log("served a call", &[("tf_req_duration_ms", &milliseconds)]);
     }
 }
 

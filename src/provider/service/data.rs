@@ -147,7 +147,8 @@ impl Service {
             Err((argument, text)) => pb::call_function::Response {
                 result: None,
                 error: Some(pb::FunctionError {
-                    text,
+                    // Core puts it into a sentence of its own.
+                    text: text.trim_end_matches('.').to_owned(),
                     function_argument: argument.and_then(|index| i64::try_from(index).ok()),
                 }),
             },

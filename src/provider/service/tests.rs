@@ -671,10 +671,10 @@ async fn validation_reports_all_problems_and_bears_unknowns() {
             true,
             json!({"name": "", "size": 10, "mode": "loud", "disk": {"gb": 0}, "disks": {"x": {"gb": 101}}}),
             vec![
-                "error @size: Value of size is out of range",
-                "error @mode: Value of mode is not a value that is known here",
-                "error @disk.gb: Value of disk.gb is out of range",
-                "error @disks.[x].gb: Value of disks[\"x\"].gb is out of range",
+                "error @size: Value is out of range",
+                "error @mode: Value is not one of those accepted",
+                "error @disk.gb: Value is out of range",
+                "error @disks.[x].gb: Value is out of range",
                 "error @name: Name is empty",
             ],
         ),
@@ -759,7 +759,7 @@ async fn a_model_without_unknowns_is_validated_when_all_is_known() {
         ),
         (
             json!({"text": ""}),
-            vec!["error @text: Value of text has the wrong length"],
+            vec!["error @text: Value has the wrong length"],
         ),
     ] {
         let request = pb::validate_data_resource_config::Request {
@@ -788,7 +788,7 @@ async fn an_ephemeral_resource_is_opened_renewed_and_closed() {
     let validated = validated.unwrap().into_inner();
     assert_eq!(
         said(&validated.diagnostics),
-        ["error @ttl: Value of ttl is not a duration"]
+        ["error @ttl: Value is not a duration"]
     );
 
     let open = pb::open_ephemeral_resource::Request {
