@@ -211,17 +211,18 @@ fn groups<'a>(
     mark: &str,
     nested: &mut Vec<(String, &'a [Attribute])>,
 ) {
-    let required = |attribute: &&Attribute| attribute.required;
-    let optional = |attribute: &&Attribute| attribute.optional;
-    let read_only = |attribute: &&Attribute| !attribute.is_configurable();
-    let groups: [(&str, &dyn Fn(&&Attribute) -> bool); 3] = [
-        ("Required", &required),
-        ("Optional", &optional),
-        ("Read-Only", &read_only),
+    type OfGroup = fn(&Attribute) -> bool;
+    let groups: [(&str, OfGroup); 3] = [
+        ("Required", |attribute| attribute.required),
+        ("Optional", |attribute| attribute.optional),
+        ("Read-Only", |attribute| !attribute.is_configurable()),
     ];
     let colon = if mark.is_empty() { ":" } else { "" };
     for (title, of_group) in groups {
-        let attributes: Vec<&Attribute> = attributes.iter().filter(of_group).collect();
+        let attributes: Vec<&Attribute> = attributes
+            .iter()
+            .filter(|attribute| of_group(attribute))
+            .collect();
         if attributes.is_empty() {
             continue;
         }

@@ -165,8 +165,7 @@ impl Resource for Thing {
             model.etag = Attr::Unknown;
         }
         if name == Some("plan-panics") {
-            let nothing: Option<u8> = None;
-            drop(nothing.unwrap());
+            panic!("s3cret");
         }
         if name == Some("plan-contradicts") {
             model.size = Attr::Known(9);

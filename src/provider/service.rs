@@ -250,7 +250,9 @@ macro_rules! answers {
     ($($rpc:ident)*) => {
         $(impl Answer for pb::$rpc::Response {
             fn refused(diagnostics: Vec<pb::Diagnostic>) -> Self {
-                Self { diagnostics, ..Self::default() }
+                let mut response = Self::default();
+                response.diagnostics = diagnostics;
+                response
             }
             fn diagnostics(&self) -> &[pb::Diagnostic] {
                 &self.diagnostics
