@@ -271,7 +271,8 @@ fn put(out: &mut Vec<u8>, value: &Value, kind: &Type, depth: usize) -> Result<()
 fn put_number(out: &mut Vec<u8>, number: &Number) -> Result<(), CodecError> {
     match number {
         Number::Int(int) => write::write_sint(out, *int).map(drop).map_err(unwritable),
-        Number::Uint(uint) => write::write_uint(out, *uint).map(drop).map_err(unwritable),
+        // Core's own encoder knows no unsigned integers; from 2^63 on it writes the digits.
+        Number::Uint(uint) => write::write_str(out, &uint.to_string()).map_err(unwritable),
         Number::Float(float) if float.is_nan() => {
             Err(CodecError::new("a number is required, not NaN"))
         }

@@ -35,6 +35,9 @@ impl Number {
 
     /// The number as an integer, if it is one that fits.
     pub fn as_i64(&self) -> Option<i64> {
+        if let Self::Int(int) = self {
+            return Some(*int);
+        }
         match self.exact()?.integer()? {
             Self::Int(int) => Some(int),
             _ => None,
@@ -234,14 +237,14 @@ impl fmt::Display for Exact {
             Ok(whole) if *point < length => {
                 write!(f, "{}.{}", &digits[..whole], &digits[whole..])
             }
-            Ok(_) if *point <= length + 20 => {
+            Ok(_) if *point <= length + MOST_ZEROS => {
                 write!(
                     f,
                     "{digits}{}",
                     "0".repeat(usize::try_from(point - length).unwrap_or(0))
                 )
             }
-            Err(_) if *point > -20 => {
+            Err(_) if *point > -MOST_ZEROS => {
                 write!(
                     f,
                     "0.{}{digits}",
@@ -277,3 +280,6 @@ impl Ord for Exact {
 
 /// Core holds no number as large or as small; the bound keeps exponents from overflowing.
 const FARTHEST_POINT: i64 = 1 << 31;
+
+/// Core writes all zeros of every number; beyond so many an exponent is the lesser evil.
+const MOST_ZEROS: i64 = 1_000;
