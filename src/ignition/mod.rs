@@ -18,6 +18,7 @@ mod inline_config;
 mod json;
 mod json_input;
 mod merge;
+pub mod preset;
 mod quadlet;
 mod render;
 mod report;

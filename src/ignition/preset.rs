@@ -1,0 +1,493 @@
+//! Presets: a few typed settings to a Butane document, the lowest layer of a config. Nothing magic: a user could have written it.
+//!
+//! `Updates { reboot_strategy: "off", .. }` becomes a file `/etc/flatcar/update.conf` with `REBOOT_STRATEGY=off`. What a profile writes
+//! for an input never changes, for machines would roll: other contents come as a next profile.
+//!
+//! Source: Flatcar's documentation of update strategies and of `update.conf`, systemd-system.conf(5), systemd.exec(5).
+
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Document, Origin};
+
+/// The newest profile, and the one without a choice.
+pub const PROFILE: i64 = 1;
+
+/// A setting of a preset that goes against another one: the attribute to blame, and why.
+pub type Contradiction = (&'static str, &'static str);
+
+/// When a machine updates itself, and when it may reboot for that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Updates {
+    /// Which contents: 1.
+    pub profile: i64,
+    /// Whether it fetches updates.
+    pub automatic: bool,
+    /// One of [`REBOOT_STRATEGIES`]; absent: `reboot`, or `off` where nothing is fetched.
+    pub reboot_strategy: Option<String>,
+    /// When it may reboot; absent: at any time.
+    pub reboot_window: Option<RebootWindow>,
+    /// A channel, or a group of one's own update server; absent: that of the image.
+    pub channel: Option<String>,
+    /// An update server; absent: Flatcar's.
+    pub server: Option<String>,
+}
+
+/// A time of every day or week.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebootWindow {
+    /// `"Thu 04:00"` or `"04:00"`, in UTC unless the machine has another zone.
+    pub start: String,
+    /// `"1h30m"`.
+    pub length: String,
+}
+
+/// What locksmithd knows.
+pub const REBOOT_STRATEGIES: [&str; 3] = ["reboot", "etcd-lock", "off"];
+
+impl Updates {
+    /// What cannot be meant together.
+    pub fn contradictions(&self) -> Vec<Contradiction> {
+        let mut found = Vec::new();
+        if !self.automatic && self.server.is_some() {
+            found.push((
+                "server",
+                "with automatic = false no server is asked: leave out one of the two",
+            ));
+        }
+        if !self.automatic
+            && self
+                .reboot_strategy
+                .as_deref()
+                .is_some_and(|strategy| strategy != "off")
+        {
+            found.push((
+                "reboot_strategy",
+                "with automatic = false nothing is fetched that would need a reboot: leave it out, or set it to off",
+            ));
+        }
+        if self.reboot_window.is_some() && self.strategy() == "off" {
+            found.push(("reboot_window", "nothing reboots the machine in it: leave it out, or set reboot_strategy to reboot or etcd-lock"));
+        }
+        found
+    }
+
+    fn strategy(&self) -> &str {
+        let without = if self.automatic { "reboot" } else { "off" };
+        self.reboot_strategy.as_deref().unwrap_or(without)
+    }
+
+    /// As Butane.
+    pub fn document(&self) -> Document {
+        let mut text = String::from(HEAD);
+        text.push_str("storage:\n  files:\n");
+        text.push_str("    - path: /etc/flatcar/update.conf\n      overwrite: true\n      mode: 0644\n      contents:\n        inline: |\n");
+        let mut line = |key: &str, value: &str| {
+            let _ = writeln!(text, "          {key}={value}");
+        };
+        if let Some(channel) = &self.channel {
+            line("GROUP", channel);
+        }
+        // Not masked: update-engine must still mark a partition that has booted as good, else a manual update falls back.
+        match &self.server {
+            Some(server) => line("SERVER", server),
+            None if !self.automatic => line("SERVER", "disabled"),
+            None => {}
+        }
+        line("REBOOT_STRATEGY", self.strategy());
+        if let Some(window) = &self.reboot_window {
+            line("LOCKSMITHD_REBOOT_WINDOW_START", &window.start);
+            line("LOCKSMITHD_REBOOT_WINDOW_LENGTH", &window.length);
+        }
+        Document {
+            origin: Origin::Preset("updates"),
+            text,
+        }
+    }
+}
+
+/// A time as locksmithd reads it: `"Thu 04:00"`, `"04:00"`.
+pub fn is_window_start(text: &str) -> bool {
+    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+    let time = match text.split_once(' ') {
+        Some((day, time)) if DAYS.contains(&day) => time,
+        Some(_) => return false,
+        None => text,
+    };
+    let number = |digits: &str, below: u8| {
+        digits.len() == 2
+            && digits.bytes().all(|digit| digit.is_ascii_digit())
+            && digits.parse().is_ok_and(|number: u8| number < below)
+    };
+    time.split_once(':')
+        .is_some_and(|(hour, minute)| number(hour, 24) && number(minute, 60))
+}
+
+/// A channel or group that may stand in `update.conf`.
+pub fn is_group(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+/// An address of http or https without what would end a word in a shell or a unit.
+pub fn is_address(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    rest.is_some_and(|rest| !rest.is_empty()) && is_word(text)
+}
+
+/// Printable ASCII without blanks, quotes, backslashes, `$` and `` ` ``.
+pub fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"\"'\\$`".contains(&byte))
+}
+
+/// A proxy for everything on a machine. Addresses may hold a password: no `Debug`.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proxy {
+    /// Which contents: 1.
+    pub profile: i64,
+    /// For `http://`.
+    pub http_proxy: Option<String>,
+    /// For `https://`.
+    pub https_proxy: Option<String>,
+    /// Hosts, domains and networks that are reached directly.
+    pub no_proxy: Option<Vec<String>>,
+}
+
+impl Proxy {
+    /// What cannot be meant together.
+    pub fn contradictions(&self) -> Vec<Contradiction> {
+        if self.http_proxy.is_none() && self.https_proxy.is_none() {
+            return vec![(
+                "http_proxy",
+                "neither http_proxy nor https_proxy is set: set one, or leave out proxy",
+            )];
+        }
+        Vec::new()
+    }
+
+    /// As Butane.
+    pub fn document(&self) -> Document {
+        let no_proxy = self.no_proxy.as_deref().filter(|hosts| !hosts.is_empty());
+        let joined = no_proxy.map(|hosts| hosts.join(","));
+        let variables: Vec<(&str, &str)> = [
+            ("HTTP_PROXY", "http_proxy", self.http_proxy.as_deref()),
+            ("HTTPS_PROXY", "https_proxy", self.https_proxy.as_deref()),
+            ("NO_PROXY", "no_proxy", joined.as_deref()),
+        ]
+        .into_iter()
+        .filter_map(|(upper, lower, value)| value.map(|value| [(upper, value), (lower, value)]))
+        .flatten()
+        .collect();
+
+        let mut text = String::from(HEAD);
+        text.push_str("ignition:\n  proxy:\n");
+        for (key, value) in [
+            ("http_proxy", &self.http_proxy),
+            ("https_proxy", &self.https_proxy),
+        ] {
+            if let Some(value) = value {
+                let _ = writeln!(text, "    {key}: {}", quoted(value));
+            }
+        }
+        if let Some(hosts) = no_proxy {
+            text.push_str("    no_proxy:\n");
+            for host in hosts {
+                let _ = writeln!(text, "      - {}", quoted(host));
+            }
+        }
+        text.push_str("storage:\n  files:\n");
+        text.push_str("    - path: /etc/flatcar/proxy.env\n      overwrite: true\n      mode: 0644\n      contents:\n        inline: |\n");
+        for (variable, value) in &variables {
+            let _ = writeln!(text, "          {variable}='{value}'");
+        }
+        text.push_str(
+            "    - path: /etc/profile.d/10-proxy.sh\n      overwrite: true\n      mode: 0644\n      contents:\n        inline: |\n          \
+             set -a\n          . /etc/flatcar/proxy.env\n          set +a\n",
+        );
+        text.push_str(
+            "    - path: /etc/systemd/system.conf.d/10-proxy.conf\n      overwrite: true\n      mode: 0644\n      contents:\n        inline: \
+             |\n          [Manager]\n",
+        );
+        for (variable, value) in &variables {
+            let _ = writeln!(
+                text,
+                "          DefaultEnvironment=\"{variable}={}\"",
+                value.replace('%', "%%")
+            );
+        }
+        text.push_str("systemd:\n  units:\n");
+        for unit in [
+            "containerd.service",
+            "kubelet.service",
+            "update-engine.service",
+        ] {
+            let _ = write!(
+                text,
+                "    - name: {unit}\n      dropins:\n        - name: 10-proxy.conf\n          contents: |\n            [Service]\n            \
+                 EnvironmentFile=/etc/flatcar/proxy.env\n"
+            );
+            if let ("update-engine.service", Some(all)) =
+                (unit, self.https_proxy.as_ref().or(self.http_proxy.as_ref()))
+            {
+                let _ = writeln!(
+                    text,
+                    "            Environment=\"ALL_PROXY={}\"",
+                    all.replace('%', "%%")
+                );
+            }
+        }
+        Document {
+            origin: Origin::Preset("proxy"),
+            text,
+        }
+    }
+}
+
+/// Keys of user `core`, one or more lines of an `authorized_keys` file each: comments and empty lines are left out.
+/// # Errors
+/// The index of an element without a key, or with something else than keys, and what is wrong.
+pub fn ssh_authorized_keys(elements: &[String]) -> Result<Document, (usize, &'static str)> {
+    let mut text = String::from(HEAD);
+    text.push_str("passwd:\n  users:\n    - name: core\n      ssh_authorized_keys:\n");
+    let mut seen = Vec::new();
+    for (position, element) in elements.iter().enumerate() {
+        let mut keys = element
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .peekable();
+        if keys.peek().is_none() {
+            return Err((position, "it holds no key: leave it out"));
+        }
+        for key in keys {
+            if key.contains("PRIVATE KEY") {
+                return Err((
+                    position,
+                    "it is a private key: write the public one, from the file that ends in .pub",
+                ));
+            }
+            if key.starts_with("---- BEGIN SSH2") || !key.contains(' ') {
+                return Err((
+                    position,
+                    "it is no key in the form of authorized_keys: `ssh-ed25519 AAAA... comment`",
+                ));
+            }
+            if !seen.contains(&key) {
+                seen.push(key);
+                let _ = writeln!(text, "        - {}", quoted(key));
+            }
+        }
+    }
+    Ok(Document {
+        origin: Origin::Preset("ssh_authorized_keys"),
+        text,
+    })
+}
+
+/// The oldest version that has all of it, so that a preset raises no config's version.
+const HEAD: &str = "variant: flatcar\nversion: 1.0.0\n";
+
+/// A double-quoted scalar.
+fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => out.extend(['\\', char]),
+            ' '..='~' => out.push(char),
+            '\0'..='\u{ff}' => {
+                let _ = write!(out, "\\x{:02x}", u32::from(char));
+            }
+            '\u{100}'..='\u{ffff}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(char));
+            }
+            _ => {
+                let _ = write!(out, "\\U{:08x}", u32::from(char));
+            }
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ignition::{Input, Options, render};
+
+    /// `{"updates": {...}}`, the Butane that it becomes, and the Ignition of that.
+    #[derive(Serialize, Deserialize)]
+    struct Case {
+        name: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        updates: Option<Updates>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proxy: Option<Proxy>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ssh_authorized_keys: Option<Vec<String>>,
+        butane: String,
+        ignition: String,
+    }
+
+    impl Case {
+        fn document(&self) -> Document {
+            match (&self.updates, &self.proxy, &self.ssh_authorized_keys) {
+                (Some(updates), None, None) => updates.document(),
+                (None, Some(proxy), None) => proxy.document(),
+                (None, None, Some(keys)) => ssh_authorized_keys(keys).expect("keys"),
+                _ => panic!("{} is not of one preset", self.name),
+            }
+        }
+    }
+
+    #[test]
+    fn what_profile_1_writes_stays_as_it_is() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/ignition/presets-1.json"
+        );
+        let mut cases: Vec<Case> =
+            serde_json::from_str(&std::fs::read_to_string(path).expect("fixtures")).expect("JSON");
+        let mut different = Vec::new();
+        for case in &mut cases {
+            let document = case.document();
+            let butane = document.text.clone();
+            let (rendered, report) = render(
+                &Input {
+                    documents: vec![document],
+                },
+                &Options::default(),
+            );
+            let ignition =
+                rendered.map_or_else(|| format!("{:?}", report.entries), |rendered| rendered.json);
+            // Only a case without a recording is recorded: a released one never changes.
+            if std::env::var_os("UPDATE").is_some() && case.butane.is_empty() {
+                (case.butane, case.ignition) = (butane, ignition);
+            } else if (&case.butane, &case.ignition) != (&butane, &ignition) {
+                different.push(format!("{}:\n{butane}\n{ignition}", case.name));
+            }
+        }
+        if std::env::var_os("UPDATE").is_some() {
+            let text = serde_json::to_string_pretty(&cases).expect("JSON");
+            std::fs::write(path, text + "\n").expect("fixtures");
+        }
+        assert!(different.is_empty(), "{}", different.join("\n"));
+    }
+
+    #[test]
+    fn contradictions_name_the_attribute() {
+        let updates = |json: &str| -> Vec<&str> {
+            let mut object: serde_json::Value = serde_json::from_str(json).expect("JSON");
+            object["profile"] = 1.into();
+            let updates: Updates = serde_json::from_value(object).expect("updates");
+            updates
+                .contradictions()
+                .into_iter()
+                .map(|(attribute, _)| attribute)
+                .collect()
+        };
+        assert_eq!(updates(r#"{"automatic":true}"#), Vec::<&str>::new());
+        assert_eq!(
+            updates(r#"{"automatic":false,"reboot_strategy":"off","channel":"beta"}"#),
+            Vec::<&str>::new()
+        );
+        assert_eq!(
+            updates(
+                r#"{"automatic":false,"reboot_strategy":"reboot","server":"https://a","reboot_window":{"start":"04:00","length":"1h"}}"#
+            ),
+            ["server", "reboot_strategy"]
+        );
+        assert_eq!(
+            updates(r#"{"automatic":false,"reboot_window":{"start":"04:00","length":"1h"}}"#),
+            ["reboot_window"]
+        );
+        let proxy = Proxy {
+            profile: 1,
+            http_proxy: None,
+            https_proxy: None,
+            no_proxy: None,
+        };
+        assert_eq!(proxy.contradictions().len(), 1);
+    }
+
+    #[test]
+    fn keys_are_taken_line_by_line_and_private_ones_refused() {
+        let of = |keys: &[&str]| {
+            ssh_authorized_keys(&keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>())
+        };
+        let text = of(&[
+            "ssh-ed25519 AAAA a\n",
+            "# two\nssh-rsa BBBB b\n\nssh-ed25519 AAAA a",
+        ])
+        .expect("keys")
+        .text;
+        assert!(
+            text.ends_with("        - \"ssh-ed25519 AAAA a\"\n        - \"ssh-rsa BBBB b\"\n"),
+            "{text}"
+        );
+        for (bad, words) in [
+            ("", "no key"),
+            ("\n# x\n", "no key"),
+            ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA", "private key"),
+            ("AAAA", "no key in the form"),
+        ] {
+            let (position, why) = of(&["ssh-ed25519 AAAA", bad]).err().expect("refused");
+            assert!(position == 1 && why.contains(words), "{bad}: {why}");
+        }
+    }
+
+    #[test]
+    fn words_for_files_are_checked_by_character() {
+        for (text, good) in [
+            ("Thu 04:00", true),
+            ("04:00", true),
+            ("23:59", true),
+            ("24:00", false),
+            ("4:00", false),
+            ("Thursday 04:00", false),
+            ("Thu  04:00", false),
+            ("", false),
+        ] {
+            assert_eq!(is_window_start(text), good, "{text}");
+        }
+        for (text, good) in [
+            ("http://proxy:3128", true),
+            ("https://a:p%40b@proxy", true),
+            ("proxy:3128", false),
+            ("http://", false),
+            ("http://a b", false),
+            ("http://a\nB=c", false),
+            ("http://a'", false),
+            ("http://é", false),
+        ] {
+            assert_eq!(is_address(text), good, "{text}");
+        }
+        assert!(is_group("lts-2024") && !is_group("a b") && !is_group(""));
+    }
+
+    #[test]
+    fn a_quoted_scalar_is_read_as_it_was() {
+        let odd = "a \"b\" \\ \u{7f} \u{85} é \u{2028} \u{1f600} # : -";
+        let document = ssh_authorized_keys(&[format!("ssh-rsa {odd}")]).expect("a key");
+        let (rendered, _) = render(
+            &Input {
+                documents: vec![document],
+            },
+            &Options::default(),
+        );
+        let config: serde_json::Value =
+            serde_json::from_str(&rendered.expect("it renders").json).expect("JSON");
+        assert_eq!(
+            config["passwd"]["users"][0]["sshAuthorizedKeys"][0],
+            format!("ssh-rsa {odd}")
+        );
+    }
+}
