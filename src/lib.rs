@@ -18,6 +18,12 @@ pub const ADDRESS: &str = "registry.terraform.io/flatcar-iac/flatcar";
 /// Everything that the provider serves.
 pub fn provider() -> Provider {
     Provider::new("flatcar", ADDRESS, provider_schema)
+        .data_source(ignition::data_source::FlatcarIgnition)
+        .ephemeral(ignition::ephemeral::FlatcarIgnition)
+        .function(ignition::function::Render)
+        .function(ignition::function::Merge)
+        .function(ignition::function::PackUserData)
+        .function(ignition::function::CompareVersions)
         .data_source(image::data_source::FlatcarImage)
         .data_source(image::data_source::FlatcarReleases)
 }

@@ -8,10 +8,13 @@
 mod butane;
 mod compare;
 mod config;
+pub mod data_source;
 pub(crate) mod data_url;
 mod decode;
 mod deflate;
+pub mod ephemeral;
 mod files;
+pub mod function;
 mod header;
 mod ignition_json;
 mod inline_config;
@@ -20,6 +23,7 @@ mod json_input;
 mod merge;
 pub mod preset;
 mod quadlet;
+mod release;
 mod render;
 mod report;
 mod scalar;
@@ -38,6 +42,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use compare::{Unusable, canonical, check_user_data, differences, merge_hostname};
+pub use release::check_release;
 pub use render::{merge_unchecked, render};
 pub use report::{Report, ReportEntry, Severity};
 

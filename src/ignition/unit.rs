@@ -270,7 +270,7 @@ mod tests {
                 let got = parse(&case.text);
                 let same = got.as_ref().err() == case.error.as_ref()
                     && got.as_ref().is_ok_and(|unit| unit.installs) == case.installs;
-                (!same).then(|| (&case.text, got, &case.error))
+                (!same).then_some((&case.text, got, &case.error))
             })
             .collect();
         assert!(different.is_empty(), "of {}: {different:#?}", cases.len());

@@ -1,0 +1,3 @@
+output "user_data" {
+  value = provider::flatcar::user_data(jsonencode({ ignition = { version = "3.4.0" } }), "aws")
+}
