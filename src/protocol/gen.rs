@@ -944,9 +944,9 @@ pub mod plan_resource_change {
         /// specific details of the legacy SDK type system, and are not a general
         /// mechanism to avoid proper type handling in providers.
         ///
-        ///      ====              DO NOT USE THIS              ====
-        ///      ==== THIS MUST BE LEFT UNSET IN ALL OTHER SDKS ====
-        ///      ====              DO NOT USE THIS              ====
+        /// ====              DO NOT USE THIS              ====
+        /// ==== THIS MUST BE LEFT UNSET IN ALL OTHER SDKS ====
+        /// ====              DO NOT USE THIS              ====
         #[prost(bool, tag = "5")]
         pub legacy_type_system: bool,
         /// deferred is set if the provider is deferring the change. If set the caller
@@ -994,9 +994,9 @@ pub mod apply_resource_change {
         /// specific details of the legacy SDK type system, and are not a general
         /// mechanism to avoid proper type handling in providers.
         ///
-        ///      ====              DO NOT USE THIS              ====
-        ///      ==== THIS MUST BE LEFT UNSET IN ALL OTHER SDKS ====
-        ///      ====              DO NOT USE THIS              ====
+        /// ====              DO NOT USE THIS              ====
+        /// ==== THIS MUST BE LEFT UNSET IN ALL OTHER SDKS ====
+        /// ====              DO NOT USE THIS              ====
         #[prost(bool, tag = "4")]
         pub legacy_type_system: bool,
         #[prost(message, optional, tag = "5")]
