@@ -26,6 +26,7 @@ pub fn provider() -> Provider {
         .function(ignition::function::CompareVersions)
         .data_source(image::data_source::FlatcarImage)
         .data_source(image::data_source::FlatcarReleases)
+        .resource(worker_group::resource::WorkerGroup::new(cloud::ALL))
 }
 
 fn provider_schema() -> Schema {

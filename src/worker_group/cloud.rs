@@ -273,3 +273,6 @@ pub enum Kind {
     /// A create was accepted and ended in a machine that will never run.
     Failed,
 }
+
+#[cfg(test)]
+pub(crate) mod memory;

@@ -9,6 +9,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::ignition;
 use crate::protocol::value::{Number, Value};
 
 /// Hashes of what one machine was made from.
@@ -61,10 +62,11 @@ impl Generation {
     /// Of what the user wrote.
     pub(crate) fn of(written: &Written<'_>) -> Self {
         let user_data = match written.user_data {
-            UserData::Ignition(text) => canonical(text),
-            UserData::Version(version) => format!("version {version}"),
-            UserData::Absent => String::new(),
+            UserData::Ignition(text) => ignition::canonical(text),
+            UserData::Version(version) => format!("version {version}").into_bytes(),
+            UserData::Absent => Vec::new(),
         };
+        let host = if written.set_hostname { "host" } else { "" };
         let mut shape = String::new();
         write_value(written.shape, &mut shape);
         let mut triggers = String::new();
@@ -73,10 +75,10 @@ impl Generation {
             write_text(value, &mut triggers);
         }
         Self {
-            user_data: hash(&[&user_data, if written.set_hostname { "host" } else { "" }]),
-            shape: hash(&[written.cloud, &shape]),
-            triggers: hash(&[&triggers]),
-            image: hash(&[written.image]),
+            user_data: hash(&[&user_data, host.as_bytes()]),
+            shape: hash(&[written.cloud.as_bytes(), shape.as_bytes()]),
+            triggers: hash(&[triggers.as_bytes()]),
+            image: hash(&[written.image.as_bytes()]),
         }
     }
 
@@ -209,6 +211,7 @@ impl Reasons {
 
 fn user_data_reason(before: &Written<'_>, now: &Written<'_>) -> String {
     let mut words = match (before.user_data, now.user_data) {
+        (UserData::Ignition(before), UserData::Ignition(now)) => ignition::differences(before, now),
         (UserData::Version(before), UserData::Version(now)) if before != now => {
             return format!("user_data_wo_version: {before} -> {now}");
         }
@@ -256,17 +259,8 @@ fn triggers_reason(before: &BTreeMap<String, String>, now: &BTreeMap<String, Str
     }
 }
 
-/// Ignition JSON in which the order of keys and whitespace do not matter.
-fn canonical(text: &str) -> String {
-    let Ok(mut value) = serde_json::from_str::<serde_json::Value>(text) else {
-        return text.to_owned();
-    };
-    value.sort_all_objects();
-    value.to_string()
-}
-
 /// 12 hexadecimal digits over parts that cannot run into each other.
-fn hash(parts: &[&str]) -> String {
+fn hash(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part.len().to_be_bytes());

@@ -1,8 +1,10 @@
 //! N machines with the life of a MachineDeployment: plans (pure) and performs.
+pub(crate) mod apply;
 pub mod cloud;
 pub(crate) mod generation;
+pub mod model;
 pub(crate) mod plan;
+pub mod resource;
 pub(crate) mod roll;
-
-#[cfg(test)]
-mod memory;
+pub(crate) mod user_data;
+pub(crate) mod wanted;

@@ -5,6 +5,7 @@
 //! machine that exists, whatever went wrong. Creates and deletes run concurrently, up to `parallelism` calls at a time; all time is
 //! tokio's.
 
+mod answers;
 mod calls;
 mod watch;
 
@@ -307,33 +308,6 @@ impl<'a> Roll<'a> {
         self.end().await
     }
 
-    /// Tells which machines serve now: nothing may be deleted before that is known.
-    async fn first_look(&mut self) {
-        let hosts: Vec<Host> = self
-            .tracked
-            .iter()
-            .filter_map(|tracked| tracked.machine.as_ref())
-            .filter(|machine| machine.phase == Phase::Running)
-            .map(host)
-            .collect();
-        if hosts.is_empty() {
-            return;
-        }
-        let mut joined = self.nodes.joined(&hosts).await;
-        for _ in 0..LOOKS {
-            let again = matches!(&joined, Err(error) if error.retryable);
-            if !again || self.calls.cancel.is_cancelled() {
-                break;
-            }
-            tokio::time::sleep(self.calls.cloud.poll_interval()).await;
-            joined = self.nodes.joined(&hosts).await;
-        }
-        self.join(joined.map_err(|error| NodeError {
-            retryable: false,
-            ..error
-        }));
-    }
-
     /// Starts what may start; answers how many calls.
     fn begin(
         &mut self,
@@ -420,169 +394,6 @@ impl<'a> Roll<'a> {
             let result = calls.delete(&machine).await;
             Event::Deleted(name, result.map_err(Refusal::Cloud))
         }))
-    }
-
-    /// Where nothing comes instead of what goes, no pod should move from one leaving machine to another.
-    async fn cordon_all(&mut self) {
-        if !self.queue.is_empty() {
-            return;
-        }
-        let leaving = self.tracked.iter().filter(|tracked| tracked.leaves);
-        let hosts: Vec<Host> = leaving
-            .filter_map(|tracked| tracked.machine.as_ref().map(host))
-            .collect();
-        if hosts.is_empty() {
-            return;
-        }
-        if let Err(error) = self.nodes.cordon(&hosts).await {
-            self.halt(Problem::new(
-                "Could not cordon the leaving nodes",
-                format!("{error}."),
-            ));
-        }
-    }
-
-    async fn hear(&mut self, event: Event) {
-        match event {
-            Event::Created(name, Ok(machine)) => self.created(&name, machine).await,
-            Event::Created(name, Err(error)) => self.not_created(&name, &error),
-            Event::Deleted(name, Ok(Deletion::Gone)) => self.is_gone(&name).await,
-            Event::Deleted(name, Ok(Deletion::Going)) => {
-                if let Some(tracked) = self.find(&name) {
-                    tracked.stage = Stage::Going;
-                }
-            }
-            Event::Deleted(name, Err(refusal)) => self.not_deleted(&name, &refusal),
-            Event::Seen(seen) => self.see(seen).await,
-        }
-    }
-
-    async fn created(&mut self, name: &str, machine: Machine) {
-        let phase = machine.phase;
-        let Some(tracked) = self.find(name) else {
-            return;
-        };
-        tracked.machine = Some(machine);
-        match phase {
-            Phase::Pending | Phase::Running => tracked.stage = Stage::Booting,
-            // What an earlier attempt of this name came to. Going by itself: another attempt, at once.
-            Phase::Deleting => {
-                let next = (tracked.name.clone(), tracked.attempt + 1);
-                let id = tracked.machine.as_ref().map(|machine| machine.id.clone());
-                self.gone.extend(id);
-                self.tracked.retain(|tracked| tracked.name != name);
-                if next.1 < MOST_ATTEMPTS {
-                    self.queue.push_front(next);
-                } else {
-                    self.halt(Problem::new(
-                        short("Could not create machine", name),
-                        "The cloud answered every attempt with a machine that is being deleted. Apply again later.",
-                    ));
-                }
-            }
-            Phase::Stopped | Phase::Failed => {
-                let said = tracked.said();
-                self.broke(name, &said).await;
-            }
-        }
-    }
-
-    fn not_created(&mut self, name: &str, error: &CloudError) {
-        let failed = error.kind == Kind::Failed;
-        let may_exist = failed || error.kind == Kind::Ambiguous;
-        if let Some(tracked) = self.find(name) {
-            tracked.stage = Stage::Unclear;
-            tracked.counted = true;
-        }
-        if !may_exist {
-            self.tracked.retain(|tracked| tracked.name != name);
-        }
-        self.failures += 1;
-        let again = failed && self.failures <= self.order.pace.max_failures;
-        if !again {
-            let summary = match error.kind {
-                Kind::Quota => short("No quota or capacity for machine", name),
-                _ => short("Could not create machine", name),
-            };
-            self.halt(Problem::of(summary, error));
-        }
-    }
-
-    fn not_deleted(&mut self, name: &str, refusal: &Refusal) {
-        if let Some(tracked) = self.find(name) {
-            // It stays, and is not asked to go again in this apply.
-            tracked.leaves = false;
-            tracked.stage = match tracked.machine.as_ref().map(|machine| machine.phase) {
-                Some(Phase::Running) => Stage::Ready,
-                _ => Stage::Broken,
-            };
-        }
-        let problem = match refusal {
-            Refusal::Cloud(error) => Problem::of(short("Could not delete machine", name), error),
-            Refusal::Node(error) => {
-                Problem::new(short("Could not drain machine", name), format!("{error}."))
-            }
-        };
-        // The deletion of a whole group goes as far as it can.
-        match self.order.limits.replicas {
-            0 => self.problems.push(problem),
-            _ => self.halt(problem),
-        }
-    }
-
-    /// A machine will not serve. One of ours is made again while the budget lasts, and stays to be looked at after that.
-    async fn broke(&mut self, name: &str, why: &str) {
-        let Some(tracked) = self.find(name) else {
-            return;
-        };
-        tracked.stage = Stage::Broken;
-        if tracked.leaves {
-            return;
-        }
-        let (ours, machine) = (tracked.ours, tracked.machine.clone());
-        let counts = ours && !std::mem::replace(&mut tracked.counted, true);
-        self.failures += usize::from(counts);
-        let again = self.failures <= self.order.pace.max_failures;
-        if ours && again {
-            if let Some(tracked) = self.find(name) {
-                tracked.leaves = true;
-            }
-            return;
-        }
-        let mut detail = format!("{name} is {why}.");
-        if let Some(machine) = &machine
-            && let Ok(Ok(Some(console))) =
-                tokio::time::timeout(LAST_CALLS, self.calls.cloud.console(machine)).await
-        {
-            detail = format!("{detail} Its console ends with:\n{}", tail(&console));
-        }
-        let problem = Problem::new(short("Machine does not serve:", name), detail);
-        match ours {
-            true => self.halt(problem),
-            false => self.problems.push(problem),
-        }
-    }
-
-    /// A machine no longer exists.
-    async fn is_gone(&mut self, name: &str) {
-        let Some(index) = self.tracked.iter().position(|tracked| tracked.name == name) else {
-            return;
-        };
-        let tracked = self.tracked.remove(index);
-        if tracked.ours && tracked.attempt + 1 < MOST_ATTEMPTS {
-            self.queue
-                .push_front((tracked.name.clone(), tracked.attempt + 1));
-        }
-        let Some(machine) = tracked.machine else {
-            return;
-        };
-        if let Err(error) = self.nodes.forget(&host(&machine)).await {
-            self.problems.push(Problem::new(
-                short("Could not remove the Node of", name),
-                format!("{error}."),
-            ));
-        }
-        self.gone.insert(machine.id);
     }
 
     fn halt(&mut self, problem: Problem) {
@@ -764,18 +575,10 @@ fn short(what: &str, name: &str) -> String {
     }
 }
 
-/// The last lines of a console.
-fn tail(console: &str) -> String {
-    let lines: Vec<&str> = console.lines().rev().take(15).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
-}
-
 /// A wait begins with short pauses, for clouds that are quick; they grow to the cloud's own interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long calls under way may still answer after an interrupt.
 const LAST_CALLS: Duration = Duration::from_secs(5);
-/// Looks for the Nodes at the start of an apply, where a cluster does not answer.
-const LOOKS: usize = 5;
 /// Attempts at one name in one apply.
 const MOST_ATTEMPTS: u32 = 8;
 /// Longer than any `min_ready`.

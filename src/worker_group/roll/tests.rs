@@ -1,6 +1,6 @@
 use super::*;
 use crate::kubernetes::NoNodes;
-use crate::worker_group::memory::{Call, Cluster, Fault, Memory};
+use crate::worker_group::cloud::memory::{Call, Cluster, Fault, Memory};
 use crate::worker_group::plan::Share;
 
 fn mark(generation: &str) -> Mark {

@@ -64,6 +64,53 @@ pub(super) async fn look(
 }
 
 impl Roll<'_> {
+    /// Tells which machines serve now: nothing may be deleted before that is known.
+    pub(super) async fn first_look(&mut self) {
+        let hosts: Vec<Host> = self
+            .tracked
+            .iter()
+            .filter_map(|tracked| tracked.machine.as_ref())
+            .filter(|machine| machine.phase == Phase::Running)
+            .map(host)
+            .collect();
+        if hosts.is_empty() {
+            return;
+        }
+        let mut joined = self.nodes.joined(&hosts).await;
+        for _ in 0..LOOKS {
+            let again = matches!(&joined, Err(error) if error.retryable);
+            if !again || self.calls.cancel.is_cancelled() {
+                break;
+            }
+            tokio::time::sleep(self.calls.cloud.poll_interval()).await;
+            joined = self.nodes.joined(&hosts).await;
+        }
+        self.join(joined.map_err(|error| NodeError {
+            retryable: false,
+            ..error
+        }));
+    }
+
+    /// Where nothing comes instead of what goes, no pod should move from one leaving machine to another.
+    pub(super) async fn cordon_all(&mut self) {
+        if !self.queue.is_empty() {
+            return;
+        }
+        let leaving = self.tracked.iter().filter(|tracked| tracked.leaves);
+        let hosts: Vec<Host> = leaving
+            .filter_map(|tracked| tracked.machine.as_ref().map(host))
+            .collect();
+        if hosts.is_empty() {
+            return;
+        }
+        if let Err(error) = self.nodes.cordon(&hosts).await {
+            self.halt(Problem::new(
+                "Could not cordon the leaving nodes",
+                format!("{error}."),
+            ));
+        }
+    }
+
     pub(super) fn watched(&self) -> Watched {
         Watched {
             cluster: self.order.mark.cluster.clone(),
@@ -179,7 +226,7 @@ impl Roll<'_> {
         });
     }
 
-    pub(super) fn join(&mut self, joined: Result<BTreeMap<String, String>, NodeError>) {
+    fn join(&mut self, joined: Result<BTreeMap<String, String>, NodeError>) {
         let joined = match joined {
             Ok(joined) => joined,
             // The next look asks again; machine_timeout ends it.
@@ -271,6 +318,9 @@ impl Tracked {
         self.stage == Stage::Broken && stage != Stage::Broken
     }
 }
+
+/// Looks for the Nodes at the start of an apply, where a cluster does not answer.
+const LOOKS: usize = 5;
 
 /// The machines of one (cluster, name), told apart.
 pub(crate) struct Observed {

@@ -1,16 +1,16 @@
 //! A cloud in memory, in tokio's time, with faults by script: what the engine is tested on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::cloud::{Cloud, CloudError, Deletion, Kind, Machine, Mark, Phase, Spec};
+use super::{Cloud, CloudError, Deletion, Entry, Kind, Machine, Mark, Phase, Spec};
 use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
-use crate::provider::Diagnostics;
+use crate::provider::{Attribute, Diagnostic, Diagnostics, Type};
 
 /// Calls that faults can be ordered for, and that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,11 +63,15 @@ pub(crate) struct Inner {
     log: Vec<String>,
 }
 
+/// A machine that is not shown.
+pub(crate) struct Hidden(Record);
+
 struct Record {
     machine: Machine,
     attempt: u32,
     created: Instant,
     fault: Option<Fault>,
+    user_data: String,
     deleted: Option<Instant>,
 }
 
@@ -124,6 +128,20 @@ impl Memory {
         self.inner().records.retain(|r| r.machine.name != name);
     }
 
+    /// The cloud does not show a machine that was created at this moment, not even when asked.
+    pub(crate) fn hide(&self, name: &str, created: SystemTime) -> Hidden {
+        let mut inner = self.inner();
+        let at = inner.records.iter().position(|r| r.machine.name == name);
+        let mut record = inner.records.remove(at.unwrap_or_default());
+        record.machine.created = Some(created);
+        Hidden(record)
+    }
+
+    /// It does again.
+    pub(crate) fn unhide(&self, hidden: Hidden) {
+        self.inner().records.push(hidden.0);
+    }
+
     /// Names and phases of all that exist, sorted.
     pub(crate) fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.machines().into_iter().map(|m| m.name).collect();
@@ -136,6 +154,13 @@ impl Memory {
         let mut inner = self.inner();
         inner.settle(self);
         inner.records.iter().map(|r| r.machine.clone()).collect()
+    }
+
+    /// What a machine boots with.
+    pub(crate) fn user_data(&self, name: &str) -> Option<String> {
+        let inner = self.inner();
+        let record = inner.records.iter().find(|r| r.machine.name == name)?;
+        Some(record.user_data.clone())
     }
 
     /// How many calls of a kind were made.
@@ -208,6 +233,7 @@ impl Inner {
             attempt: 0,
             created: Instant::now(),
             fault: None,
+            user_data: String::new(),
             deleted: None,
         });
         self.most = self.most.max(self.records.len());
@@ -252,7 +278,7 @@ fn refused(action: &'static str, object: &str, kind: Kind) -> CloudError {
 #[async_trait]
 impl Cloud for Memory {
     async fn scope(&self) -> Result<String, CloudError> {
-        Ok("memory/1".to_owned())
+        Ok(SCOPE.to_owned())
     }
 
     async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError> {
@@ -307,6 +333,9 @@ impl Cloud for Memory {
                     record.attempt = spec.attempt;
                     record.fault = fault;
                     record.machine.image = spec.image.to_owned();
+                    record.machine.created = Some(SystemTime::now());
+                    record.machine.observed = self.wanted(spec.shape);
+                    record.user_data = String::from_utf8_lossy(spec.user_data).into_owned();
                     at
                 }
             };
@@ -393,8 +422,13 @@ impl Cloud for Memory {
         wanted
     }
 
-    async fn preflight(&self, _image: &str, _shape: &Value, _new: usize) -> Diagnostics {
-        Diagnostics::none()
+    async fn preflight(&self, image: &str, _shape: &Value, _new: usize) -> Diagnostics {
+        match image {
+            "absent" => Diagnostic::error("Image does not exist", "Choose another one.")
+                .at(crate::provider::Path::of("image"))
+                .into(),
+            _ => Diagnostics::none(),
+        }
     }
 
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
@@ -479,5 +513,111 @@ impl Nodes for Cluster {
     async fn forget(&self, host: &Host) -> Result<(), NodeError> {
         self.inner().log.push(format!("forget {}", host.name));
         Ok(())
+    }
+}
+
+/// The row of the table of clouds; a provider block `memory = { id = "x" }` opens the cloud that [`open`] made for that id.
+pub(crate) static ENTRY: Entry = Entry {
+    name: "memory",
+    provider_schema: || {
+        let id = Attribute::string("id", "Which one.").required();
+        Attribute::object("memory", "A cloud in memory.", vec![id]).optional()
+    },
+    group_schema: || {
+        let attributes = vec![
+            Attribute::string("size", "Size of a machine.").default("small"),
+            Attribute::string("zone", "Zone of a machine.").optional(),
+            Attribute::map("tags", "Tags.", Type::String).optional(),
+        ];
+        Attribute::object("memory", "Machines in memory.", attributes).optional()
+    },
+    in_place: &["tags"],
+    set_hostname: true,
+    platform: "sandbox",
+    validate: |_| Diagnostics::none(),
+    connect: |connect| {
+        let id = match connect.context.setting("memory") {
+            Value::Map(memory) => memory.get("id").cloned(),
+            _ => None,
+        };
+        let found = match id {
+            Some(Value::String(id)) => clouds().get(&id).cloned(),
+            _ => None,
+        };
+        let elsewhere = connect.scope.is_some_and(|scope| scope != SCOPE);
+        Box::pin(async move {
+            match found {
+                Some(memory) if !elsewhere => {
+                    let cloud: Box<dyn Cloud> = Box::new(Handle(memory));
+                    Ok(cloud)
+                }
+                _ => Err(Diagnostic::error("No such cloud", "There is none in memory.").into()),
+            }
+        })
+    },
+};
+
+const SCOPE: &str = "memory/1";
+
+type Clouds = BTreeMap<String, Arc<Memory>>;
+
+fn clouds() -> MutexGuard<'static, Clouds> {
+    static CLOUDS: Mutex<Clouds> = Mutex::new(BTreeMap::new());
+    CLOUDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a cloud known under an id of a test's own.
+pub(crate) fn open(id: &str, memory: Memory) -> Arc<Memory> {
+    let memory = Arc::new(memory);
+    clouds().insert(id.to_owned(), Arc::clone(&memory));
+    memory
+}
+
+/// The cloud that was made for this id.
+pub(crate) fn reopen(id: &str) -> Arc<Memory> {
+    clouds().get(id).cloned().unwrap_or_default()
+}
+
+struct Handle(Arc<Memory>);
+
+#[async_trait]
+impl Cloud for Handle {
+    async fn scope(&self) -> Result<String, CloudError> {
+        self.0.scope().await
+    }
+    async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError> {
+        self.0.list(cluster, group).await
+    }
+    async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
+        self.0.find(ids).await
+    }
+    async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError> {
+        self.0.create(spec).await
+    }
+    async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError> {
+        self.0.delete(machine).await
+    }
+    async fn mark(
+        &self,
+        machines: &[Machine],
+        mark: &Mark,
+        shape: &Value,
+    ) -> Result<(), CloudError> {
+        self.0.mark(machines, mark, shape).await
+    }
+    fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
+        self.0.wanted(shape)
+    }
+    async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics {
+        self.0.preflight(image, shape, new).await
+    }
+    async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
+        self.0.console(machine).await
+    }
+    fn consistency_window(&self) -> Duration {
+        self.0.consistency_window()
+    }
+    fn poll_interval(&self) -> Duration {
+        self.0.poll_interval()
     }
 }

@@ -1,0 +1,370 @@
+//! From what a group should be and what exists to what is done: the parts that plan, refresh, create, update and delete share.
+//!
+//! In: [`Wanted`], the machines of state or of the cloud. Out: [`Changes`] with reasons, and [`Performed`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use super::cloud::{Cloud, CloudError, Machine, Mark, Phase};
+use super::generation::{Generation, Reasons};
+use super::model::{self, Note, Private, Step};
+use super::plan::{self, Action, Changes, Desired, Health, Member};
+use super::roll::{Calls, Known, Leftovers, Order, Problem, Roll};
+use super::wanted::Wanted;
+use crate::kubernetes::Nodes;
+use crate::protocol::value::Value;
+
+/// What was there before, as far as reasons need it.
+pub(crate) struct Before<'a> {
+    /// What was wanted.
+    pub(crate) wanted: Option<Wanted>,
+    /// The generation in state.
+    pub(crate) generation: Option<Generation>,
+    /// Private state.
+    pub(crate) private: &'a Private,
+}
+
+/// Which machines change, why, and what has to be remembered of the reasons.
+pub(crate) struct Outlook {
+    pub(crate) changes: Changes,
+    /// [`Private::history`] after them.
+    pub(crate) history: BTreeMap<String, Reasons>,
+    pub(crate) generation: Generation,
+}
+
+/// What changes in a group of this uid and these members.
+pub(crate) fn outlook(
+    wanted: &Wanted,
+    before: &Before<'_>,
+    uid: &str,
+    members: &[Member],
+    deletable: Option<&BTreeSet<String>>,
+) -> Outlook {
+    let generation = wanted.generation();
+    let now = wanted.as_written();
+    let fresh = match &before.wanted {
+        Some(prior) => Reasons::between(&prior.as_written(), &now),
+        None => Reasons::default(),
+    };
+    // Machines of older generations than state's missed earlier changes too.
+    let known = |of: &Generation| match before.private.history.get(&of.to_string()) {
+        Some(earlier) if before.generation.as_ref() != Some(of) => earlier.then(&fresh),
+        _ => fresh.clone(),
+    };
+    let reason = |of: &Generation, image: &str| {
+        let mut reasons = known(of);
+        if !image.is_empty() && image != wanted.image {
+            reasons.image = format!("image: {image} -> {}", wanted.image);
+        }
+        of.reasons(&generation, wanted.rolls, &reasons)
+    };
+    let in_place = match &before.wanted {
+        Some(prior) => wanted.changed_in_place(prior),
+        None => Vec::new(),
+    };
+    let changes = plan::changes(
+        &Desired {
+            prefix: &prefix(wanted, uid),
+            replicas: wanted.replicas,
+            generation: &generation,
+            rolls: wanted.rolls,
+            remove_first: &wanted.remove_first,
+            next_ordinal: before.private.next_ordinal,
+            deletable,
+            in_place: &in_place,
+            reason: &reason,
+        },
+        members,
+    );
+    let history = members
+        .iter()
+        .filter(|member| member.health != Health::Gone && member.generation != generation)
+        .map(|member| (member.generation.to_string(), known(&member.generation)))
+        .collect();
+    Outlook {
+        changes,
+        history,
+        generation,
+    }
+}
+
+/// What the names of a group's new machines begin with.
+pub(crate) fn prefix(wanted: &Wanted, uid: &str) -> String {
+    format!("{}-{uid}-", wanted.name)
+}
+
+/// A machine of state as the planner sees it.
+pub(crate) fn recorded_member(
+    name: &str,
+    machine: &model::Machine,
+    note: &Note,
+    wanted: &Wanted,
+) -> Member {
+    let (drift_in_place, drift) = split_drift(&note.drift, wanted);
+    Member {
+        name: name.to_owned(),
+        generation: Generation::parse(&machine.generation),
+        image: machine.image.clone(),
+        health: match machine.phase.as_str() {
+            "deleting" => Health::Leaving,
+            "stopped" | "failed" => Health::Broken(machine.phase.clone()),
+            _ if note.overdue => Health::Broken("not running within machine_timeout".to_owned()),
+            _ => Health::Good,
+        },
+        drift,
+        drift_in_place,
+    }
+}
+
+/// A machine that is gone.
+pub(crate) fn gone_member(name: &str) -> Member {
+    Member {
+        name: name.to_owned(),
+        generation: Generation::default(),
+        image: String::new(),
+        health: Health::Gone,
+        drift: Vec::new(),
+        drift_in_place: Vec::new(),
+    }
+}
+
+/// Fields with the cloud's name before them: those that are mended in place, and the others.
+fn split_drift(fields: &[String], wanted: &Wanted) -> (Vec<String>, Vec<String>) {
+    let (in_place, rolls): (Vec<&String>, Vec<&String>) = fields
+        .iter()
+        .partition(|field| wanted.entry.in_place.contains(&field.as_str()));
+    let path = |field: &String| match field.as_str() {
+        "image" => field.clone(),
+        _ => format!("{}.{field}", wanted.entry.name),
+    };
+    (
+        in_place.into_iter().map(path).collect(),
+        rolls.into_iter().map(path).collect(),
+    )
+}
+
+/// Fields of the shape, or `image`, in which a machine is no longer as the group made it.
+pub(crate) fn drift(
+    machine: &Machine,
+    wanted: &BTreeMap<String, String>,
+    in_place: &[&str],
+    recorded_image: Option<&str>,
+) -> Vec<String> {
+    let mut fields = BTreeSet::new();
+    for (key, value) in wanted {
+        let field = key.split('.').next().unwrap_or(key);
+        let differs = match machine.observed.get(key) {
+            Some(observed) => observed != value,
+            // A tag that is not reported is not there; another field that is not reported is not known.
+            None => key.contains('.') && in_place.contains(&field),
+        };
+        if differs {
+            fields.insert(field.to_owned());
+        }
+    }
+    if let Some(recorded) = recorded_image
+        && !recorded.is_empty()
+        && !machine.image.is_empty()
+        && recorded != machine.image
+    {
+        fields.insert("image".to_owned());
+    }
+    fields.into_iter().collect()
+}
+
+/// What a refresh notes of a machine.
+pub(crate) fn note(
+    machine: &Machine,
+    drift: Vec<String>,
+    timeout: Duration,
+    now: SystemTime,
+) -> Note {
+    let age = machine
+        .created
+        .and_then(|created| now.duration_since(created).ok());
+    Note {
+        created: machine
+            .created
+            .and_then(|created| created.duration_since(SystemTime::UNIX_EPOCH).ok())
+            .map(|since| since.as_secs()),
+        drift,
+        overdue: machine.phase == Phase::Pending && age.is_some_and(|age| age > timeout),
+    }
+}
+
+/// A machine as state has it.
+pub(crate) fn state_of(known: &Known) -> model::Machine {
+    let machine = &known.machine;
+    model::Machine {
+        id: machine.id.clone(),
+        zone: machine.zone.clone(),
+        addresses: machine.addresses.clone(),
+        image: machine.image.clone(),
+        generation: machine.mark.generation.clone(),
+        node_name: known.node.clone(),
+        phase: match machine.phase {
+            Phase::Pending => "pending",
+            Phase::Running => "running",
+            Phase::Stopped => "stopped",
+            Phase::Failed => "failed",
+            Phase::Deleting => "deleting",
+        }
+        .to_owned(),
+    }
+}
+
+/// A machine of state that the cloud does not show yet.
+pub(crate) fn hidden(name: &str, machine: &model::Machine, mark: &Mark) -> Known {
+    Known {
+        machine: Machine {
+            id: machine.id.clone(),
+            name: name.to_owned(),
+            zone: machine.zone.clone(),
+            addresses: machine.addresses.clone(),
+            image: machine.image.clone(),
+            phase: Phase::Pending,
+            message: None,
+            mark: Mark {
+                generation: machine.generation.clone(),
+                ..mark.clone()
+            },
+            created: None,
+            observed: BTreeMap::new(),
+        },
+        node: machine.node_name.clone(),
+    }
+}
+
+/// Rewrites the marks of machines that keep their generations: one call a generation.
+///
+/// # Errors
+/// The first refusal; what follows it was not tried.
+pub(crate) async fn remark(
+    calls: &Calls<'_>,
+    mark: &Mark,
+    machines: &[Machine],
+    shape: &Value,
+) -> Result<(), CloudError> {
+    let mut by_generation: BTreeMap<&str, Vec<Machine>> = BTreeMap::new();
+    for machine in machines {
+        let generation = machine.mark.generation.as_str();
+        by_generation
+            .entry(generation)
+            .or_default()
+            .push(machine.clone());
+    }
+    for (generation, machines) in by_generation {
+        let mark = Mark {
+            generation: generation.to_owned(),
+            ..mark.clone()
+        };
+        calls.mark(&machines, &mark, shape).await?;
+    }
+    Ok(())
+}
+
+/// Everything that performing needs beside the machines.
+pub(crate) struct Job<'a> {
+    pub(crate) wanted: &'a Wanted,
+    pub(crate) calls: Calls<'a>,
+    pub(crate) nodes: &'a dyn Nodes,
+    /// Of new machines.
+    pub(crate) mark: Mark,
+    pub(crate) user_data: &'a (dyn Fn(&str) -> Vec<u8> + Send + Sync),
+    pub(crate) leftovers: Leftovers,
+    pub(crate) max_failures: usize,
+}
+
+/// What exists after an apply.
+pub(crate) struct Performed {
+    pub(crate) machines: Vec<Known>,
+    pub(crate) next_ordinal: u64,
+    pub(crate) problems: Vec<Problem>,
+    /// Machines whose change in place was refused.
+    pub(crate) not_updated: BTreeSet<String>,
+}
+
+/// Carries out changes: in place first, then creates and deletes.
+pub(crate) async fn perform(job: Job<'_>, changes: &Changes, existing: Vec<Known>) -> Performed {
+    let wanted = job.wanted;
+    let updates: BTreeSet<&str> = changes.names(Action::Update).collect();
+    let machines: Vec<Machine> = existing
+        .iter()
+        .filter(|known| updates.contains(known.machine.name.as_str()))
+        .map(|known| known.machine.clone())
+        .collect();
+    let mut problems = Vec::new();
+    let mut not_updated = BTreeSet::new();
+    if let Err(error) = remark(&job.calls, &job.mark, &machines, &wanted.shape).await {
+        problems.push(Problem::of("Could not change machines in place", &error));
+        not_updated = machines.into_iter().map(|machine| machine.name).collect();
+    }
+    let names = |action| changes.names(action).map(str::to_owned).collect();
+    let order = Order {
+        prefix: prefix(wanted, &job.mark.uid),
+        image: &wanted.image,
+        shape: &wanted.shape,
+        user_data: job.user_data,
+        limits: wanted.limits,
+        creates: names(Action::Create),
+        deletes: names(Action::Delete),
+        next_ordinal: changes.next_ordinal,
+        pace: super::roll::Pace {
+            max_failures: job.max_failures,
+            ..wanted.pace
+        },
+        leftovers: job.leftovers,
+        mark: job.mark,
+    };
+    let ended = Roll::new(job.calls, job.nodes, order, existing).run().await;
+    problems.extend(ended.problems);
+    Performed {
+        machines: ended.machines,
+        next_ordinal: ended.next_ordinal,
+        problems,
+        not_updated,
+    }
+}
+
+/// In what an apply's own look differs from the plan that the user has seen, in words; empty where it does not.
+pub(crate) fn differences(planned: &[Step], now: &Changes) -> Vec<String> {
+    let was = |machine: &str, action: Action| {
+        let same = |step: &Step| step.machine == machine && step.action == action.word();
+        planned.iter().any(same)
+    };
+    let mut words = Vec::new();
+    for step in planned {
+        let is = |change: &plan::Change| {
+            change.machine == step.machine && change.action.word() == step.action
+        };
+        if !now.list.iter().any(is) {
+            let Step {
+                machine, action, ..
+            } = step;
+            words.push(format!("{action} of {machine} is not needed any more"));
+        }
+    }
+    for change in &now.list {
+        if !was(&change.machine, change.action) {
+            let (action, machine) = (change.action.word(), &change.machine);
+            words.push(format!(
+                "{action} of {machine} is needed as well: {}",
+                change.reason
+            ));
+        }
+    }
+    for (machine, reason) in &now.refused {
+        words.push(format!(
+            "{machine} would have to go and is left for the next plan: {reason}"
+        ));
+    }
+    words
+}
+
+/// What a cloud says that machines of this shape look like; nothing where the shape is not known.
+pub(crate) fn looks(cloud: &dyn Cloud, shape: &Value) -> BTreeMap<String, String> {
+    match shape {
+        Value::Map(_) => cloud.wanted(shape),
+        _ => BTreeMap::new(),
+    }
+}

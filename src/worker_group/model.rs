@@ -1,0 +1,564 @@
+//! The group as Terraform knows it: its schema, its attributes as structs, and what is kept in private state.
+//!
+//! In: `{name = "workers", cluster = "prod", replicas = 3, sandbox = {...}}`. Out: a [`Group`], and from it, once everything is known,
+//! [`Wanted`]: what a plan or an apply works with.
+
+mod whole;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::whole::Whole;
+use super::cloud::Entry;
+use super::generation::{Reasons, Rolls};
+use super::plan::{Limits, Share};
+use super::roll::Pace;
+use super::wanted::Wanted;
+use crate::provider::convert::to_value;
+use crate::provider::schema::Kind;
+use crate::provider::{
+    Attr, Attribute, Diagnostic, Diagnostics, IdentityAttribute, Model, Path, Schema, Type, Value,
+    convert, duration,
+};
+
+/// A group, planned, stored or configured.
+#[derive(Clone, PartialEq)]
+pub struct Group {
+    pub(crate) fields: Fields,
+    /// The attribute of each cloud, by its name.
+    pub(crate) clouds: BTreeMap<String, Value>,
+}
+
+/// The attributes that every group has. User data is a secret: no `Debug`.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Fields {
+    pub(crate) name: Attr<String>,
+    pub(crate) cluster: Attr<String>,
+    pub(crate) replicas: Attr<i64>,
+    pub(crate) image: Attr<String>,
+    pub(crate) user_data: Attr<String>,
+    pub(crate) user_data_wo: Attr<String>,
+    pub(crate) user_data_wo_version: Attr<i64>,
+    pub(crate) set_hostname: Attr<bool>,
+    pub(crate) rolling_update: Attr<RollingUpdate>,
+    pub(crate) image_update: Attr<String>,
+    pub(crate) user_data_update: Attr<String>,
+    pub(crate) replace_triggers: Attr<BTreeMap<String, Attr<String>>>,
+    pub(crate) machine_timeout: Attr<String>,
+    pub(crate) remove_first: Attr<Vec<Attr<String>>>,
+    pub(crate) paused: Attr<bool>,
+    pub(crate) deletion_protection: Attr<bool>,
+    pub(crate) on_existing: Attr<String>,
+    pub(crate) on_incomplete_create: Attr<String>,
+    pub(crate) timeouts: Attr<Timeouts>,
+    pub(crate) uid: Attr<String>,
+    pub(crate) cloud: Attr<String>,
+    pub(crate) scope: Attr<String>,
+    pub(crate) generation: Attr<String>,
+    pub(crate) machines: Whole<BTreeMap<String, Machine>>,
+    pub(crate) rollout: Whole<Vec<Step>>,
+}
+
+/// `rolling_update`.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct RollingUpdate {
+    pub(crate) max_surge: Attr<String>,
+    pub(crate) max_unavailable: Attr<String>,
+    pub(crate) canary: Attr<bool>,
+    pub(crate) min_ready: Attr<String>,
+    pub(crate) max_failures: Attr<i64>,
+    pub(crate) parallelism: Attr<i64>,
+}
+
+/// `timeouts`.
+#[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
+pub(crate) struct Timeouts {
+    pub(crate) create: Attr<String>,
+    pub(crate) read: Attr<String>,
+    pub(crate) update: Attr<String>,
+    pub(crate) delete: Attr<String>,
+}
+
+/// A machine of `machines`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    pub(crate) id: String,
+    pub(crate) zone: String,
+    pub(crate) addresses: Vec<String>,
+    pub(crate) image: String,
+    pub(crate) generation: String,
+    pub(crate) node_name: String,
+    pub(crate) phase: String,
+}
+
+/// A step of `rollout`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Step {
+    pub(crate) machine: String,
+    pub(crate) action: String,
+    pub(crate) reason: String,
+}
+
+/// Private state.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Private {
+    /// The lowest ordinal that was never used.
+    pub(crate) next_ordinal: u64,
+    /// The image of the creation, for `image_update = "pinned"`.
+    pub(crate) first_image: Option<String>,
+    /// What changed since a generation that some machine still has.
+    pub(crate) history: BTreeMap<String, Reasons>,
+    /// What else is known of machines, by name.
+    pub(crate) machines: BTreeMap<String, Note>,
+    /// Machines that the last refresh found to be gone.
+    pub(crate) gone: Vec<String>,
+}
+
+/// What is known of a machine beyond state.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Note {
+    /// Seconds since 1970.
+    pub(crate) created: Option<u64>,
+    /// Fields of the shape, or `image`, that are not as the group made them.
+    pub(crate) drift: Vec<String>,
+    /// It should run since long.
+    pub(crate) overdue: bool,
+}
+
+impl Private {
+    /// Reads private state; one that is none of ours is empty, and everything in it is found again by looking.
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    }
+
+    /// The bytes of it.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl Model for Group {
+    fn from_value(value: &Value) -> Result<Self, Diagnostics> {
+        let mut fixed = match to_value(&Fields::default()) {
+            Value::Map(fixed) => fixed,
+            _ => BTreeMap::new(),
+        };
+        let mut clouds = BTreeMap::new();
+        if let Value::Map(attributes) = value {
+            for (name, value) in attributes {
+                match fixed.get_mut(name) {
+                    Some(field) => field.clone_from(value),
+                    None => {
+                        clouds.insert(name.clone(), value.clone());
+                    }
+                }
+            }
+        }
+        let fields = convert::from_value(&Value::Map(fixed), &Path::root())?;
+        Ok(Self { fields, clouds })
+    }
+
+    fn to_value(&self) -> Value {
+        let mut attributes = match to_value(&self.fields) {
+            Value::Map(attributes) => attributes,
+            _ => BTreeMap::new(),
+        };
+        attributes.extend(self.clouds.clone());
+        Value::Map(attributes)
+    }
+}
+
+/// Where the attribute of the group's cloud is.
+pub(crate) enum Chosen {
+    /// The attribute of this cloud is written.
+    One(&'static Entry),
+    /// None is written, or it is not known yet which one is.
+    None,
+    /// More than one is written.
+    Many,
+}
+
+impl Group {
+    /// Which cloud's attribute is written.
+    pub(crate) fn chosen(&self, clouds: &'static [&'static Entry]) -> Chosen {
+        let mut written = clouds.iter().filter(|entry| {
+            let shape = self.clouds.get(entry.name).unwrap_or(&Value::Null);
+            !matches!(shape, Value::Null | Value::Unknown(_))
+        });
+        match (written.next(), written.next()) {
+            (Some(one), None) => Chosen::One(one),
+            (None, _) => Chosen::None,
+            (Some(_), Some(_)) => Chosen::Many,
+        }
+    }
+
+    /// The attribute of this cloud; null where it is not written.
+    pub(crate) fn shape(&self, entry: &Entry) -> &Value {
+        self.clouds.get(entry.name).unwrap_or(&Value::Null)
+    }
+
+    /// What the group should be, if every input is known: `image` is what new machines boot.
+    pub(crate) fn wanted(&self, entry: &'static Entry, private: &Private) -> Option<Wanted> {
+        let fields = &self.fields;
+        let shape = self.shape(entry).clone();
+        let update = match &fields.rolling_update {
+            Attr::Known(update) => update.clone(),
+            Attr::Null => RollingUpdate::default(),
+            Attr::Unknown => return None,
+        };
+        if !shape.is_wholly_known() || fields.user_data.is_unknown() {
+            return None;
+        }
+        let image_update = or(&fields.image_update, "new_only".to_owned())?;
+        let own = or(&fields.image, String::new())?;
+        let image = match (image_update.as_str(), &private.first_image) {
+            ("pinned", Some(first)) => first.clone(),
+            _ => own,
+        };
+        let share = |text: &Attr<String>, default: Share| match text {
+            Attr::Known(text) => Share::parse(text),
+            Attr::Null => Some(default),
+            Attr::Unknown => None,
+        };
+        let replicas = usize::try_from(or(&fields.replicas, 0)?).unwrap_or_default();
+        let triggers = match &fields.replace_triggers {
+            Attr::Null => BTreeMap::new(),
+            Attr::Unknown => return None,
+            Attr::Known(triggers) => triggers
+                .iter()
+                .map(|(key, value)| Some((key.clone(), or(value, String::new())?)))
+                .collect::<Option<_>>()?,
+        };
+        let remove_first = match &fields.remove_first {
+            Attr::Null => BTreeSet::new(),
+            Attr::Unknown => return None,
+            Attr::Known(names) => names
+                .iter()
+                .map(|name| or(name, String::new()))
+                .collect::<Option<_>>()?,
+        };
+        Some(Wanted {
+            entry,
+            name: fields.name.known()?.clone(),
+            cluster: fields.cluster.known()?.clone(),
+            replicas,
+            limits: Limits::new(
+                replicas,
+                share(&update.max_surge, Share::Count(1))?,
+                share(&update.max_unavailable, Share::Count(0))?,
+                or(&update.canary, true)?,
+            ),
+            pace: Pace {
+                parallelism: usize::try_from(or(&update.parallelism, PARALLELISM)?)
+                    .ok()?
+                    .max(1),
+                min_ready: time(&update.min_ready, Duration::ZERO)?,
+                machine_timeout: time(&fields.machine_timeout, MACHINE_TIMEOUT)?,
+                max_failures: usize::try_from(or(&update.max_failures, 0)?).unwrap_or_default(),
+            },
+            rolls: Rolls {
+                user_data: or(&fields.user_data_update, "roll".to_owned())? == "roll",
+                image: image_update == "roll",
+            },
+            image,
+            set_hostname: or(&fields.set_hostname, entry.set_hostname)?,
+            user_data: fields.user_data.known().cloned(),
+            version: match &fields.user_data_wo_version {
+                Attr::Known(version) => Some(version.to_string()),
+                Attr::Null => None,
+                Attr::Unknown => return None,
+            },
+            written: written(&shape, &shape_attributes(entry), entry.in_place),
+            in_place: in_place(&shape, entry.in_place),
+            shape,
+            triggers,
+            remove_first,
+            paused: or(&fields.paused, false)?,
+        })
+    }
+}
+
+fn or<T: Clone>(value: &Attr<T>, default: T) -> Option<T> {
+    match value {
+        Attr::Known(value) => Some(value.clone()),
+        Attr::Null => Some(default),
+        Attr::Unknown => None,
+    }
+}
+
+fn time(value: &Attr<String>, default: Duration) -> Option<Duration> {
+    match value {
+        Attr::Known(text) => duration::parse(text),
+        Attr::Null => Some(default),
+        Attr::Unknown => None,
+    }
+}
+
+/// How long an operation may take: `timeouts.create` and so on, of a state or plan.
+pub(crate) fn timeout(
+    fields: &Fields,
+    of: fn(&Timeouts) -> &Attr<String>,
+    default: &str,
+) -> Duration {
+    let written = fields.timeouts.known().map(of);
+    let text = written.and_then(|text| text.known().map(String::as_str));
+    duration::parse(text.unwrap_or(default)).unwrap_or(Duration::from_secs(3600))
+}
+
+fn shape_attributes(entry: &Entry) -> Vec<Attribute> {
+    match (entry.group_schema)().kind {
+        Kind::Object(attributes) => attributes,
+        Kind::Plain(_) | Kind::ListOf(_) | Kind::MapOf(_) => Vec::new(),
+    }
+}
+
+/// What of a shape rolls: without nulls, without what is as by default, without what changes in place.
+fn written(shape: &Value, attributes: &[Attribute], in_place: &[&str]) -> Value {
+    let Value::Map(fields) = shape else {
+        return Value::Null;
+    };
+    let kept = attributes.iter().filter_map(|attribute| {
+        let value = fields.get(attribute.name)?;
+        let as_by_default = attribute.default.as_ref() == Some(value);
+        if in_place.contains(&attribute.name) || as_by_default || *value == Value::Null {
+            return None;
+        }
+        let value = match (&attribute.kind, value) {
+            (Kind::Object(inner), value) => {
+                let kept = written(value, inner, &[]);
+                // An object of defaults alone is as good as none where none means the defaults.
+                let nothing = matches!(&kept, Value::Map(kept) if kept.is_empty());
+                if nothing && attribute.default.is_some() {
+                    return None;
+                }
+                kept
+            }
+            (Kind::ListOf(inner), Value::List(elements)) => Value::List(
+                elements
+                    .iter()
+                    .map(|element| written(element, inner, &[]))
+                    .collect(),
+            ),
+            (Kind::MapOf(inner), Value::Map(elements)) => Value::Map(
+                elements
+                    .iter()
+                    .map(|(key, element)| (key.clone(), written(element, inner, &[])))
+                    .collect(),
+            ),
+            (_, value) => value.clone(),
+        };
+        Some((attribute.name.to_owned(), value))
+    });
+    Value::Map(kept.collect())
+}
+
+fn in_place(shape: &Value, names: &[&str]) -> BTreeMap<String, Value> {
+    let Value::Map(fields) = shape else {
+        return BTreeMap::new();
+    };
+    names
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())))
+        .filter(|(_, value)| *value != Value::Null)
+        .collect()
+}
+
+/// The schema, with an attribute for each of these clouds.
+pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
+    let mut attributes = vec![
+        Attribute::string("name", "Name of the group; with `cluster` its identity on a cloud, and the beginning of its machines' names.")
+            .required()
+            .pattern(NAME_SAYS, |text| is_name(text, NAME_LENGTH))
+            .requires_replace(),
+        Attribute::string("cluster", "Name of the cluster that the group belongs to.")
+            .required()
+            .pattern(CLUSTER_SAYS, |text| is_name(text, CLUSTER_LENGTH))
+            .requires_replace(),
+        Attribute::number("replicas", "Number of machines. A change of it alone rolls nothing.")
+            .required()
+            .range(0..=MOST_REPLICAS),
+        Attribute::string("image", "Image that new machines boot, in the cloud's own form; `data.flatcar_image.<name>.image` has it.")
+            .required()
+            .length(1..=1024),
+        Attribute::string("user_data", "Ignition JSON that machines boot with: `data.flatcar_ignition.<name>.rendered`. It is packed and encoded for the cloud here.")
+            .optional()
+            .sensitive(),
+        Attribute::string("user_data_wo", "The same as `user_data`, never in plan or state; needs `user_data_wo_version`, and Terraform or OpenTofu 1.11.")
+            .optional()
+            .sensitive()
+            .write_only(),
+        Attribute::number("user_data_wo_version", "Version of `user_data_wo`: another number is what counts as a change of it.")
+            .optional(),
+        Attribute::bool("set_hostname", "Whether `/etc/hostname` is written with the machine's name. Defaults to `true` where the platform names no hosts (vsphere, vcd, kubevirt, sandbox), `false` elsewhere.")
+            .optional(),
+        Attribute::object("rolling_update", "How machines are replaced.", rolling_update()).defaulted(),
+        Attribute::string("image_update", "What a change of `image` does to machines that exist: nothing (`new_only`), replaces them (`roll`); `pinned` makes new machines too from the image of the group's creation.")
+            .default("new_only")
+            .one_of(["new_only", "roll", "pinned"]),
+        Attribute::string("user_data_update", "What a change of user data does to machines that exist: replaces them (`roll`), or nothing (`new_only`).")
+            .default("roll")
+            .one_of(["roll", "new_only"]),
+        Attribute::map("replace_triggers", "Values any change of which replaces all machines, one after the other.", Type::String)
+            .optional(),
+        Attribute::string("machine_timeout", "Time from the creation of a machine until it has to run, and to have joined.")
+            .default("15m")
+            .duration(),
+        Attribute::list("remove_first", "Names of machines that scale-in and rolls take first.", Type::String)
+            .optional(),
+        Attribute::bool("paused", "Whether an apply leaves all machines alone; plans say what it would do otherwise.")
+            .default(false),
+        Attribute::bool("deletion_protection", "Whether the group refuses to be destroyed.")
+            .default(false),
+        Attribute::string("on_existing", "What a creation does when another state has machines of this (cluster, name): stops (`fail`), leaves them alone with a warning (`keep`, for create_before_destroy), or takes them over (`adopt`).")
+            .default("fail")
+            .one_of(["fail", "keep", "adopt"]),
+        Attribute::string("on_incomplete_create", "What a creation that falls short is: an `error`, which taints the group until `terraform untaint`, or a `warn`ing, after which the next apply completes it.")
+            .default("error")
+            .one_of(["error", "warn"]),
+        Attribute::object("timeouts", "How long operations may take.", vec![
+            Attribute::string("create", "Of the creation.").default(CREATE_TIMEOUT).duration(),
+            Attribute::string("read", "Of a refresh.").default(READ_TIMEOUT).duration(),
+            Attribute::string("update", "Of a change, a whole roll included.").default(UPDATE_TIMEOUT).duration(),
+            Attribute::string("delete", "Of the deletion.").default(DELETE_TIMEOUT).duration(),
+        ])
+        .optional(),
+        Attribute::string("uid", "Identity of this group among others of its name; part of its machines' names.").computed(),
+        Attribute::string("cloud", "Name of the group's cloud.").computed(),
+        Attribute::string("scope", "Where on the cloud its machines are, such as account and region.").computed(),
+        Attribute::string("generation", "Hashes of what the machines are made from: user data, shape, triggers, image.").computed(),
+        Attribute::map_of("machines", "Machines by name.", machine()).computed(),
+        Attribute::list_of("rollout", "What the last apply did to which machine, and why; in a plan, what this one will do.", vec![
+            Attribute::string("machine", "Name of the machine.").computed(),
+            Attribute::string("action", "One of `create`, `update`, `delete`.").computed(),
+            Attribute::string("reason", "What changed, without its contents.").computed(),
+        ])
+        .computed(),
+    ];
+    attributes.extend(clouds.iter().map(|entry| (entry.group_schema)()));
+    Schema::new(
+        0,
+        "Machines on one cloud with the life of a MachineDeployment and no management cluster: scaled, rolled, repaired and imported as \
+         one. Exactly one of the clouds' attributes is written.",
+        attributes,
+    )
+}
+
+fn rolling_update() -> Vec<Attribute> {
+    vec![
+        Attribute::string("max_surge", "Machines that may exist beyond `replicas` during a roll.")
+            .default("1")
+            .pattern(SHARE_SAYS, |text| Share::parse(text).is_some()),
+        Attribute::string("max_unavailable", "Machines that may be missing from `replicas` during a roll; one where it and `max_surge` come to zero.")
+            .default("0")
+            .pattern(SHARE_SAYS, |text| Share::parse(text).is_some()),
+        Attribute::bool("canary", "Whether one new machine has to serve before others are replaced.")
+            .default(true),
+        Attribute::string("min_ready", "Time that a new machine has to be up before it counts.")
+            .default("0s")
+            .duration(),
+        Attribute::number("max_failures", "New machines that may fail in one apply and are made again; one more stops it. A creation tolerates at least 5.")
+            .default(0)
+            .range(0..=MOST_REPLICAS),
+        Attribute::number("parallelism", "Machines that are created or deleted at a time.")
+            .default(PARALLELISM)
+            .range(1..=1000),
+    ]
+}
+
+fn machine() -> Vec<Attribute> {
+    let text = |name, description| Attribute::string(name, description).computed();
+    vec![
+        text("id", "The cloud's own id."),
+        text("zone", "Availability zone; empty where there are none."),
+        Attribute::list(
+            "addresses",
+            "IP addresses, private ones first.",
+            Type::String,
+        )
+        .computed(),
+        text("image", "Image that it booted."),
+        text("generation", "Hashes of what it was made from."),
+        text(
+            "node_name",
+            "Name of its Node; empty where it is in no cluster.",
+        ),
+        text(
+            "phase",
+            "One of `pending`, `running`, `stopped`, `failed`, `deleting`.",
+        ),
+    ]
+}
+
+/// The schema of a group's identity.
+pub(crate) fn identity_schema() -> Vec<IdentityAttribute> {
+    let text = |name, description, required_for_import| IdentityAttribute {
+        name,
+        kind: Type::String,
+        description,
+        required_for_import,
+    };
+    vec![
+        text("cloud", "Name of the cloud.", true),
+        text(
+            "scope",
+            "Where on the cloud, such as account and region.",
+            true,
+        ),
+        text("cluster", "Name of the cluster.", true),
+        text("name", "Name of the group.", true),
+        text("uid", "Tells groups of one name apart.", false),
+    ]
+}
+
+/// The identity of a stored group.
+pub(crate) fn identity(fields: &Fields) -> Value {
+    let text = |value: &Attr<String>| match value {
+        Attr::Known(text) => Value::String(text.clone()),
+        Attr::Null | Attr::Unknown => Value::Null,
+    };
+    let pairs = [
+        ("cloud", text(&fields.cloud)),
+        ("scope", text(&fields.scope)),
+        ("cluster", text(&fields.cluster)),
+        ("name", text(&fields.name)),
+        ("uid", text(&fields.uid)),
+    ];
+    Value::Map(pairs.map(|(key, value)| (key.to_owned(), value)).into())
+}
+
+/// One error that says what is allowed.
+pub(crate) fn refusal(path: Path, summary: &str, detail: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(summary, detail).at(path)
+}
+
+fn is_name(text: &str, most: usize) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase();
+    let inner = |byte: u8| letter(byte) || byte.is_ascii_digit() || byte == b'-';
+    let bytes = text.as_bytes();
+    (1..=most).contains(&bytes.len())
+        && bytes.first().copied().is_some_and(letter)
+        && bytes.last().copied().is_some_and(|byte| byte != b'-')
+        && bytes.iter().copied().all(inner)
+}
+
+/// `timeouts.create` unless the user says otherwise; so the others.
+pub(crate) const CREATE_TIMEOUT: &str = "30m";
+pub(crate) const READ_TIMEOUT: &str = "5m";
+pub(crate) const UPDATE_TIMEOUT: &str = "2h";
+pub(crate) const DELETE_TIMEOUT: &str = "1h";
+
+const MACHINE_TIMEOUT: Duration = Duration::from_secs(900);
+const PARALLELISM: i64 = 10;
+const MOST_REPLICAS: i64 = 10_000;
+/// With a uid of 8 and an ordinal a machine's name stays a host name of at most 63.
+const NAME_LENGTH: usize = 40;
+const CLUSTER_LENGTH: usize = 63;
+const NAME_SAYS: &str =
+    "At most 40 lower-case letters, digits and hyphens, a letter first, no hyphen last";
+const CLUSTER_SAYS: &str =
+    "At most 63 lower-case letters, digits and hyphens, a letter first, no hyphen last";
+const SHARE_SAYS: &str = "A number of machines such as `1`, or a percentage from `0%` to `100%`";

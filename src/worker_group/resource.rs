@@ -1,0 +1,590 @@
+//! `resource "flatcar_worker_group"`: validates, plans, reads, creates, updates, deletes and imports groups.
+//!
+//! Everything that decides or performs is in `plan`, `apply` and `roll`; here it meets Terraform's state and diagnostics.
+
+mod check;
+mod create;
+mod import;
+mod outlook;
+mod place;
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use super::apply::{self, Before, Job};
+use super::cloud::{self, Cloud, Connect, Entry};
+use super::model::{
+    Chosen, DELETE_TIMEOUT, Fields, Group, Private, READ_TIMEOUT, Step, UPDATE_TIMEOUT, Whole,
+    identity, identity_schema, refusal, schema, timeout,
+};
+use super::plan::{Changes, Limits, Member, Share};
+use super::roll::{Calls, Leftovers, Problem};
+use super::user_data;
+use super::wanted::Wanted;
+use crate::kubernetes::{NoNodes, Nodes};
+use crate::provider::{
+    Attr, Context, Diagnostic, Diagnostics, IdentityAttribute, Outcome, Path, PlanRequest, Planned,
+    Resource, Schema, Stored, Value,
+};
+
+use self::check::{check_shares, check_user_data};
+use self::import::{import_id, imported, one_uid};
+use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
+use self::place::{existing, refreshed, saved_is_saved};
+
+/// Groups on these clouds.
+pub struct WorkerGroup {
+    clouds: &'static [&'static Entry],
+    nodes: Box<dyn Nodes>,
+    /// What this process has created: (cloud, cluster, name) to uid.
+    created: Mutex<Created>,
+}
+
+impl WorkerGroup {
+    /// Of the clouds that this build has.
+    pub fn new(clouds: &'static [&'static Entry]) -> Self {
+        Self {
+            clouds,
+            nodes: Box::new(NoNodes),
+            created: Mutex::default(),
+        }
+    }
+}
+
+impl Resource for WorkerGroup {
+    type Model = Group;
+    const NAME: &'static str = "worker_group";
+
+    fn schema(&self) -> Schema {
+        schema(self.clouds)
+    }
+
+    fn identity_schema(&self) -> Vec<IdentityAttribute> {
+        identity_schema()
+    }
+
+    fn identity(&self, model: &Group) -> Value {
+        identity(&model.fields)
+    }
+
+    fn validate(&self, config: Group) -> Diagnostics {
+        let mut problems = Diagnostics::none();
+        let fields = &config.fields;
+        let unknown = config
+            .clouds
+            .values()
+            .any(|v| matches!(v, Value::Unknown(_)));
+        let names: Vec<&str> = self.clouds.iter().map(|entry| entry.name).collect();
+        let names = names.join(", ");
+        let entry = match config.chosen(self.clouds) {
+            Chosen::One(entry) => Some(entry),
+            Chosen::None if unknown => None,
+            Chosen::None => {
+                let detail = format!("A group is on one cloud. Write one of {names}.");
+                problems.push(Diagnostic::error("No cloud is chosen", detail));
+                None
+            }
+            Chosen::Many => {
+                let detail = format!("A group is on one cloud. Keep one of {names}.");
+                problems.push(Diagnostic::error("More than one cloud is chosen", detail));
+                None
+            }
+        };
+        if let Some(entry) = entry {
+            let shape = (entry.validate)(config.shape(entry));
+            problems.extend(shape.under(&Path::of(entry.name)));
+        }
+        problems.extend(check_shares(fields));
+        problems.extend(check_user_data(fields, entry));
+        problems
+    }
+
+    fn plan(&self, request: PlanRequest<Group>) -> Outcome<Planned<Group>> {
+        let mut model = request.proposed;
+        let Some(prior) = request.prior else {
+            return Outcome::of(self.plan_create(model));
+        };
+        let mut private = Private::read(&prior.private);
+        let known_cloud = prior.model.fields.cloud.known();
+        let entry = match model.chosen(self.clouds) {
+            Chosen::One(entry) => Some(entry),
+            Chosen::None | Chosen::Many => None,
+        };
+        if let (Some(entry), Some(was)) = (entry, known_cloud)
+            && was != entry.name
+        {
+            return Outcome::of(replaced_by_another_cloud(model, was, entry, prior.private));
+        }
+        if private.first_image.is_none() {
+            let image = prior.model.fields.image.known();
+            private.first_image = image.or(model.fields.image.known()).cloned();
+        }
+        let wanted = entry.and_then(|entry| model.wanted(entry, &private));
+        let Some(wanted) = wanted else {
+            model.fields.generation = Attr::Unknown;
+            model.fields.machines = Whole::Unknown;
+            model.fields.rollout = Whole::Unknown;
+            return Outcome::of(planned(model, &private));
+        };
+        let outlook = outlook_of_state(&wanted, &prior.model, &private);
+        model.fields.generation = Attr::Known(outlook.generation.to_string());
+        let mut problems = Diagnostics::none();
+        if outlook.changes.list.is_empty() {
+            if prior.model.fields.rollout.known().is_none() {
+                model.fields.rollout = Whole::Known(Vec::new());
+            }
+        } else {
+            model.fields.rollout = Whole::Known(steps(&outlook.changes));
+            if wanted.paused {
+                problems.push(paused(&outlook.changes));
+            } else {
+                model.fields.machines = Whole::Unknown;
+            }
+        }
+        private.history = outlook.history;
+        Outcome {
+            value: Some(planned(model, &private)),
+            problems,
+        }
+    }
+
+    fn plan_destroy(&self, prior: &Group) -> Diagnostics {
+        protected(&prior.fields)
+    }
+
+    async fn read(&self, context: &Context, state: Stored<Group>) -> Outcome<Stored<Group>> {
+        let fields = &state.model.fields;
+        let limit = timeout(fields, |timeouts| &timeouts.read, READ_TIMEOUT);
+        let place = match self.place(context, &state.model).await {
+            Ok(place) => place,
+            Err(problems) => return kept(state, problems),
+        };
+        let calls = place.calls(context, Instant::now() + limit);
+        let private = Private::read(&state.private);
+        let now = SystemTime::now();
+        let observed = match place.observe(calls, &state.model, &private, now).await {
+            Ok(observed) => observed,
+            Err(problem) => return kept(state, problem),
+        };
+        let mark = place.mark(String::new());
+        saved_is_saved(&calls, &mark, &observed).await;
+        Outcome::of(refreshed(state, private, &place, observed, now))
+    }
+
+    async fn create(
+        &self,
+        context: &Context,
+        planned: Stored<Group>,
+        config: Group,
+    ) -> Outcome<Stored<Group>> {
+        let private = Private::read(&planned.private);
+        let mut model = planned.model;
+        let Chosen::One(entry) = model.chosen(self.clouds) else {
+            return Outcome::failed(bug("no cloud is chosen"));
+        };
+        let private = Private {
+            first_image: private.first_image.or(model.fields.image.known().cloned()),
+            ..private
+        };
+        let Some(wanted) = model.wanted(entry, &private) else {
+            return Outcome::failed(bug("the plan holds unknown values"));
+        };
+        let Some(uid) = new_uid() else {
+            return Outcome::failed(Diagnostic::error(
+                "Could not make an identity for the group",
+                "The system has no random numbers. Try again.",
+            ));
+        };
+        if let Err(problem) = self.register(&wanted, &uid) {
+            return Outcome::failed(problem);
+        }
+        let outcome = self.create_registered(context, &mut model, &config, &wanted, private, &uid);
+        let outcome = outcome.await;
+        if outcome.value.is_none() {
+            self.unregister(&wanted.cluster, &wanted.name, entry.name, &uid);
+        }
+        outcome
+    }
+
+    async fn update(
+        &self,
+        context: &Context,
+        prior: Stored<Group>,
+        planned: Stored<Group>,
+        config: Group,
+    ) -> Outcome<Stored<Group>> {
+        let private = Private::read(&planned.private);
+        let mut model = planned.model;
+        // Known machines in a plan are a promise to touch none of them; the rollout is an earlier one's then.
+        if !model.fields.machines.is_unknown() {
+            return Outcome::of(stored(model, &private));
+        }
+        let limit = timeout(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT);
+        let deadline = Instant::now() + limit;
+        let place = match self.place(context, &model).await {
+            Ok(place) => place,
+            Err(problems) => return Outcome::failed(problems),
+        };
+        let Some(wanted) = model.wanted(place.entry, &private) else {
+            return Outcome::failed(bug("the plan holds unknown values"));
+        };
+        let rollout = model.fields.rollout.known().cloned().unwrap_or_default();
+        let calls = place.calls(context, deadline);
+        let now = SystemTime::now();
+        let observed = match place.observe(calls, &prior.model, &private, now).await {
+            Ok(observed) => observed,
+            Err(problem) => return Outcome::failed(problem),
+        };
+        let mark = place.mark(String::new());
+        saved_is_saved(&calls, &mark, &observed).await;
+        let existing = existing(&observed, &prior.model, &mark);
+
+        let outlook = outlook_of_cloud(
+            &wanted,
+            &prior.model,
+            &private,
+            &place,
+            (&existing, &observed),
+            &rollout,
+        );
+        let news = news_since_the_plan(&rollout, &outlook.changes);
+        let mut problems = Diagnostics::none();
+        problems.extend(place.preflight(&wanted, &outlook.changes).await);
+        if problems.has_errors() {
+            return Outcome::failed(problems);
+        }
+        problems.extend(news);
+
+        let job = Job {
+            wanted: &wanted,
+            calls,
+            nodes: self.nodes.as_ref(),
+            mark: place.mark(outlook.generation.to_string()),
+            user_data: &user_data_of(&wanted, &config),
+            leftovers: Leftovers::Leave,
+            max_failures: wanted.pace.max_failures,
+        };
+        let performed = apply::perform(job, &outlook.changes, existing).await;
+        let exists = performed.machines.len();
+        let hint = format!(
+            "{exists} machines exist and are recorded; {} are wanted. Apply again to go on.",
+            wanted.replicas
+        );
+        let failed = !performed.problems.is_empty();
+        problems.extend(errors(&performed.problems, &hint));
+        let private = Private {
+            gone: if failed {
+                private.gone.clone()
+            } else {
+                Vec::new()
+            },
+            history: outlook.history,
+            ..private
+        };
+        model.fields.rollout = Whole::Known(rollout);
+        model.fields.generation = Attr::Known(outlook.generation.to_string());
+        Outcome {
+            value: Some(recorded(
+                model,
+                private,
+                &place,
+                performed,
+                &outlook.changes,
+            )),
+            problems,
+        }
+    }
+
+    async fn delete(&self, context: &Context, prior: Stored<Group>) -> Outcome<Stored<Group>> {
+        let refused = protected(&prior.model.fields);
+        if refused.has_errors() {
+            return kept(prior, refused);
+        }
+        let fields = &prior.model.fields;
+        let limit = timeout(fields, |timeouts| &timeouts.delete, DELETE_TIMEOUT);
+        let place = match self.place(context, &prior.model).await {
+            Ok(place) => place,
+            Err(problems) => return kept(prior, problems),
+        };
+        let calls = place.calls(context, Instant::now() + limit);
+        let private = Private::read(&prior.private);
+        let observed = place.observe(calls, &prior.model, &private, SystemTime::now());
+        let observed = match observed.await {
+            Ok(observed) => observed,
+            Err(problem) => return kept(prior, problem),
+        };
+        let mark = place.mark(String::new());
+        let existing = existing(&observed, &prior.model, &mark);
+        let wanted = match prior.model.wanted(place.entry, &private) {
+            Some(wanted) => Wanted {
+                replicas: 0,
+                limits: Limits::new(0, Share::Count(0), Share::Count(0), false),
+                ..wanted
+            },
+            None => return kept(prior, bug("the state holds unknown values").into()),
+        };
+        let members: Vec<Member> = existing
+            .iter()
+            .map(|known| live_member(known, &wanted))
+            .collect();
+        let before = Before {
+            wanted: None,
+            generation: None,
+            private: &private,
+        };
+        let outlook = apply::outlook(&wanted, &before, &place.uid, &members, None);
+        let job = Job {
+            wanted: &wanted,
+            calls,
+            nodes: self.nodes.as_ref(),
+            mark,
+            user_data: &|_| Vec::new(),
+            leftovers: Leftovers::Leave,
+            max_failures: 0,
+        };
+        let performed = apply::perform(job, &outlook.changes, existing).await;
+        if performed.machines.is_empty() && performed.problems.is_empty() {
+            self.unregister(&place.cluster, &place.name, place.entry.name, &place.uid);
+            return Outcome::gone();
+        }
+        let left = performed.machines.len();
+        let hint = format!("{left} machines are left and recorded. Destroy again to go on.");
+        let problems = errors(&performed.problems, &hint);
+        let changes = Changes {
+            next_ordinal: private.next_ordinal,
+            ..Changes::default()
+        };
+        Outcome {
+            value: Some(recorded(prior.model, private, &place, performed, &changes)),
+            problems,
+        }
+    }
+
+    async fn import(
+        &self,
+        context: &Context,
+        id: String,
+        identity: Value,
+    ) -> Outcome<Stored<Group>> {
+        let (wanted, uid) = match import_id(&id, &identity) {
+            Ok(asked) => asked,
+            Err(problem) => return Outcome::failed(problem),
+        };
+        let [cloud, scope, cluster, name] = wanted;
+        let Some(entry) = self.entry(&cloud) else {
+            return Outcome::failed(self.unknown_cloud(&cloud));
+        };
+        let connect = Connect {
+            context,
+            shape: &Value::Null,
+            scope: Some(&scope),
+        };
+        let cloud: Box<dyn Cloud> = match (entry.connect)(connect).await {
+            Ok(cloud) => cloud,
+            Err(problems) => return Outcome::failed(problems),
+        };
+        let calls = Calls {
+            cloud: cloud.as_ref(),
+            cancel: &context.cancel,
+            deadline: Instant::now() + timeout(&Fields::default(), |t| &t.read, READ_TIMEOUT),
+        };
+        let machines = match calls.list(&cluster, &name).await {
+            Ok(machines) => machines,
+            Err(error) => {
+                return Outcome::failed(diagnostic(&Problem::of(
+                    "Could not list the group",
+                    &error,
+                )));
+            }
+        };
+        let uid = match one_uid(&machines, uid, &cluster, &name) {
+            Ok(uid) => uid,
+            Err(problem) => return Outcome::failed(problem),
+        };
+        let machines: Vec<cloud::Machine> = machines
+            .into_iter()
+            .filter(|machine| machine.mark.uid == uid)
+            .collect();
+        Outcome::of(imported(self, entry, [scope, cluster, name, uid], machines))
+    }
+
+    fn upgrade(&self, version: i64, _state: serde_json::Value) -> Result<Group, Diagnostics> {
+        Err(Diagnostic::error(
+            "State is of an unknown version",
+            format!("Version {version} of the group's state was never released. Use the release of the provider that wrote it."),
+        )
+        .into())
+    }
+}
+
+type Created = BTreeMap<(String, String, String), String>;
+
+impl WorkerGroup {
+    /// A plan without a prior state: nothing exists, and all that the cloud gives is unknown.
+    fn plan_create(&self, mut model: Group) -> Planned<Group> {
+        let image = model.fields.image.known().cloned();
+        let private = Private {
+            first_image: image,
+            ..Private::default()
+        };
+        model.fields.uid = Attr::Unknown;
+        model.fields.scope = Attr::Unknown;
+        model.fields.machines = Whole::Unknown;
+        model.fields.cloud = Attr::Unknown;
+        model.fields.generation = Attr::Unknown;
+        // Every machine is created, for one reason.
+        model.fields.rollout = Whole::Known(Vec::new());
+        if let Chosen::One(entry) = model.chosen(self.clouds) {
+            model.fields.cloud = Attr::Known(entry.name.to_owned());
+            if let Some(wanted) = model.wanted(entry, &private) {
+                model.fields.generation = Attr::Known(wanted.generation().to_string());
+            }
+        }
+        planned(model, &private)
+    }
+}
+
+fn planned(model: Group, private: &Private) -> Planned<Group> {
+    Planned {
+        model,
+        requires_replace: Vec::new(),
+        private: private.bytes(),
+    }
+}
+
+fn replaced_by_another_cloud(
+    mut model: Group,
+    was: &str,
+    entry: &Entry,
+    private: Vec<u8>,
+) -> Planned<Group> {
+    model.fields.machines = Whole::Unknown;
+    model.fields.generation = Attr::Unknown;
+    model.fields.rollout = Whole::Unknown;
+    Planned {
+        model,
+        requires_replace: vec![Path::of(was), Path::of(entry.name)],
+        private,
+    }
+}
+
+fn steps(changes: &Changes) -> Vec<Step> {
+    let step = |change: &super::plan::Change| Step {
+        machine: change.machine.clone(),
+        action: change.action.word().to_owned(),
+        reason: change.reason.clone(),
+    };
+    changes.list.iter().map(step).collect()
+}
+
+fn stored(model: Group, private: &Private) -> Stored<Group> {
+    Stored {
+        model,
+        private: private.bytes(),
+    }
+}
+
+/// What state has stays.
+fn kept(state: Stored<Group>, problems: Diagnostics) -> Outcome<Stored<Group>> {
+    Outcome {
+        value: Some(state),
+        problems,
+    }
+}
+
+fn diagnostic(problem: &Problem) -> Diagnostic {
+    let diagnostic = Diagnostic::error(&problem.summary, &problem.detail);
+    match &problem.attribute {
+        Some(attribute) => diagnostic.at(Path::of(attribute)),
+        None => diagnostic,
+    }
+}
+
+/// Errors, each of which says what exists now and how to go on.
+fn errors(problems: &[Problem], hint: &str) -> Diagnostics {
+    let with_hint = problems.iter().map(|problem| {
+        let mut diagnostic = diagnostic(problem);
+        diagnostic.detail = format!("{}\n{hint}", diagnostic.detail);
+        diagnostic
+    });
+    Diagnostics(with_hint.collect())
+}
+
+fn bug(what: &str) -> Diagnostic {
+    Diagnostic::error(
+        "Could not carry out the operation",
+        format!(
+            "It cannot go on: {what}. This is a bug in the provider; please report it with the log."
+        ),
+    )
+}
+
+fn protected(fields: &Fields) -> Diagnostics {
+    if fields.deletion_protection.known() != Some(&true) {
+        return Diagnostics::none();
+    }
+    refusal(
+        Path::of("deletion_protection"),
+        "Group is protected from deletion",
+        "deletion_protection is true. Apply with deletion_protection = false first.",
+    )
+    .into()
+}
+
+fn paused(changes: &Changes) -> Diagnostic {
+    Diagnostic::warning(
+        "Group is paused",
+        format!(
+            "{} steps are left undone: rollout lists them. Write paused = false to have them done.",
+            changes.list.len()
+        ),
+    )
+    .at(Path::of("paused"))
+}
+
+/// A warning that names what happened between plan and apply.
+fn news_since_the_plan(rollout: &[Step], changes: &Changes) -> Diagnostics {
+    let words = apply::differences(rollout, changes);
+    if words.is_empty() {
+        return Diagnostics::none();
+    }
+    Diagnostic::warning(
+        "Group has changed since the plan",
+        format!(
+            "{}. What is still right was done; plan again to see the rest.",
+            words.join("; ")
+        ),
+    )
+    .into()
+}
+
+/// What each new machine boots with.
+fn user_data_of(wanted: &Wanted, config: &Group) -> impl Fn(&str) -> Vec<u8> + Send + Sync {
+    let write_only = config.fields.user_data_wo.known();
+    let text = write_only.or(wanted.user_data.as_ref()).cloned();
+    let set_hostname = wanted.set_hostname;
+    move |name| match (&text, set_hostname) {
+        (Some(text), true) => user_data::with_hostname(text, name).into_bytes(),
+        (None, true) => user_data::with_hostname(user_data::EMPTY, name).into_bytes(),
+        (Some(text), false) => text.clone().into_bytes(),
+        (None, false) => Vec::new(),
+    }
+}
+
+/// Eight letters and digits that are not mistaken for each other.
+fn new_uid() -> Option<String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0_u8; 8];
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.secure_random.fill(&mut random).ok()?;
+    let letters = random
+        .iter()
+        .filter_map(|byte| LETTERS.get(usize::from(byte % 32)));
+    Some(letters.map(|letter| char::from(*letter)).collect())
+}
+
+#[cfg(test)]
+mod tests;

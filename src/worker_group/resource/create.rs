@@ -1,0 +1,230 @@
+//! The creation of a group: what earlier creations left behind, what belongs to other states, and what falls short.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Outcome, Path, Severity, Stored};
+use crate::worker_group::apply::{self, Before, Job};
+use crate::worker_group::cloud::{Machine, Mark};
+use crate::worker_group::model::{CREATE_TIMEOUT, Group, Private, Whole, timeout};
+use crate::worker_group::plan::Member;
+use crate::worker_group::roll::{Known, Leftovers, Problem};
+use crate::worker_group::wanted::Wanted;
+
+use super::{WorkerGroup, diagnostic, errors, live_member, recorded, user_data_of};
+
+impl WorkerGroup {
+    /// Remembers what this process creates: two blocks with one (cluster, name) would take each other's machines for leftovers.
+    pub(super) fn register(&self, wanted: &Wanted, uid: &str) -> Result<(), Diagnostic> {
+        let key = key(&wanted.cluster, &wanted.name, wanted.entry.name);
+        match self.created().entry(key) {
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(uid.to_owned());
+                Ok(())
+            }
+            std::collections::btree_map::Entry::Occupied(_) => Err(Diagnostic::error(
+                "Two groups have one cluster and name",
+                format!(
+                    "This run has created a group {:?} of cluster {:?} already. Give each group a name of its own.",
+                    wanted.name, wanted.cluster
+                ),
+            )
+            .at(Path::of("name"))),
+        }
+    }
+
+    /// Forgets it when it is gone.
+    pub(super) fn unregister(&self, cluster: &str, name: &str, cloud: &str, uid: &str) {
+        let key = key(cluster, name, cloud);
+        let mut created = self.created();
+        if created.get(&key).is_some_and(|known| known == uid) {
+            created.remove(&key);
+        }
+    }
+
+    pub(super) async fn create_registered(
+        &self,
+        context: &Context,
+        model: &mut Group,
+        config: &Group,
+        wanted: &Wanted,
+        private: Private,
+        uid: &str,
+    ) -> Outcome<Stored<Group>> {
+        let started = SystemTime::now();
+        let limit = timeout(&model.fields, |timeouts| &timeouts.create, CREATE_TIMEOUT);
+        let deadline = Instant::now() + limit;
+        model.fields.uid = Attr::Known(uid.to_owned());
+        model.fields.cloud = Attr::Known(wanted.entry.name.to_owned());
+        model.fields.scope = Attr::Null;
+        let place = match self.place(context, model).await {
+            Ok(place) => place,
+            Err(problems) => return Outcome::failed(problems),
+        };
+        match place.cloud.scope().await {
+            Ok(scope) => model.fields.scope = Attr::Known(scope),
+            Err(error) => {
+                let problem = Problem::of("Could not ask the cloud where it is", &error);
+                return Outcome::failed(diagnostic(&problem));
+            }
+        }
+        let generation = wanted.generation();
+        model.fields.generation = Attr::Known(generation.to_string());
+        model.fields.rollout = Whole::Known(Vec::new());
+        if wanted.paused {
+            model.fields.machines = Whole::Known(Default::default());
+            return Outcome::of(super::stored(model.clone(), &private));
+        }
+
+        let calls = place.calls(context, deadline);
+        let others = match place.observe(calls, model, &private, started).await {
+            Ok(observed) => observed.others,
+            Err(problems) => return Outcome::failed(problems),
+        };
+        let (leftovers, saved): (Vec<Machine>, Vec<Machine>) =
+            others.into_iter().partition(|machine| machine.mark.unsaved);
+        let mut problems = Diagnostics::none();
+        let adopted = match on_existing(&model.fields.on_existing, saved, &mut problems) {
+            Some(adopted) => adopted,
+            None => return Outcome::failed(problems),
+        };
+
+        // What is adopted is left as it is: the next plan shows what would change.
+        let deletable: BTreeSet<String> = leftovers.iter().map(|m| m.name.clone()).collect();
+        let taken: Vec<Machine> = leftovers.into_iter().chain(adopted).collect();
+        let mark = Mark {
+            unsaved: true,
+            ..place.mark(generation.to_string())
+        };
+        let known = |machine: &Machine| Known {
+            machine: machine.clone(),
+            node: String::new(),
+        };
+        let existing: Vec<Known> = taken.iter().map(known).collect();
+        let members: Vec<Member> = existing
+            .iter()
+            .map(|known| live_member(known, wanted))
+            .collect();
+        let before = Before {
+            wanted: None,
+            generation: None,
+            private: &private,
+        };
+        let outlook = apply::outlook(wanted, &before, uid, &members, Some(&deletable));
+        problems.extend(place.preflight(wanted, &outlook.changes).await);
+        if problems.has_errors() {
+            return Outcome::failed(problems);
+        }
+        if let Err(error) =
+            apply::remark(&calls, &mark, &taken, &crate::protocol::value::Value::Null).await
+        {
+            let problem = Problem::of("Could not take over existing machines", &error);
+            problems.push(diagnostic(&problem));
+            return Outcome::failed(problems);
+        }
+        let job = Job {
+            wanted,
+            calls,
+            nodes: self.nodes.as_ref(),
+            mark,
+            user_data: &user_data_of(wanted, config),
+            leftovers: Leftovers::DeleteFrom(started),
+            max_failures: wanted.pace.max_failures.max(TOLERATED_IN_CREATE),
+        };
+        let performed = apply::perform(job, &outlook.changes, existing).await;
+        let private = Private {
+            history: outlook.history,
+            ..private
+        };
+        let exists = performed.machines.len();
+        let hint = format!(
+            "{exists} of {} machines exist and are recorded. To go on with them, run `terraform untaint` on this group and apply again; \
+             without it the next apply starts over.",
+            wanted.replicas
+        );
+        let mut fell_short = errors(&performed.problems, &hint);
+        if model
+            .fields
+            .on_incomplete_create
+            .known()
+            .is_some_and(|word| word == "warn")
+            && exists > 0
+        {
+            for problem in &mut fell_short.0 {
+                problem.severity = Severity::Warning;
+            }
+        }
+        problems.extend(fell_short);
+        // Nothing exists, so nothing has to be recorded: the next apply creates anew.
+        if exists == 0 && problems.has_errors() {
+            return Outcome::failed(problems);
+        }
+        let value = recorded(model.clone(), private, &place, performed, &outlook.changes);
+        Outcome {
+            value: Some(value),
+            problems,
+        }
+    }
+
+    fn created(&self) -> std::sync::MutexGuard<'_, super::Created> {
+        self.created
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// What to do about machines that belong to another state; `None`: stop.
+fn on_existing(
+    policy: &Attr<String>,
+    saved: Vec<Machine>,
+    problems: &mut Diagnostics,
+) -> Option<Vec<Machine>> {
+    if saved.is_empty() {
+        return Some(Vec::new());
+    }
+    let names: Vec<&str> = saved
+        .iter()
+        .map(|machine| machine.name.as_str())
+        .take(10)
+        .collect();
+    let names = names.join(", ");
+    let count = saved.len();
+    match policy.known().map(String::as_str) {
+        Some("adopt") => Some(saved),
+        Some("keep") => {
+            problems.push(
+                Diagnostic::warning(
+                    "Another group of this name exists",
+                    format!(
+                        "{count} machines of this cluster and name belong to another state and were left alone: {names}. Destroy them from \
+                         there when they are not needed any more."
+                    ),
+                )
+                .at(Path::of("on_existing")),
+            );
+            Some(Vec::new())
+        }
+        _ => {
+            problems.push(
+                Diagnostic::error(
+                    "Group exists already",
+                    format!(
+                        "{count} machines of this cluster and name belong to another state: {names}. Choose another name, import the group, \
+                         or write on_existing = \"keep\" to leave them alone or \"adopt\" to take them over."
+                    ),
+                )
+                .at(Path::of("name")),
+            );
+            None
+        }
+    }
+}
+
+fn key(cluster: &str, name: &str, cloud: &str) -> (String, String, String) {
+    (cloud.to_owned(), cluster.to_owned(), name.to_owned())
+}
+
+/// A creation that fails taints the group: single machines are made again before it comes to that.
+const TOLERATED_IN_CREATE: usize = 5;

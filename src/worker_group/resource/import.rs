@@ -1,0 +1,139 @@
+//! Import: which group is meant, and the state that can be told from its machines.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::provider::{Attr, Diagnostic, Stored, Value};
+use crate::worker_group::apply;
+use crate::worker_group::cloud::{Entry, Machine};
+use crate::worker_group::model::{Fields, Group, Note, Private, Whole};
+use crate::worker_group::plan::ordinal;
+use crate::worker_group::roll::Known;
+
+use super::{WorkerGroup, stored};
+
+/// `[cloud, scope, cluster, name]` and the uid, if given.
+pub(super) type Asked = ([String; 4], Option<String>);
+
+/// Which group an import asks for: `aws/123456789012/eu-central-1/prod/workers`, or an identity.
+pub(super) fn import_id(id: &str, identity: &Value) -> Result<Asked, Diagnostic> {
+    if let Value::Map(identity) = identity {
+        let text = |key: &str| match identity.get(key) {
+            Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+            _ => None,
+        };
+        let parts = (text("cloud"), text("scope"), text("cluster"), text("name"));
+        if let (Some(cloud), Some(scope), Some(cluster), Some(name)) = parts {
+            return Ok(([cloud, scope, cluster, name], text("uid")));
+        }
+    }
+    let parts: Vec<&str> = id.split('/').collect();
+    // The scope may hold slashes itself.
+    match parts.as_slice() {
+        [cloud, scope @ .., cluster, name]
+            if !scope.is_empty() && parts.iter().all(|part| !part.is_empty()) =>
+        {
+            let parts = [*cloud, &scope.join("/"), *cluster, *name];
+            Ok((parts.map(str::to_owned), None))
+        }
+        _ => Err(Diagnostic::error(
+            "Import id has the wrong form",
+            "A group is imported as <cloud>/<scope>/<cluster>/<name>, such as aws/123456789012/eu-central-1/prod/workers, or by its \
+             identity.",
+        )),
+    }
+}
+
+/// The one group among machines of a (cluster, name).
+pub(super) fn one_uid(
+    machines: &[Machine],
+    asked: Option<String>,
+    cluster: &str,
+    name: &str,
+) -> Result<String, Diagnostic> {
+    if let Some(uid) = asked {
+        return Ok(uid);
+    }
+    let uids: BTreeSet<&str> = machines
+        .iter()
+        .map(|machine| machine.mark.uid.as_str())
+        .collect();
+    let mut uids = uids.into_iter();
+    match (uids.next(), uids.next()) {
+        (Some(uid), None) => Ok(uid.to_owned()),
+        (None, _) => Err(Diagnostic::error(
+            "Group does not exist",
+            format!(
+                "No machine carries the mark of group {name:?} of cluster {cluster:?}. Check the id; a group of no machines is imported by its identity, with uid."
+            ),
+        )),
+        (Some(first), Some(second)) => Err(Diagnostic::error(
+            "More than one group has this name",
+            format!(
+                "Their uids are {first}, {second}{}. Import by identity, with uid.",
+                if uids.next().is_some() {
+                    " and more"
+                } else {
+                    ""
+                }
+            ),
+        )),
+    }
+}
+
+/// The state of a group of which only the machines are known. What no cloud stores shows in the next plan, as an update that touches
+/// no machine.
+pub(super) fn imported(
+    group: &WorkerGroup,
+    entry: &'static Entry,
+    [scope, cluster, name, uid]: [String; 4],
+    machines: Vec<Machine>,
+) -> Stored<Group> {
+    let newest = machines
+        .iter()
+        .max_by_key(|machine| ordinal(&machine.name))
+        .cloned();
+    let known = |machine: Machine| Known {
+        machine,
+        node: String::new(),
+    };
+    let machines: Vec<Known> = machines.into_iter().map(known).collect();
+    let next_ordinal = machines
+        .iter()
+        .filter_map(|known| ordinal(&known.machine.name))
+        .map(|used| used.saturating_add(1))
+        .max();
+    let image = newest.as_ref().map(|machine| machine.image.clone());
+    let private = Private {
+        next_ordinal: next_ordinal.unwrap_or_default(),
+        first_image: image.clone(),
+        machines: machines
+            .iter()
+            .map(|known| (known.machine.name.clone(), Note::default()))
+            .collect(),
+        ..Private::default()
+    };
+    let fields = Fields {
+        name: Attr::Known(name),
+        cluster: Attr::Known(cluster),
+        replicas: Attr::Known(i64::try_from(machines.len()).unwrap_or_default()),
+        image: image.into(),
+        uid: Attr::Known(uid),
+        cloud: Attr::Known(entry.name.to_owned()),
+        scope: Attr::Known(scope),
+        generation: newest.map(|machine| machine.mark.generation).into(),
+        machines: Whole::Known(
+            machines
+                .iter()
+                .map(|known| (known.machine.name.clone(), apply::state_of(known)))
+                .collect(),
+        ),
+        rollout: Whole::Known(Vec::new()),
+        ..Fields::default()
+    };
+    let clouds: BTreeMap<String, Value> = group
+        .clouds
+        .iter()
+        .map(|entry| (entry.name.to_owned(), Value::Null))
+        .collect();
+    stored(Group { fields, clouds }, &private)
+}

@@ -1,0 +1,147 @@
+//! From state, or from a look at the cloud, to what changes; and from what an apply did back to state.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use crate::provider::Stored;
+use crate::worker_group::apply::{self, Before, Outlook, Performed};
+use crate::worker_group::generation::Generation;
+use crate::worker_group::model::{Group, Note, Private, Step, Whole};
+use crate::worker_group::plan::{Action, Changes, Member};
+use crate::worker_group::roll::{Known, Observed};
+use crate::worker_group::wanted::Wanted;
+
+use super::place::Place;
+use super::stored;
+
+/// What changes, from the point of view of a plan.
+pub(super) fn outlook_of_state(wanted: &Wanted, prior: &Group, private: &Private) -> Outlook {
+    let none = Note::default();
+    let machines = prior.fields.machines.known().cloned().unwrap_or_default();
+    let recorded = machines.iter().map(|(name, machine)| {
+        let note = private.machines.get(name).unwrap_or(&none);
+        apply::recorded_member(name, machine, note, wanted)
+    });
+    let gone = private
+        .gone
+        .iter()
+        .filter(|name| !machines.contains_key(*name));
+    let members: Vec<Member> = recorded
+        .chain(gone.map(|name| apply::gone_member(name)))
+        .collect();
+    let uid = prior.fields.uid.known().cloned().unwrap_or_default();
+    apply::outlook(
+        wanted,
+        &before(prior, private, wanted),
+        &uid,
+        &members,
+        None,
+    )
+}
+
+/// What changes, from the point of view of an apply that has looked: nothing is deleted that the plan did not name.
+pub(super) fn outlook_of_cloud(
+    wanted: &Wanted,
+    prior: &Group,
+    private: &Private,
+    place: &Place,
+    (existing, observed): (&[Known], &Observed),
+    rollout: &[Step],
+) -> Outlook {
+    let planned = rollout
+        .iter()
+        .filter(|step| step.action == Action::Delete.word());
+    let deletable: BTreeSet<String> = planned.map(|step| step.machine.clone()).collect();
+    let looks = apply::looks(place.cloud.as_ref(), prior.shape(place.entry));
+    let current = prior
+        .fields
+        .generation
+        .known()
+        .map(|text| Generation::parse(text));
+    let machines = prior.fields.machines.known();
+    let members = existing.iter().map(|known| {
+        let machine = &known.machine;
+        let generation = Generation::parse(&machine.mark.generation);
+        let comparable = current
+            .as_ref()
+            .is_some_and(|current| generation.same_shape(current))
+            && !observed.hidden.contains(&machine.name);
+        let recorded = machines.and_then(|machines| machines.get(&machine.name));
+        let drift = match comparable {
+            true => apply::drift(
+                machine,
+                &looks,
+                place.entry.in_place,
+                recorded.map(|recorded| recorded.image.as_str()),
+            ),
+            false => Vec::new(),
+        };
+        let noted = private.machines.get(&machine.name);
+        let note = Note {
+            drift,
+            overdue: noted.is_some_and(|note| note.overdue),
+            ..Note::default()
+        };
+        apply::recorded_member(&machine.name, &apply::state_of(known), &note, wanted)
+    });
+    let gone = observed.gone.iter().chain(&private.gone);
+    let gone = gone.map(|name| apply::gone_member(name));
+    let members: Vec<Member> = members.chain(gone).collect();
+    let before = before(prior, private, wanted);
+    apply::outlook(wanted, &before, &place.uid, &members, Some(&deletable))
+}
+
+fn before<'a>(prior: &Group, private: &'a Private, wanted: &Wanted) -> Before<'a> {
+    Before {
+        wanted: prior.wanted(wanted.entry, private),
+        generation: prior
+            .fields
+            .generation
+            .known()
+            .map(|text| Generation::parse(text)),
+        private,
+    }
+}
+
+/// A machine as it is, without a state to compare it with.
+pub(super) fn live_member(known: &Known, wanted: &Wanted) -> Member {
+    let machine = apply::state_of(known);
+    apply::recorded_member(&known.machine.name, &machine, &Note::default(), wanted)
+}
+
+/// The state after an apply.
+pub(super) fn recorded(
+    mut model: Group,
+    private: Private,
+    place: &Place,
+    performed: Performed,
+    changes: &Changes,
+) -> Stored<Group> {
+    let now = SystemTime::now();
+    let updated: BTreeSet<&str> = changes.names(Action::Update).collect();
+    let in_place = place.entry.in_place;
+    let notes = performed.machines.iter().map(|known| {
+        let name = known.machine.name.as_str();
+        let earlier = private.machines.get(name);
+        let mut drift = earlier.map(|note| note.drift.clone()).unwrap_or_default();
+        if performed.not_updated.contains(name) {
+            drift.extend(in_place.iter().map(|field| (*field).to_owned()));
+            drift.sort();
+            drift.dedup();
+        } else if updated.contains(name) {
+            drift.retain(|field| !in_place.contains(&field.as_str()));
+        }
+        let mut note = apply::note(&known.machine, drift, std::time::Duration::MAX, now);
+        note.created = note.created.or(earlier.and_then(|note| note.created));
+        (name.to_owned(), note)
+    });
+    let private = Private {
+        machines: notes.collect(),
+        next_ordinal: performed.next_ordinal.max(private.next_ordinal),
+        ..private
+    };
+    let machines = performed.machines.iter();
+    let machines = machines.map(|known| (known.machine.name.clone(), apply::state_of(known)));
+    model.fields.machines = Whole::Known(machines.collect());
+    stored(model, &private)
+}

@@ -1,0 +1,992 @@
+//! Groups through the RPC service, on a cloud in memory; between the calls, what core does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tokio_util::sync::CancellationToken;
+use tonic::Request;
+
+use super::*;
+use crate::protocol::tfplugin6 as pb;
+use crate::protocol::tfplugin6::provider_server::Provider as _;
+use crate::provider::schema::{Kind as AttributeKind, object_type};
+use crate::provider::service::Service;
+use crate::provider::{Attribute, Model as _, Provider, Type};
+use crate::worker_group::cloud::memory::{self, Call, Fault, Memory};
+use crate::worker_group::cloud::{Kind, Phase};
+
+static CLOUDS: &[&Entry] = &[&memory::ENTRY];
+
+const IGNITION: &str = r#"{"ignition":{"version":"3.3.0"}}"#;
+
+fn with_motd(text: &str) -> String {
+    json!({
+        "ignition": {"version": "3.3.0"},
+        "storage": {"files": [{"path": "/etc/motd", "contents": {"source": format!("data:,{text}")}}]}
+    })
+    .to_string()
+}
+
+/// A core with one resource in one state.
+struct World {
+    service: Service,
+    memory: Arc<Memory>,
+    state: Value,
+    private: Vec<u8>,
+}
+
+struct Plan {
+    planned: Value,
+    private: Vec<u8>,
+    config: Value,
+    replaces: bool,
+    said: Vec<String>,
+}
+
+fn provider() -> Provider {
+    let schema = || Schema::new(0, "For tests.", vec![(memory::ENTRY.provider_schema)()]);
+    Provider::new("flatcar", "example.com/flatcar/flatcar", schema)
+        .resource(WorkerGroup::new(CLOUDS))
+}
+
+fn kind() -> Type {
+    object_type(&schema(CLOUDS).attributes)
+}
+
+fn dynamic(value: &Value, kind: &Type) -> Option<pb::DynamicValue> {
+    Some(pb::DynamicValue {
+        msgpack: value.to_msgpack(kind).unwrap(),
+        json: Vec::new(),
+    })
+}
+
+fn undynamic(value: Option<pb::DynamicValue>) -> Value {
+    Value::from_msgpack(&value.unwrap().msgpack, &kind()).unwrap()
+}
+
+fn said(diagnostics: &[pb::Diagnostic]) -> Vec<String> {
+    let said = |problem: &pb::Diagnostic| {
+        assert!(!problem.detail.contains("s3cret"), "{}", problem.detail);
+        assert!(problem.summary.len() <= 60, "{}", problem.summary);
+        format!("{}: {}", problem.summary, problem.detail)
+    };
+    diagnostics.iter().map(said).collect()
+}
+
+/// Core's proposal: the configuration, and prior values of computed attributes that it leaves out.
+fn propose(attributes: &[Attribute], prior: &Value, config: &Value) -> Value {
+    let (Value::Map(prior), Value::Map(config)) = (prior, config) else {
+        return config.clone();
+    };
+    let merged = attributes.iter().map(|attribute| {
+        let (before, written) = (&prior[attribute.name], &config[attribute.name]);
+        let value = match (&attribute.kind, written) {
+            (_, Value::Null) if attribute.computed => before.clone(),
+            (AttributeKind::Object(inner), Value::Map(_)) => propose(inner, before, written),
+            _ => written.clone(),
+        };
+        (attribute.name.to_owned(), value)
+    });
+    Value::Map(merged.collect())
+}
+
+/// Every known leaf of the plan is in the result.
+fn fits(planned: &Value, result: &Value, path: &str) {
+    match (planned, result) {
+        (Value::Unknown(_), result) => assert!(!matches!(result, Value::Unknown(_)), "{path}"),
+        (Value::Map(planned), Value::Map(result)) => {
+            let keys = |map: &BTreeMap<String, Value>| map.keys().cloned().collect::<Vec<_>>();
+            assert_eq!(keys(planned), keys(result), "{path}");
+            for (key, planned) in planned {
+                fits(planned, &result[key], &format!("{path}.{key}"));
+            }
+        }
+        (Value::List(planned), Value::List(result)) => {
+            assert_eq!(planned.len(), result.len(), "{path}");
+            for (index, planned) in planned.iter().enumerate() {
+                fits(planned, &result[index], &format!("{path}[{index}]"));
+            }
+        }
+        (planned, result) => assert!(planned == result, "{path}"),
+    }
+}
+
+fn configuration(changes: &Json) -> Value {
+    let mut config = json!({
+        "name": "w", "cluster": "prod", "replicas": 3, "image": "flatcar", "user_data": IGNITION,
+        "memory": {}, "machine_timeout": "5m"
+    });
+    let mut unknown = Vec::new();
+    for (key, value) in changes.as_object().unwrap() {
+        if value == "<unknown>" {
+            unknown.push(key.clone());
+            config[key] = Json::Null;
+        } else {
+            config[key] = value.clone();
+        }
+    }
+    let mut value = Value::from_json(config.to_string().as_bytes(), &kind()).unwrap();
+    if let Value::Map(attributes) = &mut value {
+        attributes.extend(unknown.into_iter().map(|key| (key, Value::unknown())));
+    }
+    value
+}
+
+impl World {
+    async fn new(id: &str, memory: Memory) -> Self {
+        Self::on(id, memory::open(id, memory)).await
+    }
+
+    async fn on(id: &str, memory: Arc<Memory>) -> Self {
+        let service = Service::new(provider(), CancellationToken::new());
+        let of = object_type(&[(memory::ENTRY.provider_schema)()]);
+        let config = Value::from_json(json!({"memory": {"id": id}}).to_string().as_bytes(), &of);
+        let request = pb::configure_provider::Request {
+            config: dynamic(&config.unwrap(), &of),
+            ..Default::default()
+        };
+        service
+            .configure_provider(Request::new(request))
+            .await
+            .unwrap();
+        Self {
+            service,
+            memory,
+            state: Value::Null,
+            private: Vec::new(),
+        }
+    }
+
+    /// Another process on the same cloud, without a state.
+    async fn again(id: &str) -> Self {
+        Self::on(id, memory::reopen(id)).await
+    }
+
+    async fn refresh(&mut self) -> Vec<String> {
+        let request = pb::read_resource::Request {
+            type_name: "flatcar_worker_group".to_owned(),
+            current_state: dynamic(&self.state, &kind()),
+            private: self.private.clone(),
+            ..Default::default()
+        };
+        let response = self.service.read_resource(Request::new(request)).await;
+        let response = response.unwrap().into_inner();
+        self.state = undynamic(response.new_state);
+        self.private = response.private;
+        said(&response.diagnostics)
+    }
+
+    async fn plan(&self, changes: Json) -> Plan {
+        let config = configuration(&changes);
+        let attributes = schema(CLOUDS).attributes;
+        let request = pb::plan_resource_change::Request {
+            type_name: "flatcar_worker_group".to_owned(),
+            prior_state: dynamic(&self.state, &kind()),
+            proposed_new_state: dynamic(&propose(&attributes, &self.state, &config), &kind()),
+            config: dynamic(&config, &kind()),
+            prior_private: self.private.clone(),
+            ..Default::default()
+        };
+        let response = self
+            .service
+            .plan_resource_change(Request::new(request))
+            .await;
+        let response = response.unwrap().into_inner();
+        Plan {
+            planned: undynamic(response.planned_state),
+            private: response.planned_private,
+            config,
+            replaces: !response.requires_replace.is_empty(),
+            said: said(&response.diagnostics),
+        }
+    }
+
+    async fn apply(&mut self, plan: Plan) -> Vec<String> {
+        let request = pb::apply_resource_change::Request {
+            type_name: "flatcar_worker_group".to_owned(),
+            prior_state: dynamic(&self.state, &kind()),
+            planned_state: dynamic(&plan.planned, &kind()),
+            config: dynamic(&plan.config, &kind()),
+            planned_private: plan.private,
+            ..Default::default()
+        };
+        let response = self
+            .service
+            .apply_resource_change(Request::new(request))
+            .await;
+        let response = response.unwrap().into_inner();
+        let error = pb::diagnostic::Severity::Error;
+        let failed = response.diagnostics.iter().any(|d| d.severity() == error);
+        self.state = undynamic(response.new_state);
+        self.private = response.private;
+        if !failed {
+            fits(&plan.planned, &self.state, "");
+            assert!(self.state.is_wholly_known());
+        }
+        said(&response.diagnostics)
+    }
+
+    /// A whole run: refresh, plan, apply; what the plan said, and the problems.
+    async fn run(&mut self, changes: Json) -> (Vec<String>, Vec<String>) {
+        let mut problems = Vec::new();
+        if !self.state.is_null() {
+            problems.extend(self.refresh().await);
+        }
+        let plan = self.plan(changes).await;
+        problems.extend(plan.said.clone());
+        let rollout = self.rollout(&plan.planned);
+        if plan.planned != self.state {
+            problems.extend(self.apply(plan).await);
+        }
+        (rollout, problems)
+    }
+
+    /// A refresh and a plan; nothing is planned.
+    async fn is_settled(&mut self, changes: Json) {
+        assert_eq!(self.refresh().await, Vec::<String>::new());
+        let plan = self.plan(changes).await;
+        assert!(
+            plan.planned == self.state,
+            "{:?}",
+            self.rollout(&plan.planned)
+        );
+        assert!(plan.said.is_empty(), "{:?}", plan.said);
+    }
+
+    async fn destroy(&mut self) -> Vec<String> {
+        let request = pb::apply_resource_change::Request {
+            type_name: "flatcar_worker_group".to_owned(),
+            prior_state: dynamic(&self.state, &kind()),
+            planned_state: dynamic(&Value::Null, &kind()),
+            config: dynamic(&Value::Null, &kind()),
+            planned_private: self.private.clone(),
+            ..Default::default()
+        };
+        let response = self
+            .service
+            .apply_resource_change(Request::new(request))
+            .await;
+        let response = response.unwrap().into_inner();
+        self.state = undynamic(response.new_state);
+        said(&response.diagnostics)
+    }
+
+    fn group(&self) -> Group {
+        Group::from_value(&self.state).unwrap()
+    }
+
+    fn uid(&self) -> String {
+        self.group().fields.uid.known().unwrap().clone()
+    }
+
+    fn machine(&self, ordinal: u64) -> String {
+        format!("w-{}-{ordinal}", self.uid())
+    }
+
+    /// `delete 0: reason`, with ordinals for names.
+    fn rollout(&self, planned: &Value) -> Vec<String> {
+        let group = Group::from_value(planned).unwrap();
+        let steps = group.fields.rollout.known().cloned().unwrap_or_default();
+        steps
+            .iter()
+            .map(|step| {
+                let prefix = step.machine.rsplit_once('-').unwrap().0;
+                let short = |text: &str| text.replace(&format!("{prefix}-"), "");
+                format!(
+                    "{} {}: {}",
+                    step.action,
+                    short(&step.machine),
+                    short(&step.reason)
+                )
+            })
+            .collect()
+    }
+
+    /// Ordinals of the machines that the cloud has; state knows the same ones.
+    fn ordinals(&self) -> Vec<u64> {
+        let names = self.memory.names();
+        let group = self.group();
+        let machines = group.fields.machines.known().unwrap();
+        assert_eq!(machines.keys().cloned().collect::<Vec<_>>(), names);
+        let mut ordinals: Vec<u64> = names
+            .iter()
+            .filter_map(|name| crate::worker_group::plan::ordinal(name))
+            .collect();
+        ordinals.sort();
+        ordinals
+    }
+}
+
+const NOTHING: [&str; 0] = [];
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_created_scaled_rolled_repaired_and_destroyed() {
+    let mut world = World::new("life", Memory::default()).await;
+    let (rollout, problems) = world.run(json!({})).await;
+    assert_eq!((rollout.len(), problems.len()), (0, 0), "{problems:?}");
+    assert_eq!(world.ordinals(), [0, 1, 2]);
+    assert!(world.memory.machines().iter().all(|m| m.mark.unsaved));
+    let booted = world.memory.user_data(&world.machine(1)).unwrap();
+    assert!(
+        booted.contains(&format!("data:,{}", world.machine(1))),
+        "{booted}"
+    );
+    world.is_settled(json!({})).await;
+    assert!(world.memory.machines().iter().all(|m| !m.mark.unsaved));
+
+    let (rollout, problems) = world.run(json!({"replicas": 5})).await;
+    assert_eq!(
+        rollout,
+        ["create 3: scale out to 5", "create 4: scale out to 5"]
+    );
+    assert_eq!(problems, NOTHING);
+    world.is_settled(json!({"replicas": 5})).await;
+    assert!(world.memory.machines().iter().all(|m| !m.mark.unsaved));
+
+    world.memory.remove(&world.machine(1));
+    let (rollout, problems) = world.run(json!({"replicas": 5})).await;
+    assert_eq!(rollout, ["create 5: replaces 1, which is gone"]);
+    assert_eq!(problems, NOTHING);
+    assert_eq!(world.ordinals(), [0, 2, 3, 4, 5]);
+    world.is_settled(json!({"replicas": 5})).await;
+
+    let (rollout, problems) = world.run(json!({"replicas": 3})).await;
+    assert_eq!(
+        rollout,
+        ["delete 5: scale in to 3", "delete 4: scale in to 3"]
+    );
+    assert_eq!(problems, NOTHING);
+    assert_eq!(world.ordinals(), [0, 2, 3]);
+
+    world.memory.set(&world.machine(2), Phase::Stopped);
+    let (rollout, problems) = world.run(json!({})).await;
+    assert_eq!(rollout, ["delete 2: stopped", "create 6: replaces 2"]);
+    assert_eq!(problems, NOTHING);
+    assert_eq!(world.ordinals(), [0, 3, 6]);
+
+    assert_eq!(world.destroy().await, NOTHING);
+    assert!(world.state.is_null());
+    assert!(world.memory.names().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_says_machine_by_machine_what_changes_and_why_and_apply_does_that() {
+    let cases = [
+        (
+            "user-data",
+            json!({"user_data": with_motd("s3cret")}),
+            "user_data: ",
+        ),
+        (
+            "size",
+            json!({"memory": {"size": "large"}}),
+            "memory.size changed",
+        ),
+        (
+            "triggers",
+            json!({"replace_triggers": {"kernel": "2"}}),
+            "replace_triggers[\"kernel\"] changed",
+        ),
+    ];
+    for (id, changes, reason) in cases {
+        let mut world = World::new(&format!("why-{id}"), Memory::default()).await;
+        world.run(json!({"user_data": with_motd("a")})).await;
+        let mut changes = changes;
+        if changes.get("user_data").is_none() {
+            changes["user_data"] = json!(with_motd("a"));
+        }
+        let (rollout, problems) = world.run(changes.clone()).await;
+        assert_eq!(problems, NOTHING);
+        assert_eq!(rollout.len(), 6, "{rollout:?}");
+        assert!(
+            rollout[0].starts_with(&format!("delete 0: {reason}")),
+            "{rollout:?}"
+        );
+        assert_eq!(rollout[1], "create 3: replaces 0");
+        assert_eq!(world.ordinals(), [3, 4, 5]);
+        world.is_settled(changes).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_spelled_otherwise_rolls_nothing() {
+    let mut world = World::new("spelling", Memory::default()).await;
+    world.run(json!({})).await;
+    let spaced = "{ \"ignition\" : { \"version\" : \"3.3.0\" } }";
+    for changes in [
+        json!({"user_data": spaced}),
+        json!({"memory": {"size": "small"}}),
+        json!({"image_update": "roll"}),
+        json!({"image_update": "pinned"}),
+        json!({"user_data_update": "new_only"}),
+        json!({"rolling_update": {"max_surge": "50%"}}),
+        json!({"set_hostname": true}),
+        json!({"timeouts": {"create": "1h"}}),
+    ] {
+        let before = world.memory.log().len();
+        let (_, problems) = world.run(changes.clone()).await;
+        assert_eq!(problems, NOTHING, "{changes}");
+        assert_eq!(world.memory.log().len(), before, "{changes}");
+        world.is_settled(changes).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_image_rolls_as_image_update_says() {
+    let other = |policy: &str| json!({"image": "other", "image_update": policy});
+    let mut world = World::new("image", Memory::default()).await;
+    world.run(json!({})).await;
+    let (rollout, _) = world.run(other("new_only")).await;
+    assert_eq!(rollout, NOTHING);
+    let mut more = other("new_only");
+    more["replicas"] = json!(4);
+    world.run(more).await;
+    let images = |world: &World| {
+        let mut images: Vec<String> = world
+            .memory
+            .machines()
+            .into_iter()
+            .map(|m| m.image)
+            .collect();
+        images.sort();
+        images.join(" ")
+    };
+    assert_eq!(images(&world), "flatcar flatcar flatcar other");
+    let mut pinned = other("pinned");
+    pinned["replicas"] = json!(5);
+    world.run(pinned).await;
+    assert_eq!(images(&world), "flatcar flatcar flatcar flatcar other");
+    let mut roll = other("roll");
+    roll["replicas"] = json!(5);
+    let (rollout, problems) = world.run(roll).await;
+    assert_eq!(problems, NOTHING);
+    assert_eq!(rollout[0], "delete 0: image: flatcar -> other");
+    assert_eq!(rollout.len(), 8);
+    assert_eq!(images(&world), "other other other other other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_only_user_data_rolls_by_its_version_and_is_in_no_state() {
+    let wo = |secret: &str, version: i64| json!({"user_data": null, "user_data_wo": with_motd(secret), "user_data_wo_version": version});
+    let mut world = World::new("wo", Memory::default()).await;
+    let (_, problems) = world.run(wo("s3cret-1", 1)).await;
+    assert_eq!(problems, NOTHING);
+    assert!(
+        world
+            .memory
+            .user_data(&world.machine(0))
+            .unwrap()
+            .contains("s3cret-1")
+    );
+    let stored = world.state.to_json(&kind()).unwrap();
+    assert!(!stored.contains("s3cret"));
+    world.is_settled(wo("s3cret-2", 1)).await;
+    let (rollout, _) = world.run(wo("s3cret-3", 2)).await;
+    assert_eq!(rollout[0], "delete 0: user_data_wo_version: 1 -> 2");
+    assert!(
+        world
+            .memory
+            .user_data(&world.machine(3))
+            .unwrap()
+            .contains("s3cret-3")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_change_in_place_and_drift_is_mended() {
+    let tags = |owner: &str| json!({"memory": {"tags": {"owner": owner}}});
+    let mut world = World::new("tags", Memory::default()).await;
+    world.run(tags("a")).await;
+    let (rollout, problems) = world.run(tags("b")).await;
+    assert_eq!(rollout[0], "update 0: memory.tags changed");
+    assert_eq!((rollout.len(), problems.len()), (3, 0));
+    assert_eq!(world.ordinals(), [0, 1, 2]);
+    assert!(
+        world
+            .memory
+            .machines()
+            .iter()
+            .all(|m| m.observed["tags.owner"] == "b")
+    );
+    world.is_settled(tags("b")).await;
+
+    world.memory.observe(&world.machine(1), "tags.owner", "x");
+    let (rollout, _) = world.run(tags("b")).await;
+    assert_eq!(rollout, ["update 1: memory.tags changed"]);
+    world.is_settled(tags("b")).await;
+
+    world.memory.observe(&world.machine(1), "size", "huge");
+    let (rollout, _) = world.run(tags("b")).await;
+    assert_eq!(
+        rollout,
+        [
+            "delete 1: memory.size changed outside of this configuration",
+            "create 3: replaces 1"
+        ]
+    );
+    world.is_settled(tags("b")).await;
+
+    world
+        .memory
+        .order(Call::Mark, "", Fault::Refused(Kind::Forbidden));
+    let (_, problems) = world.run(tags("c")).await;
+    assert!(
+        problems[0].starts_with("Could not change machines in place"),
+        "{problems:?}"
+    );
+    let (rollout, problems) = world.run(tags("c")).await;
+    assert_eq!((rollout.len(), problems.len()), (3, 0));
+    world.is_settled(tags("c")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_group_is_planned_and_left_alone() {
+    let mut world = World::new("paused", Memory::default()).await;
+    world.run(json!({})).await;
+    let paused = json!({"paused": true, "user_data": with_motd("b")});
+    let before = world.memory.log().len();
+    let (rollout, problems) = world.run(paused.clone()).await;
+    assert_eq!(rollout.len(), 6);
+    assert!(
+        problems[0].starts_with("Group is paused: 6 steps"),
+        "{problems:?}"
+    );
+    assert_eq!(world.memory.log().len(), before);
+    world.refresh().await;
+    let plan = world.plan(paused).await;
+    assert!(plan.planned == world.state);
+    let (rollout, problems) = world.run(json!({"user_data": with_motd("b")})).await;
+    assert_eq!(problems, NOTHING);
+    assert!(rollout[0].starts_with("delete 0: user_data"), "{rollout:?}");
+    assert_eq!(world.ordinals(), [3, 4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_input_makes_what_depends_on_it_unknown_and_nothing_else() {
+    let mut world = World::new("unknown", Memory::default()).await;
+    world.run(json!({})).await;
+    for key in ["user_data", "image", "replicas", "replace_triggers"] {
+        let plan = world.plan(json!({key: "<unknown>"})).await;
+        let group = Group::from_value(&plan.planned).unwrap();
+        assert!(group.fields.rollout.is_unknown(), "{key}");
+        assert!(group.fields.machines.is_unknown(), "{key}");
+        assert!(group.fields.generation.is_unknown(), "{key}");
+        assert!(group.fields.uid.known().is_some(), "{key}");
+        assert_eq!(plan.said, NOTHING);
+    }
+    let fresh = World::new("unknown-create", Memory::default()).await;
+    let plan = fresh.plan(json!({"user_data": "<unknown>"})).await;
+    let group = Group::from_value(&plan.planned).unwrap();
+    assert_eq!(group.fields.rollout, Whole::Known(Vec::new()));
+    assert_eq!(group.fields.cloud, Attr::Known("memory".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protected_group_refuses_to_be_destroyed() {
+    let mut world = World::new("protected", Memory::default()).await;
+    world.run(json!({"deletion_protection": true})).await;
+    let problems = world.destroy().await;
+    assert!(
+        problems[0].starts_with("Group is protected from deletion"),
+        "{problems:?}"
+    );
+    assert_eq!(world.ordinals(), [0, 1, 2]);
+    world.run(json!({})).await;
+    assert_eq!(world.destroy().await, NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_falls_short_says_what_exists_and_the_next_apply_goes_on() {
+    let mut world = World::new("short", Memory::default()).await;
+    world
+        .memory
+        .order(Call::Create, "", Fault::Refused(Kind::Quota));
+    let (_, problems) = world.run(json!({})).await;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].contains("2 of 3 machines exist and are recorded"),
+        "{problems:?}"
+    );
+    assert!(problems[0].contains("terraform untaint"), "{problems:?}");
+    assert_eq!(world.ordinals().len(), 2);
+    // Untainted.
+    let (rollout, problems) = world.run(json!({})).await;
+    assert_eq!(
+        (rollout.len(), problems.len()),
+        (1, 0),
+        "{rollout:?} {problems:?}"
+    );
+    assert_eq!(world.ordinals().len(), 3);
+    world.is_settled(json!({})).await;
+
+    let mut world = World::new("short-warn", Memory::default()).await;
+    world
+        .memory
+        .order(Call::Create, "", Fault::Refused(Kind::Quota));
+    let (_, problems) = world.run(json!({"on_incomplete_create": "warn"})).await;
+    assert_eq!(problems.len(), 1);
+    assert_eq!(world.ordinals().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_makes_dead_machines_again() {
+    let mut world = World::new("dead", Memory::default()).await;
+    world.memory.order(Call::Create, "", Fault::Dead);
+    world.memory.order(Call::Create, "", Fault::Stops);
+    let (_, problems) = world.run(json!({})).await;
+    assert_eq!(problems, NOTHING);
+    assert_eq!(world.ordinals(), [0, 1, 2]);
+    world.is_settled(json!({})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_creation_that_never_returned_left_is_taken_over() {
+    let mut world = World::new("leftover", Memory::default()).await;
+    world.run(json!({})).await;
+    // The state was never saved.
+    let mut next = World::again("leftover").await;
+    let (_, problems) = next.run(json!({"replicas": 4})).await;
+    assert_eq!(problems, NOTHING);
+    assert_eq!(next.memory.machines().len(), 4);
+    assert_eq!(next.ordinals().len(), 4);
+    assert_eq!(
+        next.memory
+            .log()
+            .iter()
+            .filter(|l| l.starts_with("create"))
+            .count(),
+        4
+    );
+    next.is_settled(json!({"replicas": 4})).await;
+    assert_eq!(next.destroy().await, NOTHING);
+    assert!(next.memory.names().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_of_another_state_are_treated_as_on_existing_says() {
+    for (policy, problems_start, machines, adopted) in [
+        ("fail", Some("Group exists already"), 3, false),
+        ("keep", Some("Another group of this name exists"), 6, false),
+        ("adopt", None, 3, true),
+    ] {
+        let id = format!("existing-{policy}");
+        let mut world = World::new(&id, Memory::default()).await;
+        world.run(json!({})).await;
+        world.refresh().await;
+        let old = world.uid();
+        let mut next = World::again(&id).await;
+        let (_, problems) = next.run(json!({"on_existing": policy})).await;
+        let first = problems
+            .first()
+            .map(|p| p.split(':').next().unwrap_or_default());
+        assert_eq!(first, problems_start, "{policy} {problems:?}");
+        assert_eq!(next.memory.machines().len(), machines, "{policy}");
+        let of_old = next
+            .memory
+            .machines()
+            .iter()
+            .filter(|m| m.mark.uid == old)
+            .count();
+        assert_eq!(of_old == 0, adopted, "{policy}");
+        assert_eq!(next.state.is_null(), policy == "fail");
+        if policy == "keep" {
+            assert_eq!(next.destroy().await, NOTHING);
+            assert_eq!(next.memory.machines().len(), 3, "the old group's stay");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_blocks_of_one_name_in_one_run_are_an_error() {
+    let mut world = World::new("twice", Memory::default()).await;
+    world.run(json!({})).await;
+    world.state = Value::Null;
+    let (_, problems) = world.run(json!({})).await;
+    assert!(
+        problems[0].starts_with("Two groups have one cluster and name"),
+        "{problems:?}"
+    );
+    assert_eq!(world.memory.machines().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cloud_that_does_not_answer_changes_nothing_in_state() {
+    let mut world = World::new("silent", Memory::default()).await;
+    world.run(json!({})).await;
+    world.refresh().await;
+    let before = world.state.clone();
+    for kind in [
+        Kind::Forbidden,
+        Kind::Unauthenticated,
+        Kind::BadRequest,
+        Kind::NotFound,
+    ] {
+        world.memory.order(Call::List, "", Fault::Refused(kind));
+        let problems = world.refresh().await;
+        assert!(
+            problems[0].starts_with("Could not read the group's machines"),
+            "{problems:?}"
+        );
+        assert!(world.state == before);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_that_state_lost_are_taken_back() {
+    let mut world = World::new("lost-state", Memory::default()).await;
+    world.run(json!({"replicas": 2})).await;
+    let (older, private) = (world.state.clone(), world.private.clone());
+    world.run(json!({"replicas": 4})).await;
+    world.state = older;
+    world.private = private;
+    let (rollout, problems) = world.run(json!({"replicas": 4})).await;
+    assert_eq!((rollout.len(), problems.len()), (0, 0), "{rollout:?}");
+    assert_eq!(world.ordinals(), [0, 1, 2, 3]);
+    let (rollout, _) = world.run(json!({"replicas": 5})).await;
+    assert_eq!(rollout, ["create 4: scale out to 5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_young_machine_that_is_not_listed_yet_is_not_gone() {
+    let memory = Memory {
+        window: Duration::from_secs(300),
+        ..Memory::default()
+    };
+    let mut world = World::new("young", memory).await;
+    world.run(json!({"replicas": 1})).await;
+    let name = world.machine(0);
+    let taken = world.memory.hide(&name, SystemTime::now());
+    world.refresh().await;
+    assert_eq!(world.group().fields.machines.known().unwrap().len(), 1);
+    world.memory.unhide(taken);
+    world.is_settled(json!({"replicas": 1})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_imported_group_is_planned_without_touching_a_machine() {
+    let id = "import";
+    let mut world = World::new(id, Memory::default()).await;
+    world.run(json!({})).await;
+    world.refresh().await;
+    let uid = world.uid();
+    let identity = Value::Map(
+        [
+            ("cloud", "memory"),
+            ("scope", "memory/1"),
+            ("cluster", "prod"),
+            ("name", "w"),
+            ("uid", &uid),
+        ]
+        .map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())))
+        .into(),
+    );
+    let identity_kind = Type::Object(
+        identity_schema()
+            .into_iter()
+            .map(|a| (a.name.to_owned(), a.kind))
+            .collect(),
+    );
+    for by_id in [true, false] {
+        let request = pb::import_resource_state::Request {
+            type_name: "flatcar_worker_group".to_owned(),
+            id: if by_id {
+                "memory/memory/1/prod/w".to_owned()
+            } else {
+                String::new()
+            },
+            identity: (!by_id).then(|| pb::ResourceIdentityData {
+                identity_data: dynamic(&identity, &identity_kind),
+            }),
+            ..Default::default()
+        };
+        let response = world
+            .service
+            .import_resource_state(Request::new(request))
+            .await;
+        let mut response = response.unwrap().into_inner();
+        assert_eq!(said(&response.diagnostics), NOTHING);
+        let imported = response.imported_resources.remove(0);
+        world.state = undynamic(imported.state);
+        world.private = imported.private;
+        assert_eq!(world.refresh().await, NOTHING);
+        let before = world.memory.log().len();
+        let plan = world.plan(json!({})).await;
+        assert!(!plan.replaces);
+        let (rollout, problems) = world.run(json!({})).await;
+        assert_eq!((rollout.len(), problems.len()), (0, 0), "{rollout:?}");
+        assert_eq!(world.memory.log().len(), before);
+        assert_eq!(world.uid(), uid);
+        world.is_settled(json!({})).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_exist_is_not_imported() {
+    let world = World::new("import-none", Memory::default()).await;
+    for (id, summary) in [
+        ("memory/memory/1/prod/w", "Group does not exist"),
+        ("memory/prod/w", "Import id has the wrong form"),
+        ("", "Import id has the wrong form"),
+        ("mars/x/prod/w", "Cloud is not known to this provider"),
+        ("memory/elsewhere/prod/w", "No such cloud"),
+    ] {
+        let request = pb::import_resource_state::Request {
+            type_name: "flatcar_worker_group".to_owned(),
+            id: id.to_owned(),
+            ..Default::default()
+        };
+        let response = world
+            .service
+            .import_resource_state(Request::new(request))
+            .await;
+        let problems = said(&response.unwrap().into_inner().diagnostics);
+        assert!(problems[0].starts_with(summary), "{id} {problems:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_the_cloud_has_overtaken_is_finished_safely() {
+    let mut world = World::new("overtaken", Memory::default()).await;
+    world.run(json!({})).await;
+    world.refresh().await;
+    let plan = world.plan(json!({"replicas": 4})).await;
+    assert_eq!(world.rollout(&plan.planned), ["create 3: scale out to 4"]);
+    world.memory.remove(&world.machine(0));
+    world.memory.set(&world.machine(1), Phase::Stopped);
+    let stopped = world.machine(1);
+    let problems = world.apply(plan).await;
+    assert!(
+        problems[0].starts_with("Group has changed since the plan"),
+        "{problems:?}"
+    );
+    assert!(problems[0].contains(&stopped), "{problems:?}");
+    assert!(
+        world.memory.names().contains(&stopped),
+        "it was not planned to go"
+    );
+    let (rollout, problems) = world.run(json!({"replicas": 4})).await;
+    assert_eq!(problems, NOTHING);
+    assert_eq!(rollout[0], "delete 1: stopped");
+    assert_eq!(world.ordinals().len(), 4);
+    world.is_settled(json!({"replicas": 4})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preflight_refuses_before_anything_is_deleted() {
+    let mut world = World::new("preflight", Memory::default()).await;
+    world.run(json!({})).await;
+    let absent = json!({"image": "absent", "image_update": "roll"});
+    let (_, problems) = world.run(absent).await;
+    assert!(
+        problems[0].starts_with("Image does not exist"),
+        "{problems:?}"
+    );
+    assert_eq!(world.ordinals(), [0, 1, 2]);
+    world.is_settled(json!({})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_roll_that_stopped_goes_on_with_its_reasons() {
+    let mut world = World::new("goes-on", Memory::default()).await;
+    world.run(json!({})).await;
+    world.memory.order(Call::Create, "", Fault::Dead);
+    let rolled = json!({"replace_triggers": {"x": "1"}});
+    let (_, problems) = world.run(rolled.clone()).await;
+    assert!(
+        problems[0].starts_with("Machine does not serve"),
+        "{problems:?}"
+    );
+    assert!(problems[0].contains("Apply again to go on"), "{problems:?}");
+    let (rollout, problems) = world.run(rolled.clone()).await;
+    assert_eq!(problems, NOTHING);
+    assert_eq!(rollout[0], "delete 3: scale in to 3 (failed)");
+    assert!(
+        rollout.contains(&"delete 0: replace_triggers[\"x\"] changed".to_owned()),
+        "{rollout:?}"
+    );
+    // 4 and 5 were planned and never made: an ordinal is not used again all the same.
+    assert_eq!(world.ordinals(), [6, 7, 8]);
+    world.is_settled(rolled).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_input_is_refused_on_its_attribute() {
+    let world = World::new("bad", Memory::default()).await;
+    let cases = [
+        (json!({}), ""),
+        (json!({"name": "Workers"}), "name"),
+        (json!({"name": "w-"}), "name"),
+        (json!({"name": "a".repeat(41)}), "name"),
+        (json!({"cluster": "1"}), "cluster"),
+        (json!({"replicas": -1}), "replicas"),
+        (json!({"replicas": 10001}), "replicas"),
+        (json!({"memory": null}), "(none)"),
+        (
+            json!({"rolling_update": {"max_surge": "101%"}}),
+            "rolling_update.max_surge",
+        ),
+        (
+            json!({"rolling_update": {"max_surge": "0", "max_unavailable": "0%"}}),
+            "rolling_update.max_unavailable",
+        ),
+        (
+            json!({"user_data": "aGVsbG8gd29ybGQsIGhlbGxvIHdvcmxk"}),
+            "user_data",
+        ),
+        (
+            json!({"user_data_wo": IGNITION, "user_data_wo_version": 1}),
+            "user_data_wo",
+        ),
+        (
+            json!({"user_data": null, "user_data_wo": IGNITION}),
+            "user_data_wo_version",
+        ),
+        (
+            json!({"user_data": null, "user_data_wo_version": 1}),
+            "user_data_wo",
+        ),
+        (json!({"machine_timeout": "soon"}), "machine_timeout"),
+        (json!({"on_existing": "steal"}), "on_existing"),
+        (json!({"user_data": "<unknown>", "image": "<unknown>"}), ""),
+    ];
+    for (changes, path) in cases {
+        let request = pb::validate_resource_config::Request {
+            type_name: "flatcar_worker_group".to_owned(),
+            config: dynamic(&configuration(&changes), &kind()),
+            client_capabilities: Some(pb::ClientCapabilities {
+                write_only_attributes_allowed: true,
+                ..Default::default()
+            }),
+        };
+        let response = world
+            .service
+            .validate_resource_config(Request::new(request))
+            .await;
+        let diagnostics = response.unwrap().into_inner().diagnostics;
+        let paths: Vec<String> = diagnostics.iter().map(path_of).collect();
+        match path {
+            "" => assert!(
+                paths.is_empty(),
+                "{changes} {paths:?} {:?}",
+                said(&diagnostics)
+            ),
+            path => assert_eq!(paths, [path], "{changes} {:?}", said(&diagnostics)),
+        }
+    }
+}
+
+fn path_of(problem: &pb::Diagnostic) -> String {
+    use pb::attribute_path::step::Selector;
+    let steps = problem.attribute.iter().flat_map(|path| &path.steps);
+    let names: Vec<String> = steps
+        .map(|step| match step.selector.as_ref().unwrap() {
+            Selector::AttributeName(name) => name.clone(),
+            other => format!("{other:?}"),
+        })
+        .collect();
+    match names.is_empty() {
+        true => "(none)".to_owned(),
+        false => names.join("."),
+    }
+}

@@ -1,0 +1,155 @@
+//! Answers: what an apply makes of each create and delete that came back, and of machines that will not serve.
+
+use super::{Event, LAST_CALLS, MOST_ATTEMPTS, Problem, Refusal, Roll, Stage, host, short};
+use crate::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Phase};
+
+impl Roll<'_> {
+    pub(super) async fn hear(&mut self, event: Event) {
+        match event {
+            Event::Created(name, Ok(machine)) => self.created(&name, machine).await,
+            Event::Created(name, Err(error)) => self.not_created(&name, &error),
+            Event::Deleted(name, Ok(Deletion::Gone)) => self.is_gone(&name).await,
+            Event::Deleted(name, Ok(Deletion::Going)) => {
+                if let Some(tracked) = self.find(&name) {
+                    tracked.stage = Stage::Going;
+                }
+            }
+            Event::Deleted(name, Err(refusal)) => self.not_deleted(&name, &refusal),
+            Event::Seen(seen) => self.see(seen).await,
+        }
+    }
+
+    pub(super) async fn created(&mut self, name: &str, machine: Machine) {
+        let phase = machine.phase;
+        let Some(tracked) = self.find(name) else {
+            return;
+        };
+        tracked.machine = Some(machine);
+        match phase {
+            Phase::Pending | Phase::Running => tracked.stage = Stage::Booting,
+            // What an earlier attempt of this name came to. Going by itself: another attempt, at once.
+            Phase::Deleting => {
+                let next = (tracked.name.clone(), tracked.attempt + 1);
+                let id = tracked.machine.as_ref().map(|machine| machine.id.clone());
+                self.gone.extend(id);
+                self.tracked.retain(|tracked| tracked.name != name);
+                if next.1 < MOST_ATTEMPTS {
+                    self.queue.push_front(next);
+                } else {
+                    self.halt(Problem::new(
+                        short("Could not create machine", name),
+                        "The cloud answered every attempt with a machine that is being deleted. Apply again later.",
+                    ));
+                }
+            }
+            Phase::Stopped | Phase::Failed => {
+                let said = tracked.said();
+                self.broke(name, &said).await;
+            }
+        }
+    }
+
+    pub(super) fn not_created(&mut self, name: &str, error: &CloudError) {
+        let failed = error.kind == Kind::Failed;
+        let may_exist = failed || error.kind == Kind::Ambiguous;
+        if let Some(tracked) = self.find(name) {
+            tracked.stage = Stage::Unclear;
+            tracked.counted = true;
+        }
+        if !may_exist {
+            self.tracked.retain(|tracked| tracked.name != name);
+        }
+        self.failures += 1;
+        let again = failed && self.failures <= self.order.pace.max_failures;
+        if !again {
+            let summary = match error.kind {
+                Kind::Quota => short("No quota or capacity for machine", name),
+                _ => short("Could not create machine", name),
+            };
+            self.halt(Problem::of(summary, error));
+        }
+    }
+
+    pub(super) fn not_deleted(&mut self, name: &str, refusal: &Refusal) {
+        if let Some(tracked) = self.find(name) {
+            // It stays, and is not asked to go again in this apply.
+            tracked.leaves = false;
+            tracked.stage = match tracked.machine.as_ref().map(|machine| machine.phase) {
+                Some(Phase::Running) => Stage::Ready,
+                _ => Stage::Broken,
+            };
+        }
+        let problem = match refusal {
+            Refusal::Cloud(error) => Problem::of(short("Could not delete machine", name), error),
+            Refusal::Node(error) => {
+                Problem::new(short("Could not drain machine", name), format!("{error}."))
+            }
+        };
+        // The deletion of a whole group goes as far as it can.
+        match self.order.limits.replicas {
+            0 => self.problems.push(problem),
+            _ => self.halt(problem),
+        }
+    }
+
+    /// A machine will not serve. One of ours is made again while the budget lasts, and stays to be looked at after that.
+    pub(super) async fn broke(&mut self, name: &str, why: &str) {
+        let Some(tracked) = self.find(name) else {
+            return;
+        };
+        tracked.stage = Stage::Broken;
+        if tracked.leaves {
+            return;
+        }
+        let (ours, machine) = (tracked.ours, tracked.machine.clone());
+        let counts = ours && !std::mem::replace(&mut tracked.counted, true);
+        self.failures += usize::from(counts);
+        let again = self.failures <= self.order.pace.max_failures;
+        if ours && again {
+            if let Some(tracked) = self.find(name) {
+                tracked.leaves = true;
+            }
+            return;
+        }
+        let mut detail = format!("{name} is {why}.");
+        if let Some(machine) = &machine
+            && let Ok(Ok(Some(console))) =
+                tokio::time::timeout(LAST_CALLS, self.calls.cloud.console(machine)).await
+        {
+            detail = format!("{detail} Its console ends with:\n{}", tail(&console));
+        }
+        let problem = Problem::new(short("Machine does not serve:", name), detail);
+        match ours {
+            true => self.halt(problem),
+            false => self.problems.push(problem),
+        }
+    }
+
+    /// A machine no longer exists.
+    pub(super) async fn is_gone(&mut self, name: &str) {
+        let Some(index) = self.tracked.iter().position(|tracked| tracked.name == name) else {
+            return;
+        };
+        let tracked = self.tracked.remove(index);
+        if tracked.ours && tracked.attempt + 1 < MOST_ATTEMPTS {
+            self.queue
+                .push_front((tracked.name.clone(), tracked.attempt + 1));
+        }
+        let Some(machine) = tracked.machine else {
+            return;
+        };
+        if let Err(error) = self.nodes.forget(&host(&machine)).await {
+            self.problems.push(Problem::new(
+                short("Could not remove the Node of", name),
+                format!("{error}."),
+            ));
+        }
+        self.gone.insert(machine.id);
+    }
+}
+
+/// The last lines of a console.
+fn tail(console: &str) -> String {
+    let lines: Vec<&str> = console.lines().rev().take(15).collect();
+    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+}

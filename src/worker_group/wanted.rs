@@ -1,0 +1,73 @@
+//! What a group should be, once everything about it is known: what a plan and an apply work with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::cloud::Entry;
+use super::generation::{Generation, Rolls, UserData, Written};
+use super::plan::Limits;
+use super::roll::Pace;
+use crate::protocol::value::Value;
+
+/// What a group should be, everything known. Holds user data: no `Debug`.
+#[derive(Clone)]
+pub(crate) struct Wanted {
+    pub(crate) entry: &'static Entry,
+    pub(crate) name: String,
+    pub(crate) cluster: String,
+    pub(crate) replicas: usize,
+    pub(crate) limits: Limits,
+    pub(crate) pace: Pace,
+    pub(crate) rolls: Rolls,
+    /// What new machines boot.
+    pub(crate) image: String,
+    pub(crate) set_hostname: bool,
+    pub(crate) user_data: Option<String>,
+    /// `user_data_wo_version`.
+    pub(crate) version: Option<String>,
+    /// The attribute named like the cloud.
+    pub(crate) shape: Value,
+    /// Of it, what rolls.
+    pub(crate) written: Value,
+    /// Of it, what changes in place.
+    pub(crate) in_place: BTreeMap<String, Value>,
+    pub(crate) triggers: BTreeMap<String, String>,
+    pub(crate) remove_first: BTreeSet<String>,
+    pub(crate) paused: bool,
+}
+
+impl Wanted {
+    /// What counts for a generation.
+    pub(crate) fn as_written(&self) -> Written<'_> {
+        Written {
+            user_data: match (&self.version, &self.user_data) {
+                (Some(version), _) => UserData::Version(version),
+                (None, Some(text)) => UserData::Ignition(text),
+                (None, None) => UserData::Absent,
+            },
+            set_hostname: self.set_hostname,
+            cloud: self.entry.name,
+            shape: &self.written,
+            triggers: &self.triggers,
+            image: &self.image,
+        }
+    }
+
+    /// The generation of machines that are made from this.
+    pub(crate) fn generation(&self) -> Generation {
+        Generation::of(&self.as_written())
+    }
+
+    /// Fields that change in place and differ between two groups: `aws.tags`.
+    pub(crate) fn changed_in_place(&self, prior: &Wanted) -> Vec<String> {
+        // After an import nothing is known of what the cloud has: a refresh will tell.
+        if prior.shape == Value::Null {
+            return Vec::new();
+        }
+        let fields: BTreeSet<&String> = self.in_place.keys().chain(prior.in_place.keys()).collect();
+        fields
+            .into_iter()
+            .filter(|field| self.in_place.get(*field) != prior.in_place.get(*field))
+            .map(|field| format!("{}.{field}", self.entry.name))
+            .collect()
+    }
+}
