@@ -6,6 +6,7 @@ mod aws;
 mod behaviours;
 mod sandbox;
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -19,8 +20,11 @@ use serde_json::Value as Json;
 
 use self::behaviours::BEHAVIOURS;
 
+/// Any cloud's stand-in.
+pub(crate) type AnySubject = dyn Subject;
+
 /// A cloud's stand-in, and what only it knows.
-pub(crate) trait Subject: Sync {
+pub(crate) trait Subject: Any + Sync {
     /// The row of the table of clouds.
     fn entry(&self) -> &'static Entry;
     /// The provider block, `retries` of the client's own allowed.
@@ -95,14 +99,14 @@ pub(crate) struct Behaviour {
 
 /// What a behaviour works with: a connected cloud, and a cluster of its own.
 pub(crate) struct Bench<'a> {
-    pub(crate) subject: &'a dyn Subject,
+    pub(crate) subject: &'a AnySubject,
     pub(crate) cloud: Box<dyn Cloud>,
     pub(crate) shape: Value,
     pub(crate) mark: Mark,
 }
 
 impl<'a> Bench<'a> {
-    async fn new(subject: &'a dyn Subject) -> Self {
+    async fn new(subject: &'a AnySubject) -> Self {
         static CLUSTERS: AtomicUsize = AtomicUsize::new(0);
         let number = CLUSTERS.fetch_add(1, Ordering::Relaxed);
         let shape = shaped(subject, &subject.shape());
@@ -203,12 +207,12 @@ impl<'a> Bench<'a> {
     }
 }
 
-fn shaped(subject: &dyn Subject, shape: &Json) -> Value {
+fn shaped(subject: &AnySubject, shape: &Json) -> Value {
     complete(&(subject.entry().group_schema)(), convert::to_value(shape))
 }
 
 /// The provider block as core sends it.
-pub(crate) fn configured(subject: &dyn Subject, configuration: &Json) -> Value {
+pub(crate) fn configured(subject: &AnySubject, configuration: &Json) -> Value {
     let entry = subject.entry();
     let block = convert::to_value(&configuration[entry.name]);
     let block = complete(&(entry.provider_schema)(), block);
@@ -217,7 +221,7 @@ pub(crate) fn configured(subject: &dyn Subject, configuration: &Json) -> Value {
 
 /// Connects to a subject.
 pub(crate) async fn connect(
-    subject: &dyn Subject,
+    subject: &AnySubject,
     configuration: &Json,
     shape: &Value,
     scope: Option<&str>,
@@ -269,40 +273,35 @@ pub(crate) fn entry(name: &str) -> &'static Entry {
         .unwrap_or_else(|| panic!("this build has no {name}"))
 }
 
-/// Runs the whole list; fails with the behaviours that were not shown.
-pub(crate) async fn conforms(subject: &dyn Subject) {
+/// Runs the whole list and what this cloud alone promises; fails with the behaviours that were not shown.
+pub(crate) async fn conforms(subject: &AnySubject, own: &[Behaviour]) {
     let cloud = subject.entry().name;
     let (mut shown, mut skipped, mut failed) = (0, 0, Vec::new());
-    for behaviour in BEHAVIOURS {
+    for behaviour in own.iter().chain(BEHAVIOURS) {
         subject.calm().await;
         let bench = Bench::new(subject).await;
         let began = Instant::now();
         let outcome = AssertUnwindSafe((behaviour.show)(&bench))
             .catch_unwind()
             .await;
+        let says = behaviour.says;
         match outcome {
             Ok(Ok(())) => {
-                println!(
-                    "  ok    {cloud}: {} ({:.1?})",
-                    behaviour.says,
-                    began.elapsed()
-                );
+                println!("  ok    {cloud}: {says} ({:.1?})", began.elapsed());
                 shown += 1;
             }
             Ok(Err(why)) => {
-                println!("  skip  {cloud}: {} ({why})", behaviour.says);
+                println!("  skip  {cloud}: {says} ({why})");
                 skipped += 1;
             }
             Err(_) => {
-                println!("  FAIL  {cloud}: {}", behaviour.says);
-                failed.push(behaviour.says);
+                println!("  FAIL  {cloud}: {says}");
+                failed.push(says);
             }
         }
         subject.calm().await;
     }
-    println!(
-        "{cloud}: {shown} shown, {skipped} skipped, {} failed",
-        failed.len()
-    );
+    let failures = failed.len();
+    println!("{cloud}: {shown} shown, {skipped} skipped, {failures} failed");
     assert!(failed.is_empty(), "{cloud} does not behave so: {failed:#?}");
 }

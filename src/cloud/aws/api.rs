@@ -16,7 +16,7 @@ use aws_sdk_ec2::types::{
 use sha2::{Digest as _, Sha256};
 
 use super::shape::{MACHINE, NAME, Shape, TAGS, is_reserved};
-use crate::worker_group::cloud::{Machine, Mark, Phase, Spec};
+use crate::worker_group::cloud::{GENERATION, Machine, Mark, Phase, Spec, UNSAVED};
 
 /// The request that makes one machine in one subnet. `user_data` is base64.
 pub(super) fn run_instances(
@@ -205,20 +205,22 @@ fn placement(shape: &Shape) -> Option<Placement> {
 }
 
 fn tag_specifications(spec: &Spec<'_>, shape: &Shape) -> Vec<TagSpecification> {
-    let mut tags = mark_tags(spec.mark);
-    tags.extend(user_tags(shape));
-    tags.extend([tag(NAME, spec.name), tag(MACHINE, spec.name)]);
-    tags.sort_by(|one, other| one.key.cmp(&other.key));
+    let names = || [tag(NAME, spec.name), tag(MACHINE, spec.name)].into_iter();
+    let of_instance = mark_tags(spec.mark).into_iter().chain(user_tags(shape));
+    let of_parts = part_tags(spec.mark).into_iter().chain(user_tags(shape));
+    let of_instance: Vec<Tag> = of_instance.chain(names()).collect();
+    let of_parts: Vec<Tag> = of_parts.chain(names()).collect();
     [
-        ResourceType::Instance,
-        ResourceType::Volume,
-        ResourceType::NetworkInterface,
+        (ResourceType::Instance, of_instance),
+        (ResourceType::Volume, of_parts.clone()),
+        (ResourceType::NetworkInterface, of_parts),
     ]
     .into_iter()
-    .map(|kind| {
+    .map(|(kind, mut tags)| {
+        tags.sort_by(|one, other| one.key.cmp(&other.key));
         TagSpecification::builder()
             .resource_type(kind)
-            .set_tags(Some(tags.clone()))
+            .set_tags(Some(tags))
             .build()
     })
     .collect()
@@ -228,6 +230,15 @@ fn tag_specifications(spec: &Spec<'_>, shape: &Shape) -> Vec<TagSpecification> {
 pub(super) fn mark_tags(mark: &Mark) -> Vec<Tag> {
     mark.pairs()
         .into_iter()
+        .map(|(key, value)| tag(key, &value))
+        .collect()
+}
+
+/// The mark as tags of a volume or an interface: whose it is, and not what changes while it lives.
+pub(super) fn part_tags(mark: &Mark) -> Vec<Tag> {
+    mark.pairs()
+        .into_iter()
+        .filter(|(key, _)| ![GENERATION, UNSAVED].contains(key))
         .map(|(key, value)| tag(key, &value))
         .collect()
 }

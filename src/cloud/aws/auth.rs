@@ -14,7 +14,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
-use aws_sdk_ec2::config::{Credentials, SharedHttpClient};
+use aws_sdk_ec2::config::interceptors::AfterDeserializationInterceptorContextRef;
+use aws_sdk_ec2::config::{ConfigBag, Credentials, Intercept, RuntimeComponents, SharedHttpClient};
+use aws_sdk_ec2::error::BoxError;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Connector, tls};
 use rustls::pki_types::CertificateDer;
@@ -125,7 +127,11 @@ impl Session {
             .into());
         };
         Ok(Self {
-            ec2: aws_sdk_ec2::Client::new(&sdk),
+            ec2: aws_sdk_ec2::Client::from_conf(
+                aws_sdk_ec2::config::Builder::from(&sdk)
+                    .interceptor(WholeAnswers)
+                    .build(),
+            ),
             sts: aws_sdk_sts::Client::new(&sdk),
             region,
             account: OnceCell::new_with(config.account_id),
@@ -292,6 +298,48 @@ fn http_client(config: &Config) -> Result<SharedHttpClient, Diagnostics> {
     )
 }
 
+/// The SDK reads XML that ends too early as if it were complete: a list would then lack machines that exist.
+#[derive(Debug)]
+struct WholeAnswers;
+
+impl Intercept for WholeAnswers {
+    fn name(&self) -> &'static str {
+        "WholeAnswers"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        match response.body().bytes() {
+            Some(body) if response.status().is_success() && !is_whole(body) => {
+                Err("the answer is cut short".into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether an XML document closes the element that it opens.
+fn is_whole(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    let Some(root) = text
+        .split('<')
+        .skip(1)
+        .find(|tag| !tag.starts_with(['?', '!']))
+    else {
+        return false;
+    };
+    let name = root
+        .split(|letter: char| letter.is_whitespace() || "/>".contains(letter))
+        .next()
+        .unwrap_or_default();
+    text.trim_end().ends_with(&format!("</{name}>"))
+}
+
 /// Checked here: the SDK panics on what is no certificate.
 fn certificates(path: &str) -> Result<Vec<u8>, Diagnostics> {
     let refuse = |what: String| {
@@ -321,3 +369,17 @@ const SESSION_NAME: &str = "terraform-provider-flatcar";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Below the engine's own limit for an answer, so that a silent call is made once more with the same client token.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(25);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_ends_too_early_is_told_from_a_whole_one() {
+        let whole = "<?xml version=\"1.0\"?>\n<DescribeInstancesResponse xmlns=\"x\"><a/></DescribeInstancesResponse>\n";
+        assert!(is_whole(whole.as_bytes()));
+        for end in 0..whole.len() - 2 {
+            assert!(!is_whole(&whole.as_bytes()[..end]), "{}", &whole[..end]);
+        }
+    }
+}

@@ -36,7 +36,9 @@ pub(super) fn fault<E: ProvideErrorMetadata + std::error::Error + 'static>(
 }
 
 /// Whether a call may have been carried out although it failed: anything after the request may have left.
-pub(super) fn is_ambiguous<E: std::error::Error + 'static>(error: &SdkError<E>) -> bool {
+pub(super) fn is_ambiguous<E: ProvideErrorMetadata + std::error::Error + 'static>(
+    error: &SdkError<E>,
+) -> bool {
     match error {
         SdkError::ConstructionFailure(_) => false,
         SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
@@ -49,7 +51,13 @@ pub(super) fn is_ambiguous<E: std::error::Error + 'static>(error: &SdkError<E>) 
                 })
                 || failure.is_user())
         }
-        SdkError::ServiceError(failure) => failure.raw().status().as_u16() == 500,
+        // EC2 answers 500 for want of capacity too, which is a clear no.
+        SdkError::ServiceError(failure) => {
+            failure.raw().status().as_u16() == 500
+                && error
+                    .code()
+                    .is_none_or(|code| kind_of(code, "", Some(500)).0 == Kind::Unavailable)
+        }
         _ => true,
     }
 }
@@ -59,17 +67,8 @@ fn words<E: ProvideErrorMetadata + std::error::Error + 'static>(
     error: &SdkError<E>,
     status: Option<u16>,
 ) -> String {
-    let status = status
-        .map(|status| format!("{status} "))
-        .unwrap_or_default();
-    if let Some(code) = error.code() {
-        let message = error.message().unwrap_or("no message");
-        // Of use to administrators only, and a kilobyte long.
-        let message = message
-            .split("Encoded authorization failure message")
-            .next()
-            .unwrap_or(message);
-        return format!("{status}{code}: {}", message.trim_end_matches([' ', '.']));
+    if let Some(told) = told(error.code(), error.message(), status) {
+        return told;
     }
     let mut said: Vec<String> = Vec::new();
     for cause in causes(error) {
@@ -78,7 +77,34 @@ fn words<E: ProvideErrorMetadata + std::error::Error + 'static>(
             said.push(text);
         }
     }
-    format!("{status}{}", said.join(": "))
+    let advice = if lacks_credentials(error) {
+        "; set aws.profile or aws.access_key of the provider block, or AWS_PROFILE"
+    } else {
+        ""
+    };
+    format!("{}{}{advice}", prefix(status), said.join(": "))
+}
+
+/// What EC2 said, if it did.
+pub(super) fn told(
+    code: Option<&str>,
+    message: Option<&str>,
+    status: Option<u16>,
+) -> Option<String> {
+    // The rest is of use to administrators only, and a kilobyte long.
+    let message = message
+        .unwrap_or("no message")
+        .split("Encoded authorization failure message")
+        .next()
+        .unwrap_or_default();
+    let message = message.trim_end_matches([' ', '.']);
+    Some(format!("{}{}: {message}", prefix(status), code?))
+}
+
+fn prefix(status: Option<u16>) -> String {
+    status
+        .map(|status| format!("{status} "))
+        .unwrap_or_default()
 }
 
 fn lacks_credentials<E: std::error::Error + 'static>(error: &SdkError<E>) -> bool {
@@ -91,7 +117,12 @@ fn causes<'a>(
     std::iter::successors(Some(error), |error| error.source())
 }
 
-fn kind_of(code: &str, message: &str, status: Option<u16>) -> (Kind, Option<&'static str>) {
+/// By the code; the message decides on the blame where the code says only that some parameter is wrong.
+pub(super) fn kind_of(
+    code: &str,
+    message: &str,
+    status: Option<u16>,
+) -> (Kind, Option<&'static str>) {
     if let Some((_, kind, attribute)) = CODES.iter().find(|(known, _, _)| matches(known, code)) {
         let attribute = attribute.or_else(|| {
             PARAMETERS

@@ -226,12 +226,16 @@ impl Cloud for Aws {
         mark: &Mark,
         shape: &Value,
     ) -> Result<(), CloudError> {
-        let mut ids: Vec<String> = machines.iter().map(|machine| machine.id.clone()).collect();
+        let mut instances: Vec<String> =
+            machines.iter().map(|machine| machine.id.clone()).collect();
         let mut tags = api::mark_tags(mark);
         let mut left = BTreeSet::new();
+        let mut parts = Vec::new();
+        let mut of_parts = api::part_tags(mark);
         if !matches!(shape, Value::Null) {
             let shape = read_shape(shape)?;
             tags.extend(api::user_tags(&shape));
+            of_parts.extend(api::user_tags(&shape));
             let kept = shape.tags.unwrap_or_default();
             left = machines
                 .iter()
@@ -241,12 +245,14 @@ impl Cloud for Aws {
                 .map(str::to_owned)
                 .collect();
             // Users' tags are on volumes and interfaces too.
-            ids = self.with_parts(&ids).await?;
+            (instances, parts) = self.with_parts(&instances).await?;
         }
-        for ids in ids.chunks(TAGGED_AT_ONCE) {
-            self.tag(ids, &tags).await?;
-            if !left.is_empty() {
-                self.untag(ids, &left).await?;
+        for (ids, tags) in [(&instances, &tags), (&parts, &of_parts)] {
+            for ids in ids.chunks(TAGGED_AT_ONCE) {
+                self.tag(ids, tags).await?;
+                if !left.is_empty() {
+                    self.untag(ids, &left).await?;
+                }
             }
         }
         Ok(())
@@ -336,7 +342,7 @@ impl Aws {
         sent: SystemTime,
         spec: &Spec<'_>,
     ) -> Result<Machine, CloudError> {
-        let Some(instance) = instances.first() else {
+        let Some(instance) = instances.first().filter(|one| one.instance_id().is_some()) else {
             return Err(unclear(spec.name, "an answer without an instance"));
         };
         let id = instance.instance_id().unwrap_or_default();
@@ -380,18 +386,16 @@ impl Aws {
             .ok_or(told)
     }
 
-    /// The ids of these instances, their volumes and their network interfaces; those of instances that are gone are left out.
-    async fn with_parts(&self, ids: &[String]) -> Result<Vec<String>, CloudError> {
-        let mut all = Vec::new();
+    /// Those of these instances that are not gone; and their volumes and network interfaces.
+    async fn with_parts(&self, ids: &[String]) -> Result<(Vec<String>, Vec<String>), CloudError> {
+        let (mut instances, mut parts) = (Vec::new(), Vec::new());
         for ids in ids.chunks(FILTER_VALUES) {
             let filters = [
                 filter("instance-id", ids),
                 filter("instance-state-name", api::ALIVE),
             ];
-            for instance in self
-                .describe(&filters, &format!("{} instances", ids.len()))
-                .await?
-            {
+            let object = format!("{} instances", ids.len());
+            for instance in self.describe(&filters, &object).await? {
                 let volumes = instance
                     .block_device_mappings()
                     .iter()
@@ -400,17 +404,11 @@ impl Aws {
                     .network_interfaces()
                     .iter()
                     .filter_map(|interface| interface.network_interface_id());
-                all.extend(
-                    instance
-                        .instance_id()
-                        .into_iter()
-                        .chain(volumes)
-                        .chain(interfaces)
-                        .map(str::to_owned),
-                );
+                parts.extend(volumes.chain(interfaces).map(str::to_owned));
+                instances.extend(instance.instance_id.clone());
             }
         }
-        Ok(all)
+        Ok((instances, parts))
     }
 
     /// One that is gone makes EC2 refuse them all: then once more with those that are there.
@@ -575,3 +573,6 @@ const CONSISTENCY_WINDOW: Duration = Duration::from_secs(300);
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// Clocks differ; EC2 counts launches in whole seconds.
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! EC2 on moto, behind a layer that keeps client tokens and states in time, with microburst for faults (`tests/servers/aws.sh`).
 
+use std::any::Any;
+
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ec2::types::{InstanceType, ResourceType, Tag, TagSpecification};
@@ -8,8 +10,10 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
 
-use super::{Act, Subject, Trouble, conforms, entry};
+use super::{Act, Bench, Subject, Trouble, conforms, entry};
 use crate::servers;
+
+mod depth;
 
 struct Aws {
     server: servers::Aws,
@@ -24,10 +28,16 @@ async fn aws_behaves_like_a_cloud() {
     let Some(aws) = Aws::start().await else {
         return;
     };
-    conforms(&aws).await;
+    conforms(&aws, depth::BEHAVIOURS).await;
 }
 
 impl Aws {
+    /// The stand-in of a behaviour that only EC2 promises.
+    fn of<'a>(bench: &'a Bench<'_>) -> &'a Self {
+        let subject: &dyn Any = bench.subject;
+        subject.downcast_ref().expect("is EC2")
+    }
+
     async fn start() -> Option<Self> {
         // Another part of the process may have chosen already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

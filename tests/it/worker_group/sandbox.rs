@@ -20,7 +20,7 @@ async fn the_sandbox_behaves_like_a_cloud() {
     let sandbox = Sandbox {
         directory: scratch(),
     };
-    conforms(&sandbox).await;
+    conforms(&sandbox, &[]).await;
 }
 
 impl Sandbox {

@@ -1,0 +1,532 @@
+//! What is asked of EC2 and what its answers mean, without EC2. `UPDATE=1` rewrites the golden requests in `tests/fixtures/aws`.
+
+use std::path::Path;
+
+use aws_sdk_ec2::error::ErrorMetadata;
+use aws_sdk_ec2::primitives::DateTime;
+use aws_sdk_ec2::types::{
+    GroupIdentifier, Instance, InstanceState, InstanceType, Placement, StateReason,
+};
+
+use super::failure::kind_of;
+use super::*;
+use crate::provider::schema::Kind as AttributeKind;
+use crate::provider::{Attribute, Context, Severity, convert};
+
+/// A shape as core sends it: every attribute is there, defaults filled in.
+fn complete(attribute: &Attribute, value: Value) -> Value {
+    let fill = |attributes: &[Attribute], value: Value| match value {
+        Value::Map(mut fields) => Value::Map(
+            attributes
+                .iter()
+                .map(|attribute| {
+                    let value = fields.remove(attribute.name).unwrap_or(Value::Null);
+                    (attribute.name.to_owned(), complete(attribute, value))
+                })
+                .collect(),
+        ),
+        value => value,
+    };
+    let value = match (value, &attribute.default) {
+        (Value::Null, Some(default)) => default.clone(),
+        (value, _) => value,
+    };
+    match (&attribute.kind, value) {
+        (AttributeKind::Object(attributes), value) => fill(attributes, value),
+        (AttributeKind::ListOf(attributes), Value::List(values)) => {
+            let values = values.into_iter();
+            Value::List(values.map(|value| fill(attributes, value)).collect())
+        }
+        (_, value) => value,
+    }
+}
+
+fn shape(text: &str) -> Value {
+    let json: serde_json::Value = serde_json::from_str(text).unwrap();
+    complete(&shape::group_schema(), convert::to_value(&json))
+}
+
+fn mark() -> Mark {
+    Mark {
+        cluster: "prod".to_owned(),
+        group: "workers".to_owned(),
+        uid: "k3x9".to_owned(),
+        generation: "0123-4567".to_owned(),
+        unsaved: true,
+    }
+}
+
+fn spec<'a>(mark: &'a Mark, shape: &'a Value) -> Spec<'a> {
+    Spec {
+        name: "workers-k3x9-0",
+        attempt: 0,
+        ordinal: 0,
+        mark,
+        image: "ami-0a",
+        user_data: b"{}",
+        shape,
+    }
+}
+
+fn request(text: &str) -> String {
+    let (mark, shape) = (mark(), shape(text));
+    let spec = spec(&mark, &shape);
+    let shape = Shape::from_value(spec.shape).unwrap();
+    let subnet = api::subnets(&shape, 0)[0];
+    let input = api::run_instances(&spec, &shape, "e30=", subnet)
+        .build()
+        .unwrap();
+    readable(&format!("{input:#?}"))
+}
+
+/// Debug output without what is not set, without `Some`, and with a line a tag.
+fn readable(debug: &str) -> String {
+    let (mut text, mut depth) = (String::new(), 0);
+    let mut is_one_line = false;
+    for line in debug.lines() {
+        let indented = &line[4 * depth.min((line.len() - line.trim_start().len()) / 4)..];
+        let word = line.trim();
+        if word.ends_with(": None,") {
+            continue;
+        }
+        if let Some(field) = indented.strip_suffix("Some(") {
+            text += if is_one_line {
+                field.trim_start()
+            } else {
+                field
+            };
+            depth += 1;
+            continue;
+        }
+        if word == ")," {
+            depth -= 1;
+            continue;
+        }
+        is_one_line |= word == "Tag {";
+        // What follows a field's name stands behind it.
+        let goes_on = text.ends_with(": ") || (is_one_line && word != "Tag {");
+        text += if goes_on { word } else { indented };
+        is_one_line &= word != "},";
+        text += if is_one_line { " " } else { "\n" };
+    }
+    text
+}
+
+#[test]
+fn requests_are_as_recorded() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/aws");
+    let mut cases = 0;
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|kind| kind != "json") {
+            continue;
+        }
+        cases += 1;
+        let actual = request(&std::fs::read_to_string(&path).unwrap());
+        let golden = path.with_extension("txt");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&golden, &actual).unwrap();
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert_eq!(
+            actual,
+            expected,
+            "{}; UPDATE=1 rewrites it",
+            golden.display()
+        );
+    }
+    assert!(cases >= 14, "{cases}");
+}
+
+#[test]
+fn user_data_and_token_are_in_the_request_and_user_data_in_no_debug_output() {
+    let (mark, shape) = (mark(), shape(r#"{"instance_type": "m7g.large"}"#));
+    let spec = spec(&mark, &shape);
+    let shape = Shape::from_value(spec.shape).unwrap();
+    let input = api::run_instances(&spec, &shape, "czNjcjN0", None)
+        .build()
+        .unwrap();
+    assert_eq!(input.user_data(), Some("czNjcjN0"));
+    assert_eq!(input.client_token().map(str::len), Some(64));
+    assert!(!format!("{input:?}").contains("czNjcjN0"));
+}
+
+#[test]
+fn a_token_changes_with_name_attempt_and_subnet_and_with_nothing_else() {
+    let (mark, shape) = (mark(), shape(r#"{"instance_type": "m7g.large"}"#));
+    let base = spec(&mark, &shape);
+    let token = |spec: &Spec<'_>, subnet| api::client_token(spec, subnet);
+    let first = token(&base, Some("subnet-0a"));
+    assert_eq!(
+        first,
+        token(
+            &Spec {
+                image: "ami-0b",
+                user_data: b"",
+                ..spec(&mark, &shape)
+            },
+            Some("subnet-0a")
+        )
+    );
+    assert_ne!(first, token(&base, Some("subnet-0b")));
+    assert_ne!(first, token(&base, None));
+    assert_ne!(
+        first,
+        token(
+            &Spec {
+                attempt: 1,
+                ..spec(&mark, &shape)
+            },
+            Some("subnet-0a")
+        )
+    );
+    assert_ne!(
+        first,
+        token(
+            &Spec {
+                name: "workers-k3x9-1",
+                ..spec(&mark, &shape)
+            },
+            Some("subnet-0a")
+        )
+    );
+}
+
+#[test]
+fn machines_begin_with_one_subnet_after_the_other_and_try_them_all() {
+    let shape = Shape::from_value(&shape(
+        r#"{"instance_type": "m7g.large", "subnet_ids": ["a", "b", "c"]}"#,
+    ))
+    .unwrap();
+    let order = |ordinal| -> Vec<&str> {
+        api::subnets(&shape, ordinal)
+            .into_iter()
+            .flatten()
+            .collect()
+    };
+    assert_eq!(order(0), ["a", "b", "c"]);
+    assert_eq!(order(1), ["b", "c", "a"]);
+    assert_eq!(order(5), ["c", "a", "b"]);
+}
+
+#[test]
+fn an_instance_is_a_machine_with_all_that_it_says() {
+    let instance = Instance::builder()
+        .instance_id("i-0a")
+        .image_id("ami-0a")
+        .instance_type(InstanceType::from("m7g.large"))
+        .state(
+            InstanceState::builder()
+                .name(InstanceStateName::Stopped)
+                .build(),
+        )
+        .state_reason(
+            StateReason::builder()
+                .code("Client.UserInitiatedShutdown")
+                .message("Client.UserInitiatedShutdown: User initiated shutdown")
+                .build(),
+        )
+        .launch_time(DateTime::from_secs(1_000))
+        .placement(
+            Placement::builder()
+                .availability_zone("eu-central-1b")
+                .build(),
+        )
+        .private_ip_address("10.0.0.7")
+        .public_ip_address("192.0.2.7")
+        .security_groups(GroupIdentifier::builder().group_id("sg-0b").build())
+        .security_groups(GroupIdentifier::builder().group_id("sg-0a").build())
+        .set_tags(Some(
+            api::mark_tags(&mark())
+                .into_iter()
+                .chain(api::user_tags(
+                    &Shape::from_value(&shape(r#"{"instance_type": "x", "tags": {"team": "a"}}"#))
+                        .unwrap(),
+                ))
+                .chain([
+                    api::tag("Name", "renamed by somebody"),
+                    api::tag("flatcar-machine", "workers-k3x9-0"),
+                    api::tag("aws:autoscaling:groupName", "x"),
+                    api::tag("stranger", "1"),
+                ])
+                .collect(),
+        ))
+        .build();
+    let machine = api::machine(&instance).unwrap();
+    assert_eq!(machine.name, "workers-k3x9-0");
+    assert_eq!(machine.mark, mark());
+    assert_eq!(machine.phase, Phase::Stopped);
+    assert_eq!(
+        machine.message.as_deref(),
+        Some("Client.UserInitiatedShutdown: User initiated shutdown")
+    );
+    assert_eq!(machine.addresses, ["10.0.0.7", "192.0.2.7"]);
+    assert_eq!(machine.zone, "eu-central-1b");
+    assert_eq!(
+        machine.created,
+        Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000))
+    );
+    let observed: Vec<(&str, &str)> = machine
+        .observed
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    assert_eq!(
+        observed,
+        [
+            ("instance_type", "m7g.large"),
+            ("tags.team", "a"),
+            ("vpc_security_group_ids", "sg-0a,sg-0b")
+        ]
+    );
+}
+
+#[test]
+fn an_instance_without_a_mark_is_no_machine_of_ours() {
+    let instance = Instance::builder()
+        .instance_id("i-0a")
+        .tags(api::tag("Name", "somebody's"))
+        .build();
+    assert!(api::machine(&instance).is_none());
+}
+
+#[test]
+fn every_state_of_an_instance_has_a_phase() {
+    for (state, phase) in [
+        (InstanceStateName::Pending, Phase::Pending),
+        (InstanceStateName::Running, Phase::Running),
+        (InstanceStateName::Stopping, Phase::Stopped),
+        (InstanceStateName::Stopped, Phase::Stopped),
+        (InstanceStateName::ShuttingDown, Phase::Deleting),
+        (InstanceStateName::Terminated, Phase::Failed),
+    ] {
+        let instance = Instance::builder()
+            .state(InstanceState::builder().name(state.clone()).build())
+            .build();
+        assert_eq!(
+            api::machine_of(&instance, "w", mark()).phase,
+            phase,
+            "{state:?}"
+        );
+    }
+}
+
+#[test]
+fn codes_have_a_kind_and_an_attribute_to_blame() {
+    let profile = "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
+    for (code, message, kind, attribute) in [
+        (
+            "InvalidSubnetID.NotFound",
+            "",
+            Kind::BadRequest,
+            Some("aws.subnet_ids"),
+        ),
+        ("InvalidAMIID.NotFound", "", Kind::BadRequest, Some("image")),
+        (
+            "InvalidAMIID.Malformed",
+            "",
+            Kind::BadRequest,
+            Some("image"),
+        ),
+        (
+            "InvalidGroup.NotFound",
+            "",
+            Kind::BadRequest,
+            Some("aws.vpc_security_group_ids"),
+        ),
+        (
+            "InvalidKeyPair.NotFound",
+            "",
+            Kind::BadRequest,
+            Some("aws.key_name"),
+        ),
+        (
+            "InvalidParameterValue",
+            profile,
+            Kind::BadRequest,
+            Some("aws.iam_instance_profile"),
+        ),
+        (
+            "InvalidParameterValue",
+            "something else",
+            Kind::BadRequest,
+            None,
+        ),
+        (
+            "InsufficientInstanceCapacity",
+            "",
+            Kind::Quota,
+            Some("aws.instance_type"),
+        ),
+        (
+            "InsufficientFreeAddressesInSubnet",
+            "",
+            Kind::Quota,
+            Some("aws.subnet_ids"),
+        ),
+        ("VcpuLimitExceeded", "", Kind::Quota, None),
+        ("VolumeLimitExceeded", "", Kind::Quota, None),
+        ("RequestLimitExceeded", "", Kind::RateLimit, None),
+        ("UnauthorizedOperation", "", Kind::Forbidden, None),
+        ("OperationNotPermitted", "", Kind::Forbidden, None),
+        ("OptInRequired", "", Kind::Forbidden, Some("image")),
+        ("AuthFailure", "", Kind::Unauthenticated, None),
+        ("ExpiredTokenException", "", Kind::Unauthenticated, None),
+        ("InvalidInstanceID.NotFound", "", Kind::NotFound, None),
+        ("InvalidInstanceID.Malformed", "", Kind::BadRequest, None),
+        ("IdempotentParameterMismatch", "", Kind::AlreadyExists, None),
+        ("InternalError", "", Kind::Unavailable, None),
+        ("NeverHeardOf", "", Kind::BadRequest, None),
+    ] {
+        assert_eq!(
+            kind_of(code, message, Some(400)),
+            (kind, attribute),
+            "{code}"
+        );
+    }
+    assert_eq!(kind_of("NeverHeardOf", "", Some(503)).0, Kind::Unavailable);
+}
+
+#[test]
+fn what_administrators_alone_can_read_is_left_out() {
+    let metadata = ErrorMetadata::builder()
+        .code("UnauthorizedOperation")
+        .message("You are not authorized to perform this operation. Encoded authorization failure message: AAAA")
+        .build();
+    let error = aws_sdk_ec2::operation::run_instances::RunInstancesError::generic(metadata);
+    assert_eq!(
+        failure::told(error.code(), error.message(), Some(403)).as_deref(),
+        Some("403 UnauthorizedOperation: You are not authorized to perform this operation")
+    );
+}
+
+fn problems_of(text: &str) -> Vec<String> {
+    shape::validate(&shape(text))
+        .0
+        .into_iter()
+        .map(|problem| {
+            assert_eq!(problem.severity, Severity::Error);
+            assert!(problem.summary.len() <= 60, "{}", problem.summary);
+            problem.path.unwrap().to_string()
+        })
+        .collect()
+}
+
+#[test]
+fn shapes_that_ec2_would_refuse_are_refused_on_the_attribute() {
+    for (text, blamed) in [
+        (
+            r#""root_volume": {"type": "gp2", "iops": 3000}"#,
+            "root_volume.iops",
+        ),
+        (r#""root_volume": {"type": "io2"}"#, "root_volume.iops"),
+        (
+            r#""root_volume": {"type": "io1", "iops": 500, "throughput": 200}"#,
+            "root_volume.throughput",
+        ),
+        (
+            r#""root_volume": {"encrypted": false, "kms_key_id": "k"}"#,
+            "root_volume.kms_key_id",
+        ),
+        (
+            r#""data_volumes": [{"device_name": "/dev/sdf"}]"#,
+            "data_volumes[0].size",
+        ),
+        (
+            r#""data_volumes": [{"device_name": "/dev/xvda", "size": 1}]"#,
+            "data_volumes[0].device_name",
+        ),
+        (
+            r#""data_volumes": [{"device_name": "/dev/sdf", "size": 1}, {"device_name": "/dev/sdf", "size": 1}]"#,
+            "data_volumes[1].device_name",
+        ),
+        (r#""tags": {"Name": "x"}"#, r#"tags["Name"]"#),
+        (r#""tags": {"flatcar-uid": "x"}"#, r#"tags["flatcar-uid"]"#),
+        (r#""tags": {"aws:x": "x"}"#, r#"tags["aws:x"]"#),
+        (
+            r#""placement_partition_number": 1"#,
+            "placement_partition_number",
+        ),
+    ] {
+        let problems = problems_of(&format!(r#"{{"instance_type": "m7g.large", {text}}}"#));
+        assert_eq!(problems, [blamed], "{text}");
+    }
+    let good = r#"{"instance_type": "m7g.large", "root_volume": {"iops": 4000, "throughput": 200}, "data_volumes": [{"device_name": "/dev/sdf", "size": 1}], "tags": {"name": "x"}}"#;
+    assert!(problems_of(good).is_empty());
+}
+
+#[test]
+fn what_is_not_known_yet_is_not_checked() {
+    for name in ["root_volume", "data_volumes", "tags", "instance_type"] {
+        let Value::Map(mut fields) = shape(r#"{"instance_type": "m7g.large"}"#) else {
+            panic!("a shape is an object");
+        };
+        fields.insert(name.to_owned(), Value::unknown());
+        assert!(shape::validate(&Value::Map(fields)).is_empty(), "{name}");
+    }
+    assert!(shape::validate(&Value::unknown()).is_empty());
+}
+
+#[test]
+fn forty_two_tags_and_ours_fit() {
+    let tags: serde_json::Value = (0..42)
+        .map(|number| (format!("a key of some length {number}"), "x".into()))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
+    let text = serde_json::json!({"instance_type": "m7g.large", "tags": tags}).to_string();
+    let (mark, shape) = (mark(), shape(&text));
+    let spec = spec(&mark, &shape);
+    let shape = Shape::from_value(spec.shape).unwrap();
+    let input = api::run_instances(&spec, &shape, "", None).build().unwrap();
+    let tags = input.tag_specifications()[0].tags();
+    assert_eq!(tags.len(), 50);
+    assert!(
+        tags.iter().all(|tag| tag.value().unwrap().len() <= 256),
+        "{tags:?}"
+    );
+}
+
+async fn refused(block: serde_json::Value) -> String {
+    let configuration = convert::to_value(&serde_json::json!({"aws": block}));
+    let Value::Map(mut blocks) = configuration else {
+        panic!("a provider block is an object");
+    };
+    let aws = blocks.remove("aws").unwrap();
+    let aws = complete(&auth::provider_schema(), aws);
+    let context = Context::of(Value::Map([("aws".to_owned(), aws)].into()));
+    let connected = connect(Connect {
+        context: &context,
+        shape: &Value::Null,
+        scope: None,
+    })
+    .await;
+    let Err(problems) = connected else {
+        panic!("it cannot be connected to");
+    };
+    problems.0[0].detail.clone()
+}
+
+#[tokio::test]
+async fn a_provider_block_that_cannot_do_says_what_to_set() {
+    let half = refused(serde_json::json!({"region": "x", "access_key": "a"})).await;
+    assert!(half.contains("aws.secret_key"), "{half}");
+    let missing =
+        refused(serde_json::json!({"region": "x", "ca_bundle": "/does/not/exist.pem"})).await;
+    assert!(
+        missing.contains("aws.ca_bundle") && missing.contains("/does/not/exist.pem"),
+        "{missing}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("empty.pem", ""),
+        (
+            "broken.pem",
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+        ),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let broken = refused(serde_json::json!({"region": "x", "ca_bundle": path})).await;
+        assert!(broken.contains(name), "{broken}");
+    }
+}
