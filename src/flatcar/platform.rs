@@ -98,7 +98,7 @@ pub struct ImageFile {
 }
 
 impl ImageFile {
-    /// Whether a release has this file.
+    /// Whether a release has this file, unless a row before it took its place.
     pub fn is_in(&self, release: Version) -> bool {
         since(self.since, release)
     }

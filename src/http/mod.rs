@@ -392,13 +392,7 @@ fn classify(problem: reqwest::Error) -> Failure {
         };
         return Failure::new(kind, strayed.to_string());
     }
-    let tls = sources(&problem).any(|source| {
-        source.is::<rustls::Error>()
-            || source
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-                .is_some_and(|inner| inner.is::<rustls::Error>())
-    });
+    let tls = sources(&problem).any(is_tls);
     let kind = if tls {
         Kind::Tls
     } else if problem.is_timeout() {
@@ -411,6 +405,14 @@ fn classify(problem: reqwest::Error) -> Failure {
         Kind::Broken
     };
     Failure::new(kind, chain(&problem))
+}
+
+/// An `io::Error` hides what it wraps from `source`, and there may be one in another.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error
+        .downcast_ref::<std::io::Error>()
+        .and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner))
 }
 
 fn sources<'a>(

@@ -239,7 +239,7 @@ impl Built {
                 .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
                 .map(|value| value.trim().trim_matches('"'))
         };
-        let version = value("FLATCAR_VERSION").ok_or("it has no line FLATCAR_VERSION=...")?;
+        let version = value("FLATCAR_VERSION").ok_or("it has no FLATCAR_VERSION")?;
         // A build of one's own adds `+` and its id.
         let number = version.split('+').next().unwrap_or_default();
         Ok(Self {
