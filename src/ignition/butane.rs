@@ -372,7 +372,7 @@ pub(crate) static LUKS: Shape = Shape {
         Field::new("open_options", "openOptions", Texts("string"))
             .since(V1_1)
             .spec(4),
-        same("options", Texts("string")).unkeyed(),
+        same("options", Texts("LuksOption")).unkeyed(),
         same("uuid", Text),
         Field::new("wipe_volume", "wipeVolume", Bool),
     ],
@@ -425,7 +425,7 @@ pub(crate) static RAID: Shape = Shape {
         same("devices", Texts("Device")),
         same("level", Text),
         same("name", Text).always(),
-        same("options", Texts("string")).unkeyed(),
+        same("options", Texts("RaidOption")).unkeyed(),
         same("spares", Int),
     ],
 };

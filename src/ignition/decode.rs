@@ -326,6 +326,8 @@ impl Decoder<'_> {
             Kind::Texts(element) => {
                 let element = match *element {
                     "string" => "string".to_owned(),
+                    // Types of their own in the first version alone.
+                    "LuksOption" | "RaidOption" if self.version > 0 => "string".to_owned(),
                     name => self.go_name(name),
                 };
                 let mut texts = Vec::new();

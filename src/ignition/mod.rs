@@ -12,6 +12,8 @@ pub mod data_source;
 pub(crate) mod data_url;
 mod decode;
 mod deflate;
+#[cfg(test)]
+mod differential;
 pub mod ephemeral;
 mod files;
 pub mod function;

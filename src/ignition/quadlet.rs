@@ -89,30 +89,25 @@ fn add_file(
     if nodes.has(&target) {
         return kitchen.problems.error(blame.clone(), NODE_EXISTS);
     }
-    let (contents, contents_blame) = match (unit.filled("contents_local"), unit.text("contents")) {
-        (Some(local), _) => {
-            let path = blame.clone().name("contents_local");
-            match kitchen.files.read(local) {
-                Ok(bytes) => (bytes, path),
-                Err(message) => return kitchen.problems.error(path, message),
-            }
-        }
-        (None, contents) => (
-            contents.unwrap_or("").as_bytes().to_vec(),
-            blame.clone().name("contents"),
-        ),
-    };
     let mut file = Object::new(&FILE);
     file.set("path", Value::Text(target));
-    file.set("mode", Value::Int(0o644));
     file.source = kitchen.blame_whole(blame.clone());
     file.field_sources
         .push(kitchen.blame("path", blame.clone().name("name")));
-    set_contents(
-        file.object_mut("contents"),
-        &contents,
-        contents_blame,
-        kitchen,
-    );
+    match (unit.filled("contents_local"), unit.text("contents")) {
+        (Some(local), _) => {
+            let path = blame.clone().name("contents_local");
+            match kitchen.files.read(local) {
+                Ok(bytes) => set_contents(file.object_mut("contents"), &bytes, path, kitchen),
+                Err(message) => kitchen.problems.error(path, message),
+            }
+        }
+        (None, contents) => {
+            let path = blame.clone().name("contents");
+            let contents = contents.unwrap_or("").as_bytes();
+            set_contents(file.object_mut("contents"), contents, path, kitchen);
+        }
+    }
+    file.set("mode", Value::Int(0o644));
     nodes.add(storage, file);
 }

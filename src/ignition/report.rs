@@ -296,6 +296,39 @@ fn descend(nodes: &Nodes, node: NodeId, step: Step) -> Option<NodeId> {
     }
 }
 
+/// The same for a report of one document, with the reference's gap: it knows nothing of what is not set, and takes its place among the
+/// generated units for one among the user's.
+pub(crate) fn written_in_reference(root: &Object, document: usize, path: &Path) -> Source {
+    let Some((
+        Step::Name(last),
+        [
+            Step::Name("systemd"),
+            Step::Name("units"),
+            Step::Index(index),
+        ],
+    )) = path.0.split_last().map(|(last, before)| (*last, before))
+    else {
+        return written_at(root, document, path);
+    };
+    let unit = root
+        .object("systemd")
+        .and_then(|systemd| systemd.objects("units").get(*index));
+    match unit {
+        Some(unit)
+            if unit
+                .entries()
+                .any(|(field, value)| field.name == last && !value.is_empty()) =>
+        {
+            written_at(root, document, path)
+        }
+        _ => Source {
+            document,
+            path: path.clone(),
+            whole: false,
+        },
+    }
+}
+
 /// Where a place of a translated config was written: document and path there. `root` is what the path leads into.
 pub(crate) fn written_at(root: &Object, document: usize, path: &Path) -> Source {
     let mut found = Source {

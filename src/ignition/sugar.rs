@@ -56,7 +56,7 @@ fn embed(object: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
     match object.shape.name {
         "Resource" => embed_resource(object, at, kitchen),
         "PasswdUser" => embed_keys(object, at, kitchen),
-        "Unit" | "Dropin" => embed_contents(object, at, kitchen),
+        "Dropin" => embed_contents(object, at, kitchen),
         "Tree" | "Quadlet" => return,
         _ => {}
     }
@@ -71,6 +71,10 @@ fn embed(object: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
             }
             _ => {}
         }
+    }
+    // The reference looks into a unit's drop-ins first.
+    if object.shape.name == "Unit" {
+        embed_contents(object, at, kitchen);
     }
 }
 

@@ -127,7 +127,7 @@ impl Translated {
         let mut problems = Problems::default();
         validate::check(&config, version.spec_minor, &mut problems);
         for problem in &mut problems.0 {
-            problem.path = report::written_at(&config, number, &problem.path).path;
+            problem.path = report::written_in_reference(&config, number, &problem.path).path;
         }
         if problems.is_fatal() {
             return self.fail(problems, GENERATED_INVALID);

@@ -207,6 +207,15 @@ impl Walk<'_> {
         if completed.is_none() && self.nodes.has(&target) {
             return self.fail(NODE_EXISTS.to_owned(), &mut kitchen.problems);
         }
+        // A file that cannot be read is in its place all the same.
+        let (index, is_new) = match completed {
+            Some(index) => (index, false),
+            None => {
+                let file = self.node(&FILE, target, kitchen);
+                self.nodes.add(self.storage, file);
+                (self.storage.objects("files").len() - 1, true)
+            }
+        };
         let bytes = match kitchen.files.read_at(source) {
             Ok(bytes) => bytes,
             Err(message) => return self.fail(message, &mut kitchen.problems),
@@ -216,30 +225,20 @@ impl Walk<'_> {
         } else {
             0o644
         };
-        if let Some(index) = completed {
-            let file = &mut self.storage.objects_mut("files")[index];
-            set_contents(
-                file.object_mut("contents"),
-                &bytes,
-                self.blame.clone(),
-                kitchen,
-            );
-            if !file.is_set("mode") {
-                file.set("mode", Value::Int(mode));
-                file.field_sources
-                    .push(kitchen.blame("mode", self.blame.clone()));
-            }
-            return;
-        }
-        let mut file = self.node(&FILE, target, kitchen);
-        file.set(
-            "mode",
-            Value::Int(self.tree.int("file_mode").unwrap_or(mode)),
-        );
+        let file = &mut self.storage.objects_mut("files")[index];
         let contents = file.object_mut("contents");
         set_contents(contents, &bytes, self.blame.clone(), kitchen);
-        contents.source = kitchen.blame_whole(self.blame.clone());
-        self.nodes.add(self.storage, file);
+        if is_new {
+            contents.source = kitchen.blame_whole(self.blame.clone());
+        }
+        if !file.is_set("mode") {
+            file.set(
+                "mode",
+                Value::Int(self.tree.int("file_mode").unwrap_or(mode)),
+            );
+            file.field_sources
+                .push(kitchen.blame("mode", self.blame.clone()));
+        }
     }
 
     fn link(&mut self, source: &str, target: String, kitchen: &mut Kitchen<'_>) {

@@ -123,11 +123,10 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
             });
         }
     }
-    let directories: HashSet<&str> = storage
-        .objects("directories")
-        .iter()
-        .map(|d| d.name("path"))
-        .collect();
+    let mut directories: HashMap<&str, usize> = HashMap::new();
+    for directory in storage.objects("directories") {
+        *directories.entry(directory.name("path")).or_default() += 1;
+    }
     for (index, link) in storage.objects("links").iter().enumerate() {
         let path = || at.path().name("links").index(index);
         below_links(link, &links, || problems.error(path(), LINK_USED_SYMLINK));
@@ -142,7 +141,8 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
             true => clean(target),
             false => clean(&format!("{}/{target}", link.name("path"))),
         };
-        if directories.contains(target.as_str()) {
+        // Once for each directory of that path, should they repeat.
+        for _ in 0..directories.get(target.as_str()).copied().unwrap_or(0) {
             problems.error(path(), HARD_LINK_TO_DIRECTORY);
         }
         for owner in ["user", "group"] {

@@ -6,8 +6,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::panic;
 
-use libyaml_safer::{ErrorKind, EventData, Parser, ScalarStyle};
+use libyaml_safer::{ErrorKind, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
 use crate::ignition::scalar;
 
@@ -105,13 +106,142 @@ impl Nodes {
 }
 
 /// A collection that is not at its end yet.
-enum Open {
-    Sequence(NodeId, Vec<NodeId>),
-    Mapping(NodeId, Vec<(NodeId, NodeId)>, Option<NodeId>),
+struct Open {
+    id: NodeId,
+    children: Children,
+    /// The line on which it began, from 0, when it is in brackets.
+    flow_line: Option<u64>,
+}
+
+enum Children {
+    Sequence(Vec<NodeId>),
+    Mapping(Vec<(NodeId, NodeId)>, Option<NodeId>),
+}
+
+impl Open {
+    /// What the reference says about a question mark inside a plain scalar in brackets, which libyaml-safer takes.
+    fn question_mark(&self) -> Option<SyntaxError> {
+        let problem = match self.children {
+            Children::Sequence(_) => "did not find expected ',' or ']'",
+            Children::Mapping(..) => "did not find expected ',' or '}'",
+        };
+        self.flow_line.map(|line| problem_at(line, problem))
+    }
 }
 
 /// Reads the first document of `text`.
 pub(crate) fn parse(text: &str) -> Result<Nodes, SyntaxError> {
+    // Marks count bytes, and not a leading byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let colons = PlainColons::of(text);
+    let end = Ending::of(text);
+    let mut text = end.finished(text);
+    for _ in 0..COLONS_MAX {
+        // libyaml-safer panics where its forebear does something undefined: at `[!tag, x]`, at `!%ff`.
+        let parsed = panic::catch_unwind(|| parse_once(&text, &colons, &end));
+        match parsed.unwrap_or_else(|_| Err(problem_at(0, BROKEN_TAG)))? {
+            Parsed::Whole(nodes) => return Ok(nodes),
+            Parsed::StoppedAtColon(at) => text = Cow::Owned(colons.hide(&text, at)),
+        }
+    }
+    Err(problem_at(0, UNEXPECTED_COLON))
+}
+
+/// How the text ends. libyaml-safer panics in a block scalar that ends with the text and without a line break, so the text gets one, and
+/// the scalar loses it again.
+struct Ending {
+    /// Bytes of the text before the break that was added; `None` when none was.
+    unbroken: Option<u64>,
+    /// Bytes of the text without blanks on its last line.
+    kept: usize,
+}
+
+impl Ending {
+    fn of(text: &str) -> Self {
+        let last = text
+            .rfind(BREAKS)
+            .map_or(text, |at| text[at..].trim_start_matches(BREAKS));
+        let kept = match last.bytes().all(|b| b == b' ') {
+            true => text.len() - last.len(),
+            false => text.len(),
+        };
+        let broken =
+            text[..kept].is_empty() || text[..kept].ends_with(BREAKS) || !text.contains(['|', '>']);
+        Self {
+            unbroken: (!broken).then_some(kept as u64),
+            kept,
+        }
+    }
+
+    fn finished<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        match self.unbroken {
+            None => Cow::Borrowed(&text[..self.kept]),
+            Some(_) => Cow::Owned(format!("{}\n", &text[..self.kept])),
+        }
+    }
+
+    /// What a block scalar that ends at this byte had without the added break.
+    fn unfinished(&self, mut value: String, ends_at: u64) -> String {
+        if self.unbroken.is_some_and(|end| ends_at > end) && value.ends_with('\n') {
+            value.pop();
+        }
+        value
+    }
+}
+
+const BREAKS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
+
+enum Parsed {
+    Whole(Nodes),
+    /// libyaml-safer refuses the colon at this byte.
+    StoppedAtColon(u64),
+}
+
+/// So many colons are hidden from libyaml-safer.
+const COLONS_MAX: usize = 100;
+const BROKEN_TAG: &str = "did not find expected whitespace or line break after a tag";
+const UNEXPECTED_COLON: &str = "found unexpected ':'";
+
+/// Colons before a comma or bracket in a flow collection (`[fe80::]`): text to the reference, an error to libyaml-safer. They are hidden
+/// from it behind a character that the text does not have.
+struct PlainColons {
+    mask: Option<char>,
+}
+
+impl PlainColons {
+    fn of(text: &str) -> Self {
+        let candidate = [":]", ":,", ":}", ":[", ":{", ":?"]
+            .iter()
+            .any(|pair| text.contains(pair));
+        Self {
+            mask: candidate
+                .then(|| ('\u{e000}'..'\u{f8ff}').find(|c| !text.contains(*c)))
+                .flatten(),
+        }
+    }
+
+    /// Columns count characters, so they stay right.
+    fn hide(&self, text: &str, at: u64) -> String {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        match (
+            self.mask,
+            text.get(..at),
+            text.get(at..).and_then(|rest| rest.strip_prefix(':')),
+        ) {
+            (Some(mask), Some(before), Some(after)) => format!("{before}{mask}{after}"),
+            _ => text.to_owned(),
+        }
+    }
+
+    fn show(&self, text: String) -> String {
+        match self.mask {
+            Some(mask) if text.contains(mask) => text.replace(mask, ":"),
+            _ => text,
+        }
+    }
+}
+
+fn parse_once(text: &str, colons: &PlainColons, end: &Ending) -> Result<Parsed, SyntaxError> {
     let mut bytes = text.as_bytes();
     let mut parser = Parser::new();
     parser.set_input_string(&mut bytes);
@@ -121,7 +251,15 @@ pub(crate) fn parse(text: &str) -> Result<Nodes, SyntaxError> {
     let escapes = SlashEscapes::of(text);
 
     loop {
-        let event = parser.parse().map_err(|error| syntax_error(&error))?;
+        let event = match parser.parse() {
+            Ok(event) => event,
+            Err(error) if error.problem() == UNEXPECTED_COLON && colons.mask.is_some() => {
+                return Ok(Parsed::StoppedAtColon(
+                    error.problem_mark().map_or(0, |mark| mark.index),
+                ));
+            }
+            Err(error) => return Err(syntax_error(&error)),
+        };
         let (line, column) = (event.start_mark.line + 1, event.start_mark.column + 1);
         let node = |content, tag, text| Node {
             content,
@@ -131,7 +269,9 @@ pub(crate) fn parse(text: &str) -> Result<Nodes, SyntaxError> {
             column,
         };
         let done = match event.data {
-            EventData::StreamEnd | EventData::DocumentEnd { .. } => return Ok(nodes),
+            EventData::StreamEnd | EventData::DocumentEnd { .. } => {
+                return Ok(Parsed::Whole(nodes));
+            }
             EventData::DocumentStart {
                 version_directive: Some(version),
                 ..
@@ -157,6 +297,16 @@ pub(crate) fn parse(text: &str) -> Result<Nodes, SyntaxError> {
                     )?;
                 }
                 let plain = matches!(style, ScalarStyle::Plain | ScalarStyle::Any);
+                let mut value = colons.show(value);
+                if matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+                    value = end.unfinished(value, event.end_mark.index);
+                }
+                if plain
+                    && value.contains('?')
+                    && let Some(error) = open.last().and_then(Open::question_mark)
+                {
+                    return Err(error);
+                }
                 let tag = scalar_tag(tag, &value, plain);
                 let id = nodes.push(node(Content::Scalar, tag, value));
                 anchors.extend(anchor.map(|anchor| (anchor, id)));
@@ -173,45 +323,54 @@ pub(crate) fn parse(text: &str) -> Result<Nodes, SyntaxError> {
                     });
                 }
             },
-            EventData::SequenceStart { anchor, tag, .. } => {
+            EventData::SequenceStart {
+                anchor, tag, style, ..
+            } => {
                 let id = nodes.push(node(
                     Content::Sequence(Vec::new()),
                     collection_tag(tag),
                     String::new(),
                 ));
                 anchors.extend(anchor.map(|anchor| (anchor, id)));
-                open.push(Open::Sequence(id, Vec::new()));
+                open.push(Open {
+                    id,
+                    children: Children::Sequence(Vec::new()),
+                    flow_line: (style == SequenceStyle::Flow).then_some(event.start_mark.line),
+                });
                 check_depth(open.len(), event.start_mark.line)?;
                 continue;
             }
-            EventData::MappingStart { anchor, tag, .. } => {
+            EventData::MappingStart {
+                anchor, tag, style, ..
+            } => {
                 let id = nodes.push(node(
                     Content::Mapping(Vec::new()),
                     collection_tag(tag),
                     String::new(),
                 ));
                 anchors.extend(anchor.map(|anchor| (anchor, id)));
-                open.push(Open::Mapping(id, Vec::new(), None));
+                open.push(Open {
+                    id,
+                    children: Children::Mapping(Vec::new(), None),
+                    flow_line: (style == MappingStyle::Flow).then_some(event.start_mark.line),
+                });
                 check_depth(open.len(), event.start_mark.line)?;
                 continue;
             }
-            EventData::SequenceEnd | EventData::MappingEnd => match open.pop() {
-                Some(Open::Sequence(id, items)) => {
-                    nodes.get_mut(id).content = Content::Sequence(items);
-                    id
-                }
-                Some(Open::Mapping(id, pairs, _)) => {
-                    nodes.get_mut(id).content = Content::Mapping(pairs);
-                    id
-                }
-                None => continue,
-            },
+            EventData::SequenceEnd | EventData::MappingEnd => {
+                let Some(done) = open.pop() else { continue };
+                nodes.get_mut(done.id).content = match done.children {
+                    Children::Sequence(items) => Content::Sequence(items),
+                    Children::Mapping(pairs, _) => Content::Mapping(pairs),
+                };
+                done.id
+            }
             _ => continue,
         };
-        match open.last_mut() {
+        match open.last_mut().map(|open| &mut open.children) {
             None => nodes.set_root(done),
-            Some(Open::Sequence(_, items)) => items.push(done),
-            Some(Open::Mapping(_, pairs, key)) => match key.take() {
+            Some(Children::Sequence(items)) => items.push(done),
+            Some(Children::Mapping(pairs, key)) => match key.take() {
                 None => *key = Some(done),
                 Some(key) => pairs.push((key, done)),
             },
@@ -269,7 +428,7 @@ fn problem_at(line: u64, problem: &str) -> SyntaxError {
 
 /// `\/` in double quotes: libyaml-safer takes it, the reference does not.
 struct SlashEscapes {
-    /// Index in characters of each backslash that escapes a slash, were it in double quotes.
+    /// The byte of each backslash that escapes a slash, were it in double quotes.
     at: Vec<u64>,
 }
 
@@ -278,14 +437,11 @@ impl SlashEscapes {
         let mut at = Vec::new();
         if text.contains("\\/") {
             let mut escaped = false;
-            let mut index = 0;
-            // A leading byte order mark is no character to the scanner.
-            for c in text.strip_prefix('\u{feff}').unwrap_or(text).chars() {
-                if escaped && c == '/' {
+            for (index, byte) in (0..).zip(text.bytes()) {
+                if escaped && byte == b'/' {
                     at.push(index - 1);
                 }
-                escaped = c == '\\' && !escaped;
-                index += 1;
+                escaped = byte == b'\\' && !escaped;
             }
         }
         Self { at }

@@ -3,6 +3,7 @@
 //	reference data-url   "<base64 of contents>"  ->  {"compression": "gzip", "url": "data:..."}
 //	reference gzip       "<base64 of contents>"  ->  "<base64 of the gzip stream>"
 //	reference decode     "data:..."              ->  null or the error
+//	reference translate  {"text": "variant: ...", "files_dir": "", "pretty": false}  ->  {"json": "...", "report": "...", "error": ""}
 //	reference unit       "[Unit]\n..."           ->  {"error": null, "installs": false}
 package main
 
@@ -17,20 +18,23 @@ import (
 	"strings"
 
 	"github.com/coreos/butane/base/util"
+	"github.com/coreos/butane/config"
+	"github.com/coreos/butane/config/common"
 	"github.com/coreos/go-systemd/v22/unit"
 	"github.com/vincent-petithory/dataurl"
 )
 
 func main() {
 	answers := map[string]func(json.RawMessage) (any, error){
-		"data-url": dataURL,
-		"decode":   decode,
-		"gzip":     zip,
-		"unit":     readUnit,
+		"data-url":  dataURL,
+		"decode":    decode,
+		"gzip":      zip,
+		"translate": translate,
+		"unit":      readUnit,
 	}
 	answer := answers[strings.Join(os.Args[1:], " ")]
 	if answer == nil {
-		fmt.Fprintln(os.Stderr, "usage: reference data-url|gzip|decode|unit, JSON lines on standard input")
+		fmt.Fprintln(os.Stderr, "usage: reference data-url|gzip|decode|translate|unit, JSON lines on standard input")
 		os.Exit(2)
 	}
 	in := json.NewDecoder(bufio.NewReaderSize(os.Stdin, 1<<20))
@@ -111,6 +115,25 @@ func decode(question json.RawMessage) (any, error) {
 		return err.Error(), nil
 	}
 	return nil, nil
+}
+
+func translate(question json.RawMessage) (any, error) {
+	var document struct {
+		Text     string `json:"text"`
+		FilesDir string `json:"files_dir"`
+		Pretty   bool   `json:"pretty"`
+	}
+	if err := json.Unmarshal(question, &document); err != nil {
+		return nil, err
+	}
+	options := common.TranslateBytesOptions{Pretty: document.Pretty}
+	options.FilesDir = document.FilesDir
+	rendered, report, err := config.TranslateBytes([]byte(document.Text), options)
+	answer := map[string]any{"json": string(rendered), "report": report.String(), "error": ""}
+	if err != nil {
+		answer["error"] = err.Error()
+	}
+	return answer, nil
 }
 
 func readUnit(question json.RawMessage) (any, error) {
