@@ -299,33 +299,34 @@ fn descend(nodes: &Nodes, node: NodeId, step: Step) -> Option<NodeId> {
 /// The same for a report of one document, with the reference's gap: it knows nothing of what is not set, and takes its place among the
 /// generated units for one among the user's.
 pub(crate) fn written_in_reference(root: &Object, document: usize, path: &Path) -> Source {
-    let Some((
-        Step::Name(last),
-        [
-            Step::Name("systemd"),
-            Step::Name("units"),
-            Step::Index(index),
-        ],
-    )) = path.0.split_last().map(|(last, before)| (*last, before))
-    else {
-        return written_at(root, document, path);
-    };
-    let unit = root
-        .object("systemd")
-        .and_then(|systemd| systemd.objects("units").get(*index));
-    match unit {
-        Some(unit)
-            if unit
-                .entries()
-                .any(|(field, value)| field.name == last && !value.is_empty()) =>
-        {
-            written_at(root, document, path)
-        }
-        _ => Source {
+    let in_units = path
+        .0
+        .starts_with(&[Step::Name("systemd"), Step::Name("units")]);
+    match in_units && !is_set(root, &path.0) {
+        false => written_at(root, document, path),
+        true => Source {
             document,
             path: path.clone(),
             whole: false,
         },
+    }
+}
+
+fn is_set(object: &Object, path: &[Step]) -> bool {
+    let (Some(Step::Name(name)), below) = (path.first(), path.get(1..).unwrap_or_default()) else {
+        return true;
+    };
+    let value = object
+        .entries()
+        .find(|(field, _)| field.name == *name)
+        .map(|(_, value)| value);
+    match (value, below.first()) {
+        (Some(Value::Objects(list)), Some(Step::Index(index))) => list
+            .get(*index)
+            .is_none_or(|object| is_set(object, &below[1..])),
+        (Some(Value::Object(object)), Some(_)) => is_set(object, below),
+        (Some(value), _) => !value.is_empty(),
+        (None, _) => false,
     }
 }
 

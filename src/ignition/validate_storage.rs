@@ -139,6 +139,7 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
         }
         let target = match target.starts_with('/') {
             true => clean(target),
+            false if link.name("path").is_empty() => clean(target),
             false => clean(&format!("{}/{target}", link.name("path"))),
         };
         // Once for each directory of that path, should they repeat.
