@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use flatcar::protocol::plugin::Empty;
 use flatcar::protocol::tfplugin6::{self as pb, DynamicValue};
+use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tonic::codegen::http::uri::PathAndQuery;
@@ -25,7 +26,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) use door::{ClientCertificate, Refused, call, connect};
 pub(crate) use values::{dynamic, object, object_type, value};
 
-use crate::harness::PROVIDER;
+use crate::harness::{PROVIDER, scratch};
 use door::{client_config, grpc};
 
 /// What a core puts into `TF_PLUGIN_MAGIC_COOKIE`.
@@ -36,6 +37,8 @@ pub(crate) struct Setup {
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
     certificate: Option<ClientCertificate>,
+    /// Where its socket lies: it outlives a provider that is killed.
+    scratch: TempDir,
 }
 
 impl Setup {
@@ -56,15 +59,20 @@ impl Setup {
             .set("PLUGIN_MAX_PORT", "25000")
     }
 
-    /// By hand: `PATH` and nothing else.
+    /// By hand: `PATH`, a temporary directory, and nothing else.
     pub(crate) fn bare() -> Self {
-        let path = std::env::var("PATH").unwrap_or_default();
+        let scratch = scratch();
+        let variable = |name: &str, value: String| (name.to_owned(), value);
+        let environment = BTreeMap::from([
+            variable("PATH", std::env::var("PATH").unwrap_or_default()),
+            variable("TMPDIR", scratch.path().display().to_string()),
+        ]);
         Self {
-            environment: BTreeMap::new(),
+            environment,
             arguments: Vec::new(),
             certificate: None,
+            scratch,
         }
-        .set("PATH", &path)
     }
 
     /// One more variable.
@@ -128,6 +136,7 @@ impl Setup {
             line,
             channel: None,
             certificate: self.certificate,
+            _scratch: self.scratch,
         }
     }
 }
@@ -141,6 +150,7 @@ pub(crate) struct Plugin {
     pub(crate) line: String,
     channel: Option<Channel>,
     certificate: Option<ClientCertificate>,
+    _scratch: TempDir,
 }
 
 /// What a provider left behind.
