@@ -17,4 +17,5 @@ mod image;
 mod protocol;
 mod servers;
 mod tidy;
+mod wire;
 mod worker_group;
