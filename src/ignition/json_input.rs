@@ -332,7 +332,9 @@ impl Reader<'_> {
                 self.error(message.clone(), message)
             }
             Some(c) => {
-                let quoted = match c {
+                // Go looks at bytes.
+                let byte = c.encode_utf8(&mut [0; 4]).as_bytes()[0];
+                let quoted = match char::from(byte) {
                     '\'' => r"'\''".to_owned(),
                     '"' => "'\"'".to_owned(),
                     c => {

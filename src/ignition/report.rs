@@ -316,16 +316,15 @@ fn is_set(object: &Object, path: &[Step]) -> bool {
     let (Some(Step::Name(name)), below) = (path.first(), path.get(1..).unwrap_or_default()) else {
         return true;
     };
-    let value = object
-        .entries()
-        .find(|(field, _)| field.name == *name)
-        .map(|(_, value)| value);
-    match (value, below.first()) {
-        (Some(Value::Objects(list)), Some(Step::Index(index))) => list
+    let found = object.entries().find(|(field, _)| field.name == *name);
+    match (found, below.first()) {
+        (Some((_, Value::Objects(list))), Some(Step::Index(index))) => list
             .get(*index)
             .is_none_or(|object| is_set(object, &below[1..])),
-        (Some(Value::Object(object)), Some(_)) => is_set(object, below),
-        (Some(value), _) => !value.is_empty(),
+        (Some((_, Value::Object(object))), Some(_)) => is_set(object, below),
+        // A name that is "" is none.
+        (Some((field, Value::Text(text))), _) if field.always => !text.is_empty(),
+        (Some((_, value)), _) => !value.is_empty(),
         (None, _) => false,
     }
 }

@@ -204,7 +204,7 @@ fn split_zone(time: &str) -> Option<&str> {
         return Some(clock);
     }
     let at = time.rfind(['+', '-'])?;
-    let zone = time[at + 1..].as_bytes();
+    let zone = &time.as_bytes()[at + 1..];
     let ok = zone.len() == 5
         && zone[2] == b':'
         && [0, 1, 3, 4].iter().all(|i| zone[*i].is_ascii_digit());

@@ -137,14 +137,13 @@ pub(crate) fn check(object: &Object, at: &At<'_>, spec_minor: u8, problems: &mut
 }
 
 fn check_resource(resource: &Object, at: &At<'_>, spec_minor: u8, problems: &mut Problems) {
-    let set = ["local", "inline", "source"]
-        .into_iter()
-        .filter(|name| resource.is_set(name));
-    if set.clone().count() > 1 {
-        if let Some(last) = set.last() {
-            problems.error(at.path().name(last), TOO_MANY_SOURCES);
-        }
-        return;
+    let is_set = |name: &&&str| resource.is_set(name);
+    let set: Vec<&&str> = ["local", "inline", "source"]
+        .iter()
+        .filter(is_set)
+        .collect();
+    if let [_, .., last] = set[..] {
+        return problems.error(at.path().name(last), TOO_MANY_SOURCES);
     }
     if let Value::Bytes(inline) = resource.get("inline")
         && at.path().to_string().starts_with("$.ignition.config")

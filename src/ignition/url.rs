@@ -188,10 +188,12 @@ fn unescapes(text: &str, part: Part) -> bool {
                 index += 3;
                 continue;
             }
-            b if part == Part::Host && b.is_ascii() => {
-                if !b.is_ascii_alphanumeric() && !b"-_.~!$&'()*+,;=:[]<>\"".contains(&b) {
-                    return false;
-                }
+            b if part == Part::Host
+                && b.is_ascii()
+                && !b.is_ascii_alphanumeric()
+                && !b"-_.~!$&'()*+,;=:[]<>\"".contains(&b) =>
+            {
+                return false;
             }
             _ => {}
         }
