@@ -5,6 +5,7 @@
 
 mod generator;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -12,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use self::generator::{Generator, Random, torn};
 use crate::ignition::decode::NO_UTF8;
-use crate::ignition::{Document, Input, Options, Origin, render};
+use crate::ignition::{Document, Input, Options, Origin, Style, render};
 
 #[test]
 fn generated_configs_give_what_the_reference_gives() {
@@ -42,28 +43,16 @@ fn generated_configs_give_what_the_reference_gives() {
             (text, random.one_in(3), is_torn)
         })
         .collect();
-    let questions = files.path().with_extension("in");
     let lines: Vec<String> = documents
         .iter()
         .map(|(text, pretty, _)| {
             json!({ "text": text, "files_dir": files_dir, "pretty": pretty }).to_string()
         })
         .collect();
-    fs::write(&questions, lines.join("\n")).unwrap();
-    let answers = Command::new(reference)
-        .arg("translate")
-        .stdin(fs::File::open(&questions).unwrap())
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    fs::remove_file(&questions).unwrap();
-    let answers: Vec<Json> = serde_json::Deserializer::from_slice(&answers.stdout)
-        .into_iter()
-        .collect::<Result<_, _>>()
-        .unwrap();
-    assert_eq!(answers.len(), documents.len(), "the reference gave up");
+    let answers = ask(&reference, "translate", &lines);
 
-    let (mut rendered, mut broken, mut different) = (0, 0, Vec::new());
+    let mut renderings: Vec<String> = Vec::new();
+    let (mut broken, mut different) = (0, Vec::new());
     for (index, ((text, pretty, is_torn), answer)) in documents.iter().zip(&answers).enumerate() {
         let theirs = sorted(&format!(
             "{}\n{}{}",
@@ -72,7 +61,9 @@ fn generated_configs_give_what_the_reference_gives() {
             answer["error"].as_str().unwrap()
         ));
         let ours = sorted(&ours(text, *pretty, &files_dir));
-        rendered += u64::from(answer["json"] != "");
+        if let Some(rendered) = ct(text, &files_dir) {
+            renderings.push(json!(rendered).to_string());
+        }
         if *is_torn && (ours == BROKEN) != (theirs == BROKEN) {
             // Whether a torn text is still YAML, the two scanners see alike but for a few.
             broken += 1;
@@ -81,8 +72,17 @@ fn generated_configs_give_what_the_reference_gives() {
         }
     }
     eprintln!(
-        "{} of {rounds} configs equal, {rendered} rendered, {broken} broken to one side alone, seed {seed}",
-        documents.len() - different.len() - broken
+        "{} of {rounds} configs equal, {} rendered, {broken} broken to one side alone, seed {seed}",
+        documents.len() - different.len() - broken,
+        renderings.len()
+    );
+    let refused: Vec<Json> = ask(&reference, "validate", &renderings)
+        .into_iter()
+        .filter(|answer| !answer.is_null())
+        .collect();
+    assert!(
+        refused.is_empty(),
+        "Ignition refuses what is rendered: {refused:?}"
     );
     assert!(
         broken * 1000 <= documents.len(),
@@ -100,6 +100,40 @@ fn generated_configs_give_what_the_reference_gives() {
         different.len(),
         shown.join("\n\n")
     );
+}
+
+/// In terraform-provider-ct's style, which nothing above compares.
+fn ct(text: &str, files_dir: &str) -> Option<String> {
+    let input = Input {
+        documents: vec![Document {
+            origin: Origin::Content,
+            text: text.to_owned(),
+        }],
+    };
+    let options = Options {
+        files_dir: Some(files_dir.into()),
+        style: Style::Ct,
+        ..Options::default()
+    };
+    render(&input, &options).0.map(|rendered| rendered.json)
+}
+
+/// One answer of the reference for each question, all JSON.
+fn ask(reference: &OsStr, what: &str, questions: &[String]) -> Vec<Json> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), questions.join("\n")).unwrap();
+    let answers = Command::new(reference)
+        .arg(what)
+        .stdin(fs::File::open(file.path()).unwrap())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    let answers: Vec<Json> = serde_json::Deserializer::from_slice(&answers.stdout)
+        .into_iter()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    assert_eq!(answers.len(), questions.len(), "the reference gave up");
+    answers
 }
 
 /// Stands for all words about what is no YAML.

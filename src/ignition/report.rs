@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::ignition::Origin;
 use crate::ignition::config::{Object, Path, Source, Step, Value};
-use crate::ignition::yaml::{NodeId, Nodes};
+use crate::ignition::yaml::{Content, NodeId, Nodes};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -276,14 +276,28 @@ impl Problems {
     }
 }
 
-/// Line and column of the deepest node on the way that exists.
-pub(crate) fn position(nodes: &Nodes, path: &Path) -> Option<(u64, u64)> {
+/// Line and column of the deepest node on the way that exists; of the key, where one ends the way that no schema knows.
+pub(crate) fn position(
+    nodes: &Nodes,
+    path: &Path,
+    unknown_key: Option<&str>,
+) -> Option<(u64, u64)> {
     let mut node = nodes.root()?;
+    let mut whole = true;
     for step in &path.0 {
         match descend(nodes, node, *step) {
             Some(next) => node = next,
-            None => break,
+            None => {
+                whole = false;
+                break;
+            }
         }
+    }
+    if let (true, Some(key), Content::Mapping(pairs)) =
+        (whole, unknown_key, &nodes.get(node).content)
+        && let Some((key, _)) = pairs.iter().rfind(|(id, _)| nodes.get(*id).text == key)
+    {
+        node = *key;
     }
     let node = nodes.get(node);
     Some((node.line, node.column))

@@ -200,7 +200,7 @@ impl Translated {
 
     /// A problem of this document as an entry of the report.
     pub(crate) fn entry(&self, problem: Problem) -> ReportEntry {
-        let position = report::position(&self.nodes, &problem.path);
+        let position = report::position(&self.nodes, &problem.path, problem.unknown_key.as_deref());
         let mut path = problem.path.to_string();
         if let Some(key) = problem.unknown_key {
             path = format!("{path}.{key}");
@@ -259,7 +259,7 @@ impl Translated {
             path = path.name("ignition");
         }
         path = path.name(refused.key);
-        let position = report::position(&self.nodes, &path);
+        let position = report::position(&self.nodes, &path, None);
         let entry = self.unlisted(&path.to_string(), &refused.exact);
         self.report.entries.push(ReportEntry {
             line: position.map(|(line, _)| line),

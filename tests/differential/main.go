@@ -4,6 +4,7 @@
 //	reference gzip       "<base64 of contents>"  ->  "<base64 of the gzip stream>"
 //	reference decode     "data:..."              ->  null or the error
 //	reference translate  {"text": "variant: ...", "files_dir": "", "pretty": false}  ->  {"json": "...", "report": "...", "error": ""}
+//	reference validate   "<Ignition JSON>"       ->  null or the error and the report
 //	reference unit       "[Unit]\n..."           ->  {"error": null, "installs": false}
 package main
 
@@ -21,6 +22,7 @@ import (
 	"github.com/coreos/butane/config"
 	"github.com/coreos/butane/config/common"
 	"github.com/coreos/go-systemd/v22/unit"
+	ignition "github.com/coreos/ignition/v2/config"
 	"github.com/vincent-petithory/dataurl"
 )
 
@@ -31,10 +33,11 @@ func main() {
 		"gzip":      zip,
 		"translate": translate,
 		"unit":      readUnit,
+		"validate":  validate,
 	}
 	answer := answers[strings.Join(os.Args[1:], " ")]
 	if answer == nil {
-		fmt.Fprintln(os.Stderr, "usage: reference data-url|gzip|decode|translate|unit, JSON lines on standard input")
+		fmt.Fprintln(os.Stderr, "usage: reference data-url|gzip|decode|translate|unit|validate, JSON lines on standard input")
 		os.Exit(2)
 	}
 	in := json.NewDecoder(bufio.NewReaderSize(os.Stdin, 1<<20))
@@ -134,6 +137,18 @@ func translate(question json.RawMessage) (any, error) {
 		answer["error"] = err.Error()
 	}
 	return answer, nil
+}
+
+func validate(question json.RawMessage) (any, error) {
+	rendered, err := text(question)
+	if err != nil {
+		return nil, err
+	}
+	_, report, err := ignition.Parse([]byte(rendered))
+	if err != nil {
+		return err.Error() + "\n" + report.String(), nil
+	}
+	return nil, nil
 }
 
 func readUnit(question json.RawMessage) (any, error) {

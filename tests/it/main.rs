@@ -13,6 +13,7 @@ mod generated;
 mod harness;
 mod ignition;
 mod ignition_bad_input;
+mod ignition_documents;
 mod image;
 mod protocol;
 mod servers;
