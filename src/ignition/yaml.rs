@@ -6,11 +6,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::panic;
 
 use libyaml_safer::{ErrorKind, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
 use crate::ignition::scalar;
+use crate::protocol::log::expecting_panics;
 
 /// Nesting beyond this is refused, as the reference does.
 const DEPTH_MAX: usize = 10_000;
@@ -138,7 +138,7 @@ pub(crate) fn parse(text: &str) -> Result<Nodes, SyntaxError> {
     let mut text = end.finished(text);
     for _ in 0..COLONS_MAX {
         // libyaml-safer panics where its forebear does something undefined: at `[!tag, x]`, at `!%ff`.
-        let parsed = panic::catch_unwind(|| parse_once(&text, &colons, &end));
+        let parsed = expecting_panics(|| parse_once(&text, &colons, &end));
         match parsed.unwrap_or_else(|_| Err(problem_at(0, BROKEN_TAG)))? {
             Parsed::Whole(nodes) => return Ok(nodes),
             Parsed::StoppedAtColon(at) => text = Cow::Owned(colons.hide(&text, at)),

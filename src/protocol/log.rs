@@ -7,6 +7,7 @@
 //! See: go-plugin `log_entry.go`; terraform `internal/logging`.
 
 use std::backtrace::Backtrace;
+use std::cell::Cell;
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
 use std::panic::PanicHookInfo;
@@ -50,6 +51,9 @@ pub fn init() {
             .store(threshold(module, &variable), Ordering::Relaxed);
     }
     std::panic::set_hook(Box::new(|panic| {
+        if panics_are_expected() {
+            return;
+        }
         let _ = std::io::stderr().lock().write_all(report(panic).as_bytes());
     }));
 }
@@ -222,6 +226,29 @@ fn timestamp(now: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
 }
 
+/// Calls a library that panics on some input as others return an error. Core shows whatever a plugin says of a panic as a crash, so
+/// nothing is said of this one.
+///
+/// # Errors
+/// It panicked.
+pub fn expecting_panics<T>(
+    call: impl FnOnce() -> T + std::panic::UnwindSafe,
+) -> std::thread::Result<T> {
+    let outer = PANICS_EXPECTED.replace(true);
+    let answer = std::panic::catch_unwind(call);
+    PANICS_EXPECTED.set(outer);
+    answer
+}
+
+/// Whether this thread is inside [`expecting_panics`]: for a panic hook.
+pub fn panics_are_expected() -> bool {
+    PANICS_EXPECTED.get()
+}
+
+thread_local! {
+    static PANICS_EXPECTED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// `panic: ` and a stack: core collects such lines and shows them at the end when the command fails.
 fn report(panic: &PanicHookInfo<'_>) -> String {
     let message = panic.payload_as_str().unwrap_or("no message");
@@ -354,6 +381,13 @@ mod tests {
             );
             assert_eq!(asked(Module::Sdk, variables), sdk, "{variables:?}");
         }
+    }
+
+    #[test]
+    fn a_panic_is_expected_only_inside_the_call_that_may() {
+        assert!(expecting_panics(|| assert!(panics_are_expected())).is_ok());
+        assert!(expecting_panics(|| panic!("as some input makes it")).is_err());
+        assert!(!panics_are_expected());
     }
 
     #[test]
