@@ -16,6 +16,7 @@ mod ignition_bad_input;
 mod ignition_documents;
 mod image;
 mod protocol;
+#[cfg(feature = "aws")]
 mod servers;
 mod tidy;
 mod wire;

@@ -89,16 +89,13 @@ pub(super) fn create(
         )));
     }
     let conditions = &moment.conditions;
-    for problem in [
-        missing_image(conditions, &wanted.image),
-        missing_zone(conditions, &wanted.shape.zone),
-    ] {
-        if let Some(error) = problem {
-            return Ok(Err(CloudError {
-                object: wanted.name,
-                ..error
-            }));
-        }
+    let missing = missing_image(conditions, &wanted.image)
+        .or_else(|| missing_zone(conditions, &wanted.shape.zone));
+    if let Some(error) = missing {
+        return Ok(Err(CloudError {
+            object: wanted.name,
+            ..error
+        }));
     }
     if let Some(quota) = conditions.quota
         && locked.count()? >= quota

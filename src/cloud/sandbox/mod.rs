@@ -411,7 +411,7 @@ impl Cloud for Sandbox {
         let object = format!("{} machines", machines.len());
         self.call(Call::Mark, "Sandbox mark", &object, move |locked, _| {
             for (name, id) in &machines {
-                let record = locked.record(&name)?;
+                let record = locked.record(name)?;
                 let Some(mut record) = record.filter(|record| record.id == *id) else {
                     continue; // gone: there is nothing to mark
                 };

@@ -191,7 +191,7 @@ impl Locked<'_> {
         if !is_name(name) {
             return Ok(None);
         }
-        let record: Option<Record> = self.load(&machine_path(name))?;
+        let record: Option<Record> = self.load(machine_path(name))?;
         if record
             .as_ref()
             .and_then(|record| record.gone_ms)
