@@ -228,6 +228,11 @@ impl Cloud for Aws {
     ) -> Result<(), CloudError> {
         let mut instances: Vec<String> =
             machines.iter().map(|machine| machine.id.clone()).collect();
+        let young: Vec<&str> = machines
+            .iter()
+            .filter(|machine| is_young(machine) && !self.ended().contains(&machine.id))
+            .map(|machine| machine.id.as_str())
+            .collect();
         let mut tags = api::mark_tags(mark);
         let mut left = BTreeSet::new();
         let mut parts = Vec::new();
@@ -249,7 +254,7 @@ impl Cloud for Aws {
         }
         for (ids, tags) in [(&instances, &tags), (&parts, &of_parts)] {
             for ids in ids.chunks(TAGGED_AT_ONCE) {
-                self.tag(ids, tags).await?;
+                self.tag(ids, tags, &young).await?;
                 if !left.is_empty() {
                     self.untag(ids, &left).await?;
                 }
@@ -411,31 +416,29 @@ impl Aws {
         Ok((instances, parts))
     }
 
-    /// One that is gone makes EC2 refuse them all: then once more with those that are there.
-    async fn tag(&self, ids: &[String], tags: &[Tag]) -> Result<(), CloudError> {
+    /// One that is gone makes EC2 refuse them all: then once more with those that are there. One that is young may only not be shown yet.
+    async fn tag(&self, ids: &[String], tags: &[Tag], young: &[&str]) -> Result<(), CloudError> {
         let told = match self.try_tag(ids, tags).await {
             Err(told) if told.is_not_found() => told,
             done => return done,
         };
-        let instances: Vec<String> = ids
-            .iter()
-            .filter(|id| id.starts_with("i-"))
-            .cloned()
-            .collect();
-        let there: Vec<String> = self
-            .find(&instances)
+        let there: HashSet<String> = self
+            .find(ids)
             .await?
             .into_iter()
             .map(|machine| machine.id)
             .collect();
-        match there.len() {
-            0 => Ok(()),
-            found if found == instances.len() => Err(CloudError {
+        let hidden = ids
+            .iter()
+            .any(|id| !there.contains(id) && young.contains(&id.as_str()));
+        if hidden || there.len() == ids.len() {
+            return Err(CloudError {
                 kind: Kind::Unavailable,
                 ..told
-            }),
-            _ => self.try_tag(&there, tags).await,
+            });
         }
+        let there: Vec<String> = there.into_iter().collect();
+        self.try_tag(&there, tags).await
     }
 
     async fn try_tag(&self, ids: &[String], tags: &[Tag]) -> Result<(), CloudError> {
