@@ -408,7 +408,7 @@ fn primary_life(key: &SignedPublicKey) -> Life {
             .collect();
         let withdrawn =
             |signature: &&Signature| signature.typ() == Some(SignatureType::CertRevocation);
-        if own.iter().any(|signature| withdrawn(signature)) {
+        if own.iter().any(withdrawn) {
             continue;
         }
         for signature in own {

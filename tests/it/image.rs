@@ -1,5 +1,6 @@
 //! `flatcar_image` against release servers and mirrors of ours: every platform, every fault of the network, every way to tamper.
 
+mod cores;
 mod keys;
 mod mirror;
 mod recorded;
@@ -892,7 +893,7 @@ fn a_bad_key_or_bundle_is_told_when_the_source_is_opened() {
 
 /// A release build has to keep the limit; a debug build is as slow as the machine is busy, and only says it.
 fn within(limit: Duration, what: &str, took: Duration) {
-    println!("{what}: {took:?}");
+    eprintln!("{what}: {took:?}");
     if cfg!(debug_assertions) {
         return;
     }

@@ -149,7 +149,8 @@ fn image_inputs() -> Vec<Attribute> {
             "AWS region of the AMI, for example `eu-central-1`. Defaults to `aws.region` of the provider, then to `AWS_REGION` and \
              `AWS_DEFAULT_REGION`. Only for platform `aws`.",
         )
-        .optional(),
+        .optional()
+        .computed(),
         Attribute::string(
             "azure_offer",
             "Offer on Azure's marketplace: `corevm` needs no plan and no terms, `free` needs both. Only for platform `azure`.",
@@ -450,4 +451,68 @@ fn diagnostics(notices: Vec<Notice>, make: fn(String, String) -> Diagnostic) -> 
         }
     };
     Diagnostics(notices.into_iter().map(each).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(word: &str) -> Attr<String> {
+        Attr::Known(word.to_owned())
+    }
+
+    fn validated(config: Model) -> Vec<String> {
+        let problems = FlatcarImage.validate(config).0.into_iter();
+        problems
+            .map(|problem| format!("{}: {}", problem.path.unwrap_or_default(), problem.detail))
+            .collect()
+    }
+
+    #[test]
+    fn every_fault_of_the_configuration_is_told_at_once() {
+        let told = validated(Model {
+            platform: known("libvirt"),
+            channel: known("edge"),
+            version: known("newest"),
+            ..Model::default()
+        });
+        assert_eq!(told.len(), 3, "{told:#?}");
+        assert!(told[0].starts_with("platform: It is called qemu here."));
+        assert!(told[1].starts_with("channel: The channel edge ended"));
+        assert!(told[2].starts_with("version: Accepted: current"));
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_not_a_fault() {
+        let unknown = Model {
+            platform: Attr::Unknown,
+            channel: Attr::Unknown,
+            version: Attr::Unknown,
+            ..Model::default()
+        };
+        assert_eq!(validated(unknown), Vec::<String>::new());
+        let told = validated(Model {
+            platform: Attr::Unknown,
+            version: known("newest"),
+            ..Model::default()
+        });
+        assert_eq!(told.len(), 1, "{told:#?}");
+    }
+
+    #[test]
+    fn a_platform_without_an_image_for_the_processor_is_refused_before_anything_is_fetched() {
+        for (platform, architecture, count) in [
+            ("gcp", "arm64", 1),
+            ("vsphere", "arm64", 1),
+            ("openstack", "arm64", 0),
+            ("gcp", "amd64", 0),
+        ] {
+            let told = validated(Model {
+                platform: known(platform),
+                architecture: known(architecture),
+                ..Model::default()
+            });
+            assert_eq!(told.len(), count, "{platform} {architecture}: {told:#?}");
+        }
+    }
 }

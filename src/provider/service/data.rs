@@ -7,7 +7,7 @@ use crate::protocol::tfplugin6 as pb;
 use crate::provider::object::{contradictions, fill_defaults};
 use crate::provider::tables::{AnyDataSource, AnyEphemeral};
 use crate::provider::wire::{self, bug, decode, encode, type_of};
-use crate::provider::{Diagnostics, Schema, Value};
+use crate::provider::{Attribute, Diagnostics, Value};
 
 impl Service {
     fn data_source(&self, type_name: &str) -> Result<&dyn AnyDataSource, Diagnostics> {
@@ -44,7 +44,13 @@ impl Service {
         fill_defaults(&schema.attributes, &mut config);
         let outcome = guarded(data_source.read(&self.context(), config)).await;
         let mut problems = outcome.problems;
-        let state = answered(schema, &written, outcome.value, &mut problems)
+        // What the provider may fill in it may also read back as what it was found to mean: `~> 4593.2` as `4593.2.5`. Core allows that
+        // in data sources.
+        let fixed: Vec<Attribute> = (schema.attributes.iter())
+            .filter(|attribute| !attribute.computed)
+            .cloned()
+            .collect();
+        let state = answered(&fixed, &written, outcome.value, &mut problems)
             .and_then(|state| {
                 encode(&state, &kind)
                     .map_err(|more| problems.extend(more))
@@ -85,7 +91,7 @@ impl Service {
             Some(opened) => (Some(opened.model), Some(opened.private), opened.renew_at),
             None => (None, None, None),
         };
-        let result = answered(schema, &written, model, &mut problems)
+        let result = answered(&schema.attributes, &written, model, &mut problems)
             .and_then(|result| {
                 encode(&result, &kind)
                     .map_err(|more| problems.extend(more))
@@ -204,7 +210,7 @@ impl Service {
 
 /// What a data source or ephemeral resource answered, if it is an answer: wholly known, and as the user wrote it.
 fn answered(
-    schema: &Schema,
+    attributes: &[Attribute],
     written: &Value,
     value: Option<Value>,
     problems: &mut Diagnostics,
@@ -226,7 +232,7 @@ fn answered(
         return None;
     }
     problems.extend(bugs_at(
-        contradictions(&schema.attributes, written, None, &value),
+        contradictions(attributes, written, None, &value),
         "Answer contradicts the configuration",
         "What was read has another value here than the configuration.",
     ));

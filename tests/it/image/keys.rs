@@ -165,7 +165,7 @@ fn moment(day: &str) -> Timestamp {
 
 fn config(
     kind: SignatureType,
-    key: &(impl SigningKey + KeyDetails),
+    key: &impl SigningKey,
     at: Timestamp,
     more: Vec<SubpacketData>,
 ) -> SignatureConfig {
@@ -233,7 +233,7 @@ fn public(secret: &SignedSecretKey, created: Timestamp, subkeys: &[Subkey]) -> S
             let mut signatures: Vec<Signature> =
                 vec![bind(SignatureType::SubkeyBinding, made, more)];
             if let Some((code, on)) = &wish.revoked {
-                let reason = SubpacketData::RevocationReason(code.clone(), "".into());
+                let reason = SubpacketData::RevocationReason(*code, "".into());
                 signatures.insert(
                     0,
                     bind(SignatureType::SubkeyRevocation, moment(on), vec![reason]),

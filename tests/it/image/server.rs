@@ -122,10 +122,6 @@ impl Server {
         }
     }
 
-    pub(crate) fn authority(&self) -> &str {
-        &self.authority
-    }
-
     pub(crate) fn base(&self) -> &str {
         &self.base
     }
