@@ -108,19 +108,15 @@ pub(crate) fn rules(object: &Object, at: &At<'_>, minor: u8, problems: &mut Prob
 }
 
 fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
-    let links: Vec<String> = storage
-        .objects("links")
-        .iter()
-        .map(|link| format!("{}/", link.name("path")))
-        .collect();
+    let links = LinkPaths::of(storage.objects("links"));
     for (list, message) in [
         ("directories", DIRECTORY_USED_SYMLINK),
         ("files", FILE_USED_SYMLINK),
     ] {
         for (index, node) in storage.objects(list).iter().enumerate() {
-            below_links(node, &links, || {
-                problems.error(at.path().name(list).index(index), message)
-            });
+            for _ in 0..links.above(node.name("path")) {
+                problems.error(at.path().name(list).index(index), message);
+            }
         }
     }
     let mut directories: HashMap<&str, usize> = HashMap::new();
@@ -129,7 +125,9 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
     }
     for (index, link) in storage.objects("links").iter().enumerate() {
         let path = || at.path().name("links").index(index);
-        below_links(link, &links, || problems.error(path(), LINK_USED_SYMLINK));
+        for _ in 0..links.above(link.name("path")) {
+            problems.error(path(), LINK_USED_SYMLINK);
+        }
         let Some(target) = link.filled("target") else {
             problems.error(path().name("target"), LINK_TARGET_REQUIRED);
             continue;
@@ -177,11 +175,34 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
     }
 }
 
-/// Calls once for every link that the node's path leads through.
-fn below_links(node: &Object, links: &[String], mut found: impl FnMut()) {
-    let path = node.name("path");
-    for _ in links.iter().filter(|link| path.starts_with(link.as_str())) {
-        found();
+/// How often each path is that of a link.
+struct LinkPaths<'a> {
+    counts: HashMap<&'a str, usize>,
+    longest: usize,
+}
+
+impl<'a> LinkPaths<'a> {
+    fn of(links: &'a [Object]) -> Self {
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for link in links {
+            *counts.entry(link.name("path")).or_default() += 1;
+        }
+        Self {
+            longest: counts.keys().map(|path| path.len()).max().unwrap_or(0),
+            counts,
+        }
+    }
+
+    /// The number of links that a path leads through.
+    fn above(&self, path: &str) -> usize {
+        if self.counts.is_empty() {
+            return 0;
+        }
+        let ends = path.match_indices('/').map(|(end, _)| end);
+        let parents = ends
+            .take_while(|end| *end <= self.longest)
+            .map(|end| &path[..end]);
+        parents.filter_map(|parent| self.counts.get(parent)).sum()
     }
 }
 

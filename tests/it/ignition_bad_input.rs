@@ -126,6 +126,17 @@ fn many_faults_are_told_in_bounded_time() {
         .collect();
     assert!(report(&format!("{HEADER}passwd:\n  users:\n{users}"), None).is_fatal());
     let files: String = (0..5_000).map(|n| format!("  - path: a{n}\n")).collect();
+    let many: String = (0..20_000)
+        .map(|n| format!("  - {{path: /a{n}, target: /b}}\n"))
+        .collect();
+    let nodes: String = (0..20_000)
+        .map(|n| format!("  - path: /b{n}/c\n"))
+        .collect();
+    let clean = report(
+        &format!("{HEADER}storage:\n  links:\n{many}  files:\n{nodes}"),
+        None,
+    );
+    assert!(clean.entries.is_empty());
     let report = report(&format!("{HEADER}storage:\n  files:\n{files}"), None);
     assert_eq!(report.entries.len(), 5_000);
 }
