@@ -1,6 +1,7 @@
 //! What a schema says of an object, done once for all: defaults, checks, unknown marking, write-only values, replacement.
 //! Objects are [`Value::Map`]s with every attribute of the schema.
 
+use super::diagnostics::Step;
 use super::schema::Kind;
 use super::{Attribute, Diagnostics, Path, Type, Value};
 
@@ -126,6 +127,16 @@ fn elements<'a>(
             .map(|(key, value)| (inner.as_slice(), value, path.key(key)))
             .collect(),
         _ => Vec::new(),
+    }
+}
+
+/// What stands at the same place in another value: the same object, index or key.
+fn beside<'a>(other: &'a Value, last: &Step) -> Option<&'a Value> {
+    match (other, last) {
+        (Value::List(values), Step::Index(index)) => values.get(usize::try_from(*index).ok()?),
+        (Value::Map(values), Step::Key(key)) => values.get(key),
+        (Value::Map(_), Step::Attribute(_)) => Some(other),
+        _ => None,
     }
 }
 
@@ -255,9 +266,9 @@ fn replaced_under(
             }
             continue;
         }
-        let olds = elements(&attribute.kind, before, &path);
         for (inner, new, path) in elements(&attribute.kind, after, &path) {
-            if let Some((_, old, _)) = olds.iter().find(|(_, _, old)| *old == path) {
+            let old = path.0.last().and_then(|step| beside(before, step));
+            if let Some(old) = old {
                 replaced_under(inner, old, new, &path, paths);
             }
         }
@@ -305,16 +316,16 @@ fn contradictions_under(
             (Kind::Plain(Type::Set(_)), _) => true,
             (Kind::Plain(_), wanted) => wanted == found || kept,
             (_, wanted) => {
-                let olds = before
-                    .map(|before| elements(&attribute.kind, before, &path))
-                    .unwrap_or_default();
                 let wanted = elements(&attribute.kind, wanted, &path);
-                let found = elements(&attribute.kind, found, &path);
-                for ((inner, wanted, path), (_, found, _)) in wanted.iter().zip(&found) {
-                    let old = olds.iter().find(|(_, _, old)| old == path);
-                    let old = old.map(|(_, old, _)| *old);
-                    contradictions_under(inner, wanted, old, found, path, paths);
+                for (inner, wanted, path) in &wanted {
+                    let step = path.0.last();
+                    let there = |value| step.and_then(|step| beside(value, step));
+                    if let Some(found) = there(found) {
+                        let old = before.and_then(there);
+                        contradictions_under(inner, wanted, old, found, path, paths);
+                    }
                 }
+                let found = elements(&attribute.kind, found, &path);
                 wanted.len() == found.len()
             }
         };
