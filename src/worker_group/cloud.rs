@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::provider::{Attribute, Context, Diagnostics, Value};
 
@@ -29,11 +30,11 @@ pub struct Entry {
     /// Pure checks of the shape beyond the schema; values may be unknown. Paths are relative to the shape.
     pub validate: fn(&Value) -> Diagnostics,
     /// Opens a client. The first place where credentials and endpoints are looked at.
-    pub connect: for<'a> fn(
-        Connect<'a>,
-    )
-        -> futures::future::BoxFuture<'a, Result<Box<dyn Cloud>, Diagnostics>>,
+    pub connect: for<'a> fn(Connect<'a>) -> Connecting<'a>,
 }
+
+/// What [`Entry::connect`] answers.
+pub type Connecting<'a> = BoxFuture<'a, Result<Box<dyn Cloud>, Diagnostics>>;
 
 /// What [`Entry::connect`] needs.
 pub struct Connect<'a> {

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use super::apply::{self, Before, Job};
-use super::cloud::{self, Cloud, Connect, Entry};
+use super::cloud::{self, Connect, Entry};
 use super::model::{
     Chosen, DELETE_TIMEOUT, Fields, Group, Private, READ_TIMEOUT, Step, UPDATE_TIMEOUT, Whole,
     identity, identity_schema, refusal, schema, timeout,
@@ -31,9 +31,10 @@ use crate::provider::{
 };
 
 use self::check::{check_shares, check_user_data};
+use self::create::new_uid;
 use self::import::{import_id, imported, one_uid};
 use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
-use self::place::{existing, refreshed, saved_is_saved};
+use self::place::{doubled, existing, refreshed, saved_is_saved, within, without_twins};
 
 /// Groups on these clouds.
 pub struct WorkerGroup {
@@ -158,11 +159,12 @@ impl Resource for WorkerGroup {
     async fn read(&self, context: &Context, state: Stored<Group>) -> Outcome<Stored<Group>> {
         let fields = &state.model.fields;
         let limit = timeout(fields, |timeouts| &timeouts.read, READ_TIMEOUT);
-        let place = match self.place(context, &state.model).await {
+        let deadline = Instant::now() + limit;
+        let place = match self.place(context, &state.model, deadline).await {
             Ok(place) => place,
             Err(problems) => return kept(state, problems),
         };
-        let calls = place.calls(context, Instant::now() + limit);
+        let calls = place.calls(context, deadline);
         let private = Private::read(&state.private);
         let now = SystemTime::now();
         let observed = match place.observe(calls, &state.model, &private, now).await {
@@ -171,7 +173,11 @@ impl Resource for WorkerGroup {
         };
         let mark = place.mark(String::new());
         saved_is_saved(&calls, &mark, &observed).await;
-        Outcome::of(refreshed(state, private, &place, observed, now))
+        let problems = doubled(&observed);
+        Outcome {
+            value: Some(refreshed(state, private, &place, observed, now)),
+            problems,
+        }
     }
 
     async fn create(
@@ -224,7 +230,7 @@ impl Resource for WorkerGroup {
         }
         let limit = timeout(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT);
         let deadline = Instant::now() + limit;
-        let place = match self.place(context, &model).await {
+        let place = match self.place(context, &model, deadline).await {
             Ok(place) => place,
             Err(problems) => return Outcome::failed(problems),
         };
@@ -241,7 +247,6 @@ impl Resource for WorkerGroup {
         let mark = place.mark(String::new());
         saved_is_saved(&calls, &mark, &observed).await;
         let existing = existing(&observed, &prior.model, &mark);
-
         let outlook = outlook_of_cloud(
             &wanted,
             &prior.model,
@@ -252,11 +257,16 @@ impl Resource for WorkerGroup {
         );
         let news = news_since_the_plan(&rollout, &outlook.changes);
         let mut problems = Diagnostics::none();
-        problems.extend(place.preflight(&wanted, &outlook.changes).await);
+        problems.extend(
+            place
+                .preflight(context, deadline, &wanted, &outlook.changes)
+                .await,
+        );
         if problems.has_errors() {
             return Outcome::failed(problems);
         }
         problems.extend(news);
+        problems.extend(without_twins(&calls, &observed).await);
 
         let job = Job {
             wanted: &wanted,
@@ -305,11 +315,12 @@ impl Resource for WorkerGroup {
         }
         let fields = &prior.model.fields;
         let limit = timeout(fields, |timeouts| &timeouts.delete, DELETE_TIMEOUT);
-        let place = match self.place(context, &prior.model).await {
+        let deadline = Instant::now() + limit;
+        let place = match self.place(context, &prior.model, deadline).await {
             Ok(place) => place,
             Err(problems) => return kept(prior, problems),
         };
-        let calls = place.calls(context, Instant::now() + limit);
+        let calls = place.calls(context, deadline);
         let private = Private::read(&prior.private);
         let observed = place.observe(calls, &prior.model, &private, SystemTime::now());
         let observed = match observed.await {
@@ -345,14 +356,16 @@ impl Resource for WorkerGroup {
             leftovers: Leftovers::Leave,
             max_failures: 0,
         };
+        let doubled = without_twins(&calls, &observed).await;
         let performed = apply::perform(job, &outlook.changes, existing).await;
-        if performed.machines.is_empty() && performed.problems.is_empty() {
+        if performed.machines.is_empty() && performed.problems.is_empty() && doubled.is_empty() {
             self.unregister(&place.cluster, &place.name, place.entry.name, &place.uid);
             return Outcome::gone();
         }
         let left = performed.machines.len();
         let hint = format!("{left} machines are left and recorded. Destroy again to go on.");
-        let problems = errors(&performed.problems, &hint);
+        let mut problems = errors(&performed.problems, &hint);
+        problems.extend(doubled);
         let changes = Changes {
             next_ordinal: private.next_ordinal,
             ..Changes::default()
@@ -382,14 +395,16 @@ impl Resource for WorkerGroup {
             shape: &Value::Null,
             scope: Some(&scope),
         };
-        let cloud: Box<dyn Cloud> = match (entry.connect)(connect).await {
+        let limit = timeout(&Fields::default(), |t| &t.read, READ_TIMEOUT);
+        let deadline = Instant::now() + limit;
+        let cloud = match within(context, deadline, (entry.connect)(connect)).await {
             Ok(cloud) => cloud,
             Err(problems) => return Outcome::failed(problems),
         };
         let calls = Calls {
             cloud: cloud.as_ref(),
             cancel: &context.cancel,
-            deadline: Instant::now() + timeout(&Fields::default(), |t| &t.read, READ_TIMEOUT),
+            deadline,
         };
         let machines = match calls.list(&cluster, &name).await {
             Ok(machines) => machines,
@@ -408,7 +423,10 @@ impl Resource for WorkerGroup {
             .into_iter()
             .filter(|machine| machine.mark.uid == uid)
             .collect();
-        Outcome::of(imported(self, entry, [scope, cluster, name, uid], machines))
+        match imported(self, entry, [scope, cluster, name, uid], machines) {
+            Ok(state) => Outcome::of(state),
+            Err(problems) => Outcome::failed(problems),
+        }
     }
 
     fn upgrade(&self, version: i64, _state: serde_json::Value) -> Result<Group, Diagnostics> {
@@ -572,18 +590,6 @@ fn user_data_of(wanted: &Wanted, config: &Group) -> impl Fn(&str) -> Vec<u8> + S
         (Some(text), false) => text.clone().into_bytes(),
         (None, false) => Vec::new(),
     }
-}
-
-/// Eight letters and digits that are not mistaken for each other.
-fn new_uid() -> Option<String> {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let mut random = [0_u8; 8];
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    provider.secure_random.fill(&mut random).ok()?;
-    let letters = random
-        .iter()
-        .filter_map(|byte| LETTERS.get(usize::from(byte % 32)));
-    Some(letters.map(|letter| char::from(*letter)).collect())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::cloud::{Cloud, CloudError, Deletion, Kind, Machine, Mark, Phase, Spec};
+use super::cloud::{CloudError, Deletion, Machine, Mark, Phase, Spec};
 use super::plan::{self, Limits, Slot, State};
 use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
@@ -425,7 +425,7 @@ impl<'a> Roll<'a> {
         if !why.is_empty() {
             self.problems.push(Problem::new(
                 why,
-                "The apply was asked to stop, and no further step was begun. Apply again to go on.",
+                "The apply was asked to stop, and began no further step.",
             ));
         }
         let until = Instant::now() + LAST_CALLS;
@@ -447,7 +447,7 @@ impl<'a> Roll<'a> {
         Problem::new(
             "Timeout of the operation is over",
             format!(
-                "After {} seconds it was still waiting for {}. Raise the operation's value in timeouts, or apply again to go on.",
+                "After {} seconds it was still waiting for {}. Raise the operation's value in timeouts where that is too short.",
                 (Instant::now() - self.started).as_secs(),
                 waiting.join(", ")
             ),

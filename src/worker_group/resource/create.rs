@@ -13,6 +13,7 @@ use crate::worker_group::plan::Member;
 use crate::worker_group::roll::{Known, Leftovers, Problem};
 use crate::worker_group::wanted::Wanted;
 
+use super::place::within;
 use super::{WorkerGroup, diagnostic, errors, live_member, recorded, user_data_of};
 
 impl WorkerGroup {
@@ -59,16 +60,18 @@ impl WorkerGroup {
         model.fields.uid = Attr::Known(uid.to_owned());
         model.fields.cloud = Attr::Known(wanted.entry.name.to_owned());
         model.fields.scope = Attr::Null;
-        let place = match self.place(context, model).await {
+        let place = match self.place(context, model, deadline).await {
             Ok(place) => place,
             Err(problems) => return Outcome::failed(problems),
         };
-        match place.cloud.scope().await {
+        let scope = async {
+            place.cloud.scope().await.map_err(|error| {
+                diagnostic(&Problem::of("Could not ask the cloud where it is", &error)).into()
+            })
+        };
+        match within(context, deadline, scope).await {
             Ok(scope) => model.fields.scope = Attr::Known(scope),
-            Err(error) => {
-                let problem = Problem::of("Could not ask the cloud where it is", &error);
-                return Outcome::failed(diagnostic(&problem));
-            }
+            Err(problems) => return Outcome::failed(problems),
         }
         let generation = wanted.generation();
         model.fields.generation = Attr::Known(generation.to_string());
@@ -113,7 +116,11 @@ impl WorkerGroup {
             private: &private,
         };
         let outlook = apply::outlook(wanted, &before, uid, &members, Some(&deletable));
-        problems.extend(place.preflight(wanted, &outlook.changes).await);
+        problems.extend(
+            place
+                .preflight(context, deadline, wanted, &outlook.changes)
+                .await,
+        );
         if problems.has_errors() {
             return Outcome::failed(problems);
         }
@@ -224,6 +231,18 @@ fn on_existing(
 
 fn key(cluster: &str, name: &str, cloud: &str) -> (String, String, String) {
     (cloud.to_owned(), cluster.to_owned(), name.to_owned())
+}
+
+/// Eight letters and digits that are not mistaken for each other.
+pub(super) fn new_uid() -> Option<String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    let mut random = [0_u8; 8];
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.secure_random.fill(&mut random).ok()?;
+    let letters = random
+        .iter()
+        .filter_map(|byte| LETTERS.get(usize::from(byte % 32)));
+    Some(letters.map(|letter| char::from(*letter)).collect())
 }
 
 /// A creation that fails taints the group: single machines are made again before it comes to that.

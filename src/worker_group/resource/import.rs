@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::provider::{Attr, Diagnostic, Stored, Value};
+use crate::provider::schema::Kind;
+use crate::provider::{Attr, Attribute, Diagnostic, Diagnostics, Model as _, Stored, Value};
 use crate::worker_group::apply;
 use crate::worker_group::cloud::{Entry, Machine};
-use crate::worker_group::model::{Fields, Group, Note, Private, Whole};
+use crate::worker_group::model::{Fields, Group, Note, Private, Whole, schema};
 use crate::worker_group::plan::ordinal;
 use crate::worker_group::roll::Known;
 
@@ -87,7 +88,7 @@ pub(super) fn imported(
     entry: &'static Entry,
     [scope, cluster, name, uid]: [String; 4],
     machines: Vec<Machine>,
-) -> Stored<Group> {
+) -> Result<Stored<Group>, Diagnostics> {
     let newest = machines
         .iter()
         .max_by_key(|machine| ordinal(&machine.name))
@@ -135,5 +136,26 @@ pub(super) fn imported(
         .iter()
         .map(|entry| (entry.name.to_owned(), Value::Null))
         .collect();
-    stored(Group { fields, clouds }, &private)
+    let mut value = Group { fields, clouds }.to_value();
+    fill(&schema(group.clouds).attributes, &mut value);
+    Ok(stored(Group::from_value(&value)?, &private))
+}
+
+/// What a configuration that says nothing would say: the next plan then shows only what is really unknown.
+fn fill(attributes: &[Attribute], object: &mut Value) {
+    let Value::Map(values) = object else {
+        return;
+    };
+    for attribute in attributes {
+        let (Some(value), Some(default)) = (values.get_mut(attribute.name), &attribute.default)
+        else {
+            continue;
+        };
+        if value.is_null() {
+            value.clone_from(default);
+        }
+        if let Kind::Object(inner) = &attribute.kind {
+            fill(inner, value);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! A stored group on its cloud: connecting, looking, and what a look makes of the state.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
@@ -29,11 +30,12 @@ pub(super) struct Place {
 }
 
 impl WorkerGroup {
-    /// Connects to where a stored or planned group is.
+    /// Connects to where a stored or planned group is, before an operation has to end.
     pub(super) async fn place(
         &self,
         context: &Context,
         model: &Group,
+        deadline: Instant,
     ) -> Result<Place, Diagnostics> {
         let fields = &model.fields;
         let known = |value: &Attr<String>| value.known().cloned();
@@ -55,7 +57,7 @@ impl WorkerGroup {
             shape: &shape,
             scope: fields.scope.known().map(String::as_str),
         };
-        let cloud = (entry.connect)(connect).await?;
+        let cloud = within(context, deadline, (entry.connect)(connect)).await?;
         Ok(Place {
             entry,
             cloud,
@@ -79,6 +81,31 @@ impl WorkerGroup {
                 known.join(", ")
             ),
         )
+    }
+}
+
+/// An answer before an interrupt, and before the operation has to end.
+///
+/// # Errors
+/// Those of `work`, or that there was no answer.
+pub(super) async fn within<T>(
+    context: &Context,
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Diagnostics>>,
+) -> Result<T, Diagnostics> {
+    tokio::select! {
+        biased;
+        result = work => result,
+        () = context.cancel.cancelled() => Err(Diagnostic::error(
+            "Interrupted",
+            "The operation was asked to stop before it had touched anything.",
+        )
+        .into()),
+        () = tokio::time::sleep_until(deadline) => Err(Diagnostic::error(
+            "Cloud does not answer",
+            "There was no answer in the time that timeouts allows; nothing was touched. Try again later.",
+        )
+        .into()),
     }
 }
 
@@ -135,13 +162,21 @@ impl Place {
     }
 
     /// What only the cloud knows, asked before anything is touched.
-    pub(super) async fn preflight(&self, wanted: &Wanted, changes: &Changes) -> Diagnostics {
+    pub(super) async fn preflight(
+        &self,
+        context: &Context,
+        deadline: Instant,
+        wanted: &Wanted,
+        changes: &Changes,
+    ) -> Diagnostics {
         let new = changes.names(Action::Create).count();
         if new == 0 {
             return Diagnostics::none();
         }
         let found = self.cloud.preflight(&wanted.image, &wanted.shape, new);
-        found.await
+        within(context, deadline, async { Ok(found.await) })
+            .await
+            .unwrap_or_else(|silence| silence)
     }
 }
 
@@ -154,6 +189,38 @@ pub(super) async fn saved_is_saved(calls: &Calls<'_>, mark: &Mark, observed: &Ob
         .cloned()
         .collect();
     let _ = apply::remark(calls, mark, &unsaved, &Value::Null).await;
+}
+
+/// Deletes what was made twice under one name.
+pub(super) async fn without_twins(calls: &Calls<'_>, observed: &Observed) -> Diagnostics {
+    let mut problems = Diagnostics::none();
+    for machine in &observed.twins {
+        if let Err(error) = calls.delete(machine).await {
+            let problem = Problem::of("Could not delete a doubled machine", &error);
+            problems.push(diagnostic(&problem));
+        }
+    }
+    problems
+}
+
+/// What a refresh says of machines that were made twice under one name.
+pub(super) fn doubled(observed: &Observed) -> Diagnostics {
+    let names: Vec<String> = observed
+        .twins
+        .iter()
+        .map(|machine| format!("{} ({})", machine.name, machine.id))
+        .collect();
+    if names.is_empty() {
+        return Diagnostics::none();
+    }
+    Diagnostic::warning(
+        "Machines were made twice",
+        format!(
+            "The answer to a create was lost, and it was carried out twice: {}. The next apply that changes machines deletes these.",
+            names.join(", ")
+        ),
+    )
+    .into()
 }
 
 /// The machines that exist, those included that the cloud does not show yet, with the Nodes that state knows.

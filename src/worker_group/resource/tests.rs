@@ -764,6 +764,91 @@ async fn a_young_machine_that_is_not_listed_yet_is_not_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_made_twice_under_one_name_is_told_and_deleted() {
+    let mut world = World::new("twins", Memory::default()).await;
+    world.run(json!({})).await;
+    world.refresh().await;
+    let first = world.memory.machines().remove(1);
+    world.memory.put(&first.name, &first.mark);
+    let (rollout, problems) = world.run(json!({"replicas": 4})).await;
+    assert_eq!(rollout, ["create 3: scale out to 4"]);
+    assert!(
+        problems[0].starts_with("Machines were made twice"),
+        "{problems:?}"
+    );
+    assert!(problems[0].contains("i-4"), "{problems:?}");
+    assert_eq!(world.ordinals(), [0, 1, 2, 3]);
+    assert!(
+        world
+            .memory
+            .machines()
+            .iter()
+            .any(|machine| machine.id == first.id)
+    );
+    world.is_settled(json!({"replicas": 4})).await;
+    world.memory.put(&first.name, &first.mark);
+    assert_eq!(world.destroy().await, NOTHING);
+    assert!(world.memory.names().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_replaces_another_of_its_name_leaves_its_machines_alone_and_each_goes_with_its_own()
+ {
+    let mut old = World::new("replace", Memory::default()).await;
+    old.run(json!({})).await;
+    old.refresh().await;
+    // create_before_destroy: one process creates the new group, then deletes the old one.
+    let keep = json!({"on_existing": "keep"});
+    let (state, private) = (
+        std::mem::replace(&mut old.state, Value::Null),
+        old.private.clone(),
+    );
+    let mut world = World::again("replace").await;
+    let (_, problems) = world.run(keep.clone()).await;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let (new_state, new_private) = (world.state.clone(), world.private.clone());
+    world.state = state;
+    world.private = private;
+    assert_eq!(world.destroy().await, NOTHING);
+    world.state = new_state;
+    world.private = new_private;
+    assert_eq!(world.ordinals(), [0, 1, 2]);
+    world.is_settled(keep).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_or_a_cluster_that_changes_replaces_the_group() {
+    let mut world = World::new("renamed", Memory::default()).await;
+    world.run(json!({})).await;
+    for changes in [json!({"name": "v"}), json!({"cluster": "test"})] {
+        assert!(world.plan(changes).await.replaces);
+    }
+    assert!(!world.plan(json!({"replicas": 1})).await.replaces);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_of_version_0_is_read() {
+    let world = World::new("version-0", Memory::default()).await;
+    let request = pb::upgrade_resource_state::Request {
+        type_name: "flatcar_worker_group".to_owned(),
+        version: 0,
+        raw_state: Some(pb::RawState {
+            json: include_bytes!("state_v0.json").to_vec(),
+            ..Default::default()
+        }),
+    };
+    let response = world
+        .service
+        .upgrade_resource_state(Request::new(request))
+        .await;
+    let response = response.unwrap().into_inner();
+    assert_eq!(said(&response.diagnostics), NOTHING);
+    let group = Group::from_value(&undynamic(response.upgraded_state)).unwrap();
+    assert_eq!(group.fields.uid, Attr::Known("k3v9x2ab".to_owned()));
+    assert_eq!(group.fields.machines.known().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_imported_group_is_planned_without_touching_a_machine() {
     let id = "import";
     let mut world = World::new(id, Memory::default()).await;

@@ -30,12 +30,7 @@ impl Calls<'_> {
     ) -> Result<Vec<Machine>, CloudError> {
         let object = format!("{cluster}/{group}");
         self.persist(self.deadline, || {
-            answered(
-                "List",
-                &object,
-                Kind::Unavailable,
-                self.cloud.list(cluster, group),
-            )
+            self.asked("List", &object, self.cloud.list(cluster, group))
         })
         .await
     }
@@ -47,7 +42,7 @@ impl Calls<'_> {
         }
         let object = format!("{} machines", ids.len());
         self.persist(self.deadline, || {
-            answered("Find", &object, Kind::Unavailable, self.cloud.find(ids))
+            self.asked("Find", &object, self.cloud.find(ids))
         })
         .await
     }
@@ -62,7 +57,7 @@ impl Calls<'_> {
         let object = format!("{} machines", machines.len());
         self.persist(self.deadline, || {
             let call = self.cloud.mark(machines, mark, shape);
-            answered("Mark", &object, Kind::Unavailable, call)
+            self.asked("Mark", &object, call)
         })
         .await
     }
@@ -121,6 +116,27 @@ impl Calls<'_> {
             .ok()?
             .into_iter()
             .find(|machine| machine.name == spec.name && machine.mark.uid == spec.mark.uid)
+    }
+
+    /// An answer to a question, or to what can be asked again: an interrupt does not wait for it.
+    async fn asked<T>(
+        &self,
+        action: &'static str,
+        object: &str,
+        call: impl Future<Output = Result<T, CloudError>>,
+    ) -> Result<T, CloudError> {
+        tokio::select! {
+            biased;
+            result = answered(action, object, Kind::Unavailable, call) => result,
+            () = self.cancel.cancelled() => Err(CloudError {
+                action,
+                object: object.to_owned(),
+                kind: Kind::Unavailable,
+                message: "nothing before the interrupt".to_owned(),
+                attribute: None,
+                retry_after: None,
+            }),
+        }
     }
 
     async fn persist<T, F: Future<Output = Result<T, CloudError>>>(

@@ -1,6 +1,7 @@
 use super::*;
 use crate::kubernetes::NoNodes;
 use crate::worker_group::cloud::memory::{Call, Cluster, Fault, Memory};
+use crate::worker_group::cloud::{Cloud as _, Kind};
 use crate::worker_group::plan::Share;
 
 fn mark(generation: &str) -> Mark {

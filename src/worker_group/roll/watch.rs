@@ -324,8 +324,10 @@ const LOOKS: usize = 5;
 
 /// The machines of one (cluster, name), told apart.
 pub(crate) struct Observed {
-    /// Those that carry the uid.
+    /// Those that carry the uid, one a name.
     pub(crate) ours: Vec<Machine>,
+    /// What a create whose answer was lost made a second time, on clouds where names are not unique.
+    pub(crate) twins: Vec<Machine>,
     /// Those of another uid.
     pub(crate) others: Vec<Machine>,
     /// Recorded names that definitely do not exist any more.
@@ -382,12 +384,42 @@ pub(crate) async fn observe(
         }
     }
     ours.extend(found);
+    let twins = take_twins(&mut ours, recorded);
     // An id that was recorded and whose name came back under another id exists.
     gone.retain(|name| ours.iter().all(|machine| machine.name != *name));
     Ok(Observed {
         ours,
+        twins,
         others,
         gone,
         hidden,
     })
+}
+
+/// Takes out all but one machine of each name: the one that state knows stays, or else the one that serves, or else the oldest.
+fn take_twins(machines: &mut Vec<Machine>, recorded: &[Recorded]) -> Vec<Machine> {
+    let known: BTreeSet<&str> = recorded
+        .iter()
+        .map(|recorded| recorded.id.as_str())
+        .collect();
+    machines.sort_by(|a, b| {
+        let rank = |machine: &Machine| {
+            (
+                machine.name.clone(),
+                !known.contains(machine.id.as_str()),
+                machine.phase != Phase::Running,
+                machine.created,
+                machine.id.clone(),
+            )
+        };
+        rank(a).cmp(&rank(b))
+    });
+    let mut last = String::new();
+    let (twins, kept) = std::mem::take(machines).into_iter().partition(|machine| {
+        let twin = machine.name == last;
+        machine.name.clone_into(&mut last);
+        twin
+    });
+    *machines = kept;
+    twins
 }
