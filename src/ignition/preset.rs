@@ -383,6 +383,24 @@ mod tests {
     }
 
     #[test]
+    fn the_guide_shows_what_is_written() {
+        let cases: Vec<Case> =
+            serde_json::from_str(include_str!("../../tests/fixtures/ignition/presets-1.json"))
+                .expect("JSON");
+        let guide = include_str!("../../docs/guides/presets.md");
+        let shown: Vec<&str> = guide
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|block| block.split("```\n").next())
+            .collect();
+        assert!(shown.len() >= 5, "only {} documents are shown", shown.len());
+        for block in shown {
+            let written = cases.iter().any(|case| case.document().text == block);
+            assert!(written, "no case of presets-1.json writes\n{block}");
+        }
+    }
+
+    #[test]
     fn contradictions_name_the_attribute() {
         let updates = |json: &str| -> Vec<&str> {
             let mut object: serde_json::Value = serde_json::from_str(json).expect("JSON");
