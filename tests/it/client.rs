@@ -26,7 +26,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) use door::{ClientCertificate, Refused, call, connect};
 pub(crate) use values::{dynamic, object, object_type, value};
 
-use crate::harness::{PROVIDER, scratch};
+use crate::harness::{provider, scratch};
 use door::{client_config, grpc};
 
 /// What a core puts into `TF_PLUGIN_MAGIC_COOKIE`.
@@ -94,7 +94,7 @@ impl Setup {
 
     /// The process, with all its ends piped.
     pub(crate) fn spawn(&self) -> Child {
-        Command::new(PROVIDER)
+        Command::new(provider())
             .args(&self.arguments)
             .env_clear()
             .envs(&self.environment)

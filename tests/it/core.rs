@@ -13,7 +13,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{self, PROVIDER, ROOT, scratch, wait_until};
+use crate::harness::{self, ROOT, provider, scratch, wait_until};
 
 /// An executable core.
 #[derive(Clone)]
@@ -59,7 +59,11 @@ impl Workspace {
         let bin = home.join("bin");
         fs::create_dir_all(&bin).expect("a home");
         // A folder of its own: cores look at every file that starts with the provider's name.
-        symlink(PROVIDER, bin.join("terraform-provider-flatcar")).expect("a link to the provider");
+        let place = bin.join("terraform-provider-flatcar");
+        // A hard link stays whole while cargo builds a newer one; it needs the same file system.
+        fs::hard_link(provider(), &place)
+            .or_else(|_| symlink(provider(), &place))
+            .expect("a link to the provider");
         let settings = home.join("settings.tfrc");
         fs::write(
             &settings,
@@ -181,19 +185,23 @@ pub(crate) struct Running {
 impl Running {
     /// Ctrl-C: the core and the provider both get the signal.
     pub(crate) fn interrupt(&self) {
-        self.signal("-INT", &format!("-{}", self.child.id()));
+        assert!(signal("-INT", &format!("-{}", self.child.id())), "it runs");
     }
 
     /// The machine loses power: core and provider end where they are.
     pub(crate) fn kill(mut self) {
-        self.signal("-KILL", &format!("-{}", self.child.id()));
+        signal("-KILL", &format!("-{}", self.child.id()));
         self.end();
     }
 
-    /// The core alone dies; the provider finds out by itself.
+    /// The core alone dies. Returns when the provider has noticed and ended, too.
     pub(crate) fn kill_core(mut self) {
-        self.signal("-KILL", &self.child.id().to_string());
+        let group = Group(self.child.id());
+        signal("-KILL", &self.child.id().to_string());
         self.end();
+        wait_until("the provider notices that its core is gone", || {
+            (!group.lives()).then_some(())
+        });
     }
 
     /// Whether it still runs.
@@ -226,20 +234,36 @@ impl Running {
             self.ended
         })
     }
+}
 
-    fn signal(&self, signal: &str, target: &str) {
-        let status = Command::new("kill")
-            .args([signal, "--", target])
-            .status()
-            .expect("kill");
-        assert!(status.success(), "kill {signal} {target} of {}", self.what);
+/// Sends a signal to a process, or to a group where the target begins with a hyphen; whether there was one.
+fn signal(signal: &str, target: &str) -> bool {
+    let status = Command::new("kill")
+        .args([signal, "--", target])
+        .stderr(Stdio::null())
+        .status();
+    status.expect("kill").success()
+}
+
+/// The process group of a core, which may outlive it.
+struct Group(u32);
+
+impl Group {
+    fn lives(&self) -> bool {
+        signal("-0", &format!("-{}", self.0))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        signal("-KILL", &format!("-{}", self.0));
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         if self.runs() {
-            self.signal("-KILL", &format!("-{}", self.child.id()));
+            signal("-KILL", &format!("-{}", self.child.id()));
             // Reaped, so that no test leaves a process behind.
             let _ = self.child.wait();
         }

@@ -1,4 +1,16 @@
-//! The whole life of a worker group under real cores.
+//! The whole life of a worker group under real cores, on each cloud that can be had here.
+//!
+//! One configuration, [`configuration`], on every [`Stage`]: what the cloud itself shows is compared with what state says.
+
+mod aws;
+mod bad_input;
+mod crash;
+mod life;
+mod sandbox;
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
 
 use crate::core::{Core, Workspace};
 
@@ -10,6 +22,9 @@ const CORES: [(&str, &str); 4] = [
     ("tofu", "OpenTofu v1.12."),
 ];
 
+/// The address of the one group in [`configuration`].
+const GROUP: &str = "flatcar_worker_group.workers";
+
 #[test]
 fn every_core_is_of_the_version_that_it_is_meant_to_be() {
     for (name, version) in CORES {
@@ -19,4 +34,127 @@ fn every_core_is_of_the_version_that_it_is_meant_to_be() {
         let run = Workspace::new(&core).run(&["version"]).success();
         assert!(run.stdout.starts_with(version), "{name}: {}", run.stdout);
     }
+}
+
+/// A cloud as these tests see it: from behind the provider's back.
+trait Stage {
+    /// The provider's argument: `sandbox = { directory = "cloud" }`.
+    fn provider(&self) -> String;
+    /// The group's argument: `sandbox = {}`.
+    fn shape(&self) -> String;
+    /// What machines boot, as an expression.
+    fn image(&self) -> String;
+    /// The group's cluster: nothing else on this cloud is in it.
+    fn cluster(&self) -> String;
+    /// Name and id of every machine of the cluster that is not gone.
+    fn machines(&self, workspace: &Workspace) -> BTreeMap<String, String>;
+    /// Deletes one.
+    fn remove(&self, workspace: &Workspace, name: &str);
+    /// What stands between the cloud's name and the cluster in an import's id.
+    fn scope(&self, workspace: &Workspace) -> String;
+    /// From now on the call is never answered, when it is made for the `nth` time; `done`: but carried out.
+    fn stall(&self, workspace: &Workspace, call: Call, nth: usize, done: bool);
+    /// Whether that call has been made.
+    fn stalls(&self, workspace: &Workspace) -> bool;
+    /// Everything is answered again.
+    fn go_on(&self, workspace: &Workspace);
+}
+
+/// A call that [`Stage::stall`] stalls.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Call {
+    Create,
+    Delete,
+}
+
+impl Call {
+    /// The sandbox's word.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// One group of three; the variables `replicas`, `message` and `parallelism` change it.
+fn configuration(stage: &dyn Stage) -> String {
+    format!(
+        r#"
+        terraform {{
+          required_providers {{
+            flatcar = {{ source = "flatcar-iac/flatcar" }}
+          }}
+        }}
+        variable "replicas" {{ default = 3 }}
+        variable "message" {{ default = "first" }}
+        variable "parallelism" {{ default = 10 }}
+        provider "flatcar" {{
+          {provider}
+        }}
+        data "flatcar_ignition" "worker" {{
+          strict  = true
+          content = <<-EOT
+            variant: flatcar
+            version: 1.1.0
+            storage:
+              files:
+                - path: /etc/motd
+                  mode: 0644
+                  contents:
+                    inline: ${{var.message}}
+          EOT
+        }}
+        resource "flatcar_worker_group" "workers" {{
+          cluster        = "{cluster}"
+          name           = "workers"
+          replicas       = var.replicas
+          image          = {image}
+          user_data      = data.flatcar_ignition.worker.rendered
+          rolling_update = {{ parallelism = var.parallelism }}
+          {shape}
+        }}
+        "#,
+        provider = stage.provider(),
+        cluster = stage.cluster(),
+        image = stage.image(),
+        shape = stage.shape(),
+    )
+}
+
+/// A workspace with [`configuration`] in it.
+fn workspace(core: &Core, stage: &dyn Stage) -> Workspace {
+    let workspace = Workspace::new(core);
+    workspace.write("main.tf", &configuration(stage));
+    workspace
+}
+
+/// Name and id of each machine as state has it.
+fn recorded(workspace: &Workspace) -> BTreeMap<String, String> {
+    let group = workspace.state(GROUP).unwrap_or_else(|| json!({}));
+    let machines = group["machines"].as_object();
+    machines
+        .into_iter()
+        .flatten()
+        .map(|(name, machine)| {
+            (
+                name.clone(),
+                machine["id"].as_str().unwrap_or_default().to_owned(),
+            )
+        })
+        .collect()
+}
+
+/// The group is complete, and the cloud has what state has: nothing doubled, nothing orphaned. Answers the machines.
+fn complete(workspace: &Workspace, stage: &dyn Stage, replicas: usize) -> BTreeMap<String, String> {
+    let exist = stage.machines(workspace);
+    assert_eq!(exist, recorded(workspace), "the cloud, and state");
+    assert_eq!(exist.len(), replicas, "{exist:?}");
+    exist
+}
+
+/// A plan that finds nothing to do.
+fn settled(workspace: &Workspace) {
+    let plan = workspace.plan();
+    assert_eq!(plan.actions(GROUP), ["no-op"], "{}", plan.text);
 }

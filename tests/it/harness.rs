@@ -5,8 +5,13 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The provider that cargo built for these tests.
-pub(crate) const PROVIDER: &str = env!("CARGO_BIN_EXE_terraform-provider-flatcar");
+/// The provider that cargo built for these tests, or the one that `FLATCAR_PROVIDER` names: a build that is to be shipped, say.
+pub(crate) fn provider() -> PathBuf {
+    std::env::var_os("FLATCAR_PROVIDER").map_or_else(
+        || env!("CARGO_BIN_EXE_terraform-provider-flatcar").into(),
+        PathBuf::from,
+    )
+}
 
 /// The root of the project.
 pub(crate) const ROOT: &str = env!("CARGO_MANIFEST_DIR");

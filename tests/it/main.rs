@@ -9,6 +9,7 @@
 mod client;
 mod core;
 mod end_to_end;
+mod examples;
 mod generated;
 mod harness;
 mod ignition;

@@ -1,0 +1,71 @@
+//! Every example in the docs is a configuration that a core accepts.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::core::{Core, Workspace};
+use crate::harness::ROOT;
+
+/// The quickstart is applied as a whole by `end_to_end`.
+const APPLIED: &str = "quickstart";
+
+#[test]
+fn every_example_is_valid() {
+    // The newest has all that an example may use; the oldest has neither ephemeral resources nor write-only attributes.
+    let Some(core) = Core::find("terraform-newest") else {
+        return;
+    };
+    let mut found = Vec::new();
+    walk(&Path::new(ROOT).join("examples"), &mut found);
+    assert!(!found.is_empty());
+    for path in found {
+        let text = fs::read_to_string(&path).expect("an example");
+        if text.contains(" aws ") && !cfg!(feature = "aws") {
+            println!("{}: this build has no AWS", path.display());
+            continue;
+        }
+        let workspace = Workspace::new(&core);
+        workspace.write("example.tf", &text);
+        beside(path.parent().expect("below examples/"), &workspace, "");
+        if !text.contains("required_providers") {
+            workspace.write(
+                "source.tf",
+                "terraform {\n  required_providers {\n    flatcar = { source = \"flatcar-iac/flatcar\" }\n  }\n}\n",
+            );
+        }
+        let run = workspace.run(&["validate", "-no-color"]);
+        assert!(
+            run.status.success(),
+            "{}: {}\n{}",
+            path.display(),
+            run.stdout,
+            run.stderr
+        );
+    }
+}
+
+/// What an example reads lies beside it.
+fn beside(folder: &Path, workspace: &Workspace, below: &str) {
+    for entry in fs::read_dir(folder).expect("a folder of ours") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let place = format!("{below}{}", name.expect("a plain name"));
+        if path.is_dir() {
+            beside(&path, workspace, &format!("{place}/"));
+        } else if path.extension().is_none_or(|end| end != "tf") {
+            let text = fs::read_to_string(&path).expect("a text");
+            workspace.write(&place, &text);
+        }
+    }
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder of ours") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() && !path.ends_with(APPLIED) {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|end| end == "tf") {
+            found.push(path);
+        }
+    }
+}
