@@ -23,6 +23,7 @@ provider "flatcar" {
   # A small mirror, signed by a key made for this demonstration: the signature is really checked. Leave this out to use Flatcar's own.
   release_server = {
     url          = "file://${abspath(path.module)}/release/{channel}/{arch}"
+    feed_url     = "file://${abspath(path.module)}/release/releases.json"
     signing_keys = file("${path.module}/release/demo-key.asc")
   }
   sandbox = {

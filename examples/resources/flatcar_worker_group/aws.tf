@@ -4,8 +4,8 @@ data "flatcar_image" "stable" {
 }
 
 data "flatcar_ignition" "worker" {
-  platform = "aws"
-  content  = file("${path.module}/worker.yaml")
+  content         = file("${path.module}/worker.yaml")
+  flatcar_version = data.flatcar_image.stable.version
 }
 
 # A change of the user data replaces the machines a quarter at a time; the first new one has to run before others go.

@@ -3,8 +3,8 @@ resource "flatcar_worker_group" "demo" {
   cluster   = "demo"
   name      = "workers"
   replicas  = 3
-  image     = data.flatcar_image.stable.image
-  user_data = data.flatcar_ignition.worker.rendered
+  image     = "flatcar-stable"
+  user_data = provider::flatcar::ignition(file("${path.module}/worker.yaml"))
 
   sandbox = {
     boot_time = "2s"

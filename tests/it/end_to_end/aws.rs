@@ -137,14 +137,14 @@ impl Stage for Moto {
                 ("Filter.2.Value.3", "stopped"),
             ],
         );
-        let instances = answer.split("<instanceId>").skip(1);
-        instances
-            .filter_map(|instance| {
-                let id = instance.split('<').next()?;
-                let (_, rest) = instance.split_once("<key>Name</key>")?;
-                let (_, rest) = rest.split_once("<value>")?;
-                let name = rest.split('<').next()?;
-                Some((name.to_owned(), id.to_owned()))
+        // One RunInstances makes one reservation, and here one machine.
+        let reservations = answer.split("<reservationId>").skip(1);
+        reservations
+            .filter_map(|reservation| {
+                let after = |tag: &str| Some(reservation.split_once(tag)?.1);
+                let id = after("<instanceId>")?.split('<').next()?;
+                let (_, name) = after("<key>Name</key>")?.split_once("<value>")?;
+                Some((name.split('<').next()?.to_owned(), id.to_owned()))
             })
             .collect()
     }

@@ -161,7 +161,7 @@ fn a_mistake_on_aws_is_told_once_and_on_its_attribute() {
             "nobody listens",
             &endpoint,
             r#""http://127.0.0.1:1""#,
-            &["127.0.0.1:1"],
+            &["STS", "refused"],
         ),
         (
             "an image that EC2 does not have",
@@ -179,7 +179,7 @@ fn a_mistake_on_aws_is_told_once_and_on_its_attribute() {
             "a type that EC2 does not have",
             "t3.small",
             "t9.small",
-            &["aws.instance_type", "t9.small"],
+            &["instance type", "t9.small"],
         ),
     ];
     let text = configuration(&moto);
