@@ -44,19 +44,21 @@ cd "$work/demo"
 word=$(basename "$core")
 variables=()
 
-# Runs the core, shows what matters of what it says, and everything when it fails.
+# Runs the core, shows what matters of what it says, and everything when it fails. A plan shows its rollout, an apply its machines.
 core() {
-  local log=$work/log
+  local log=$work/log shown=$1
   printf '%s$ %s %s%s\n' "$green" "$word" "$*" "$off"
   if ! "$core" "$@" -no-color -input=false ${variables[@]+"${variables[@]}"} > "$log" 2>&1; then
     cat "$log" >&2
     die "$word $1 failed"
   fi
-  awk '
-    /^(Plan:|No changes\.|Apply complete!|Destroy complete!)/ { print "  " $0 }
-    /^(Changes to Outputs|Outputs):/ { inside = 1; next }
-    /^(─|You can apply|Saved the plan|Note: )/ { inside = 0 }
-    inside && NF { print "  " $0 }
+  awk -v shown="$shown" '
+    shown == "plan" && /^(Plan:|No changes\.)/ { print "  " $0 }
+    shown == "plan" && /^ +\+ "(create|delete|update) / { sub(/^ +\+ "/, ""); sub(/",?$/, ""); print "    " $0 }
+    /^(Apply|Destroy) complete!/ { print "  " $0 }
+    /^Outputs:/ { inside = 1; next }
+    shown == "apply" && inside && /^flatcar = / { gsub(/"/, ""); sub(/^flatcar = /, ""); print "    Flatcar " $0 }
+    shown == "apply" && inside && /^  ".*" = / { gsub(/"/, ""); sub(/^ +/, ""); sub(/ = /, ": "); print "    " $0 }
   ' "$log"
 }
 machines() { find .flatcar-sandbox/machines -name '*.json' 2> /dev/null | wc -l | tr -d ' '; }

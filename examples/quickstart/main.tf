@@ -70,6 +70,6 @@ output "rollout" {
 }
 
 output "machines" {
-  description = "The machines, their phase and their generation."
-  value       = { for name, machine in flatcar_worker_group.workers.machines : name => "${machine.phase}, generation ${machine.generation}, ${join(" ", machine.addresses)}" }
+  description = "The machines: how and where they are, and what they booted."
+  value       = { for name, machine in flatcar_worker_group.workers.machines : name => "${machine.phase} at ${join(" ", machine.addresses)}, booted ${machine.image}" }
 }
