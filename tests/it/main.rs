@@ -5,6 +5,10 @@
     clippy::unwrap_used,
     reason = "a test fails by panicking, and what helps it is in no function that is marked as a test"
 )]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test says on its output what it skipped and what it saw"
+)]
 
 mod client;
 mod core;

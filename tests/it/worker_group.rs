@@ -274,10 +274,6 @@ pub(crate) fn entry(name: &str) -> &'static Entry {
 }
 
 /// Runs the whole list and what this cloud alone promises; fails with the behaviours that were not shown.
-#[expect(
-    clippy::print_stdout,
-    reason = "the table of what was shown and what was skipped is the result"
-)]
 pub(crate) async fn conforms(subject: &AnySubject, own: &[Behaviour]) {
     let cloud = subject.entry().name;
     let (mut shown, mut skipped, mut failed) = (0, 0, Vec::new());
