@@ -71,5 +71,5 @@ output "rollout" {
 
 output "machines" {
   description = "The machines: how and where they are, and what they booted."
-  value       = { for name, machine in flatcar_worker_group.workers.machines : name => "${machine.phase} at ${join(" ", machine.addresses)}, booted ${machine.image}" }
+  value       = { for name, machine in flatcar_worker_group.workers.machines : name => "${machine.phase} at ${join(" ", machine.addresses)}, booted ${basename(machine.image)}" }
 }
