@@ -19,6 +19,7 @@ mod harness;
 mod ignition;
 mod ignition_bad_input;
 mod ignition_documents;
+mod ignition_fuzz;
 mod image;
 mod protocol;
 #[cfg(feature = "aws")]
