@@ -3,7 +3,7 @@
 //! Vectors and corpus lie beside the project (`../shared`, or where `FLATCAR_SHARED` says) and are walked where they are present;
 //! with `CI=true` they must be. Differences that we want are named, with their reasons, in `tests/fixtures/ignition-exceptions.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -183,6 +183,29 @@ fn every_fixture_gives_what_the_command_printed() {
         tally.compare("fixtures", &file_name(&folder), &ours, &theirs);
     }
     tally.finish();
+}
+
+/// Everything that is rendered of the vectors and the corpus, each text once; nothing where they are not present.
+pub(crate) fn renderings() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    if let Some(vectors) = shared("vectors/butane") {
+        for file in fs::read_dir(vectors.join("cli")).unwrap() {
+            all.extend(
+                cases(&file.unwrap().path())
+                    .iter()
+                    .map(|case| run_command(case).0),
+            );
+        }
+    }
+    if let Some(corpus) = shared("corpus/butane") {
+        for entry in fs::read_dir(corpus).unwrap() {
+            let document = fs::read(entry.unwrap().path()).unwrap_or_default();
+            let text = String::from_utf8_lossy(&document);
+            all.extend(render(&text, &Options::default()).0.map(|it| it.json));
+        }
+    }
+    all.retain(|text| !text.is_empty());
+    all
 }
 
 fn document(origin: Origin, text: &str) -> Document {

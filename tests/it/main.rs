@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod consumers;
 mod core;
 mod end_to_end;
 mod examples;
