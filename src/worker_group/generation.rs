@@ -102,6 +102,16 @@ impl Generation {
             || (rolls.image && self.image != other.image)
     }
 
+    /// Whether machines of this generation that an unfinished create left behind are what a create of `wanted` would make: the same
+    /// configuration, but for a newer image where that rolls nothing.
+    pub(crate) fn serves(&self, wanted: &Self, rolls: Rolls) -> bool {
+        let rolls = Rolls {
+            user_data: true,
+            ..rolls
+        };
+        !self.differs(wanted, rolls)
+    }
+
     /// Whether both were made from one shape: only then does a difference of a machine from the shape mean that it drifted.
     pub(crate) fn same_shape(&self, other: &Self) -> bool {
         self.shape == other.shape

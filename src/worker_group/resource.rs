@@ -7,6 +7,7 @@ mod create;
 mod import;
 mod outlook;
 mod place;
+mod report;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -18,7 +19,7 @@ use super::apply::{self, Before, Job};
 use super::cloud::{self, Connect, Entry};
 use super::model::{
     Chosen, DELETE_TIMEOUT, Fields, Group, Private, READ_TIMEOUT, Step, UPDATE_TIMEOUT, Whole,
-    identity, identity_schema, refusal, schema, timeout,
+    identity, identity_schema, schema, timeout,
 };
 use super::plan::{Changes, Limits, Member, Share};
 use super::roll::{Calls, Leftovers, Problem};
@@ -35,6 +36,7 @@ use self::create::new_uid;
 use self::import::{import_id, imported, one_uid};
 use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
 use self::place::{doubled, existing, refreshed, saved_is_saved, within, without_twins};
+use self::report::{bug, diagnostic, errors, news_since_the_plan, paused, protected, strangers};
 
 /// Groups on these clouds.
 pub struct WorkerGroup {
@@ -117,7 +119,14 @@ impl Resource for WorkerGroup {
         if let (Some(entry), Some(was)) = (entry, known_cloud)
             && was != entry.name
         {
-            return Outcome::of(replaced_by_another_cloud(model, was, entry, prior.private));
+            return Outcome {
+                value: Some(replaced_by_another_cloud(model, was, entry, prior.private)),
+                problems: protected(&prior.model.fields),
+            };
+        }
+        let mut problems = Diagnostics::none();
+        if is_renamed(&model.fields, &prior.model.fields) {
+            problems.extend(protected(&prior.model.fields));
         }
         if private.first_image.is_none() {
             let image = prior.model.fields.image.known();
@@ -128,11 +137,13 @@ impl Resource for WorkerGroup {
             model.fields.generation = Attr::Unknown;
             model.fields.machines = Whole::Unknown;
             model.fields.rollout = Whole::Unknown;
-            return Outcome::of(planned(model, &private));
+            return Outcome {
+                value: Some(planned(model, &private)),
+                problems,
+            };
         };
         let outlook = outlook_of_state(&wanted, &prior.model, &private);
         model.fields.generation = Attr::Known(outlook.generation.to_string());
-        let mut problems = Diagnostics::none();
         if outlook.changes.list.is_empty() {
             if prior.model.fields.rollout.known().is_none() {
                 model.fields.rollout = Whole::Known(Vec::new());
@@ -173,7 +184,8 @@ impl Resource for WorkerGroup {
         };
         let mark = place.mark(String::new());
         saved_is_saved(&calls, &mark, &observed).await;
-        let problems = doubled(&observed);
+        let mut problems = doubled(&observed);
+        problems.extend(strangers(&observed));
         Outcome {
             value: Some(refreshed(state, private, &place, observed, now)),
             problems,
@@ -473,6 +485,12 @@ fn planned(model: Group, private: &Private) -> Planned<Group> {
     }
 }
 
+/// Such a change replaces the group.
+fn is_renamed(fields: &Fields, prior: &Fields) -> bool {
+    let differs = |new: &Attr<String>, old: &Attr<String>| matches!((new, old), (Attr::Known(new), Attr::Known(old)) if new != old);
+    differs(&fields.name, &prior.name) || differs(&fields.cluster, &prior.cluster)
+}
+
 fn replaced_by_another_cloud(
     mut model: Group,
     was: &str,
@@ -511,72 +529,6 @@ fn kept(state: Stored<Group>, problems: Diagnostics) -> Outcome<Stored<Group>> {
         value: Some(state),
         problems,
     }
-}
-
-fn diagnostic(problem: &Problem) -> Diagnostic {
-    let diagnostic = Diagnostic::error(&problem.summary, &problem.detail);
-    match &problem.attribute {
-        Some(attribute) => diagnostic.at(Path::of(attribute)),
-        None => diagnostic,
-    }
-}
-
-/// Errors, each of which says what exists now and how to go on.
-fn errors(problems: &[Problem], hint: &str) -> Diagnostics {
-    let with_hint = problems.iter().map(|problem| {
-        let mut diagnostic = diagnostic(problem);
-        diagnostic.detail = format!("{}\n{hint}", diagnostic.detail);
-        diagnostic
-    });
-    Diagnostics(with_hint.collect())
-}
-
-fn bug(what: &str) -> Diagnostic {
-    Diagnostic::error(
-        "Could not carry out the operation",
-        format!(
-            "It cannot go on: {what}. This is a bug in the provider; please report it with the log."
-        ),
-    )
-}
-
-fn protected(fields: &Fields) -> Diagnostics {
-    if fields.deletion_protection.known() != Some(&true) {
-        return Diagnostics::none();
-    }
-    refusal(
-        Path::of("deletion_protection"),
-        "Group is protected from deletion",
-        "deletion_protection is true. Apply with deletion_protection = false first.",
-    )
-    .into()
-}
-
-fn paused(changes: &Changes) -> Diagnostic {
-    Diagnostic::warning(
-        "Group is paused",
-        format!(
-            "{} steps are left undone: rollout lists them. Write paused = false to have them done.",
-            changes.list.len()
-        ),
-    )
-    .at(Path::of("paused"))
-}
-
-/// A warning that names what happened between plan and apply.
-fn news_since_the_plan(rollout: &[Step], changes: &Changes) -> Diagnostics {
-    let words = apply::differences(rollout, changes);
-    if words.is_empty() {
-        return Diagnostics::none();
-    }
-    Diagnostic::warning(
-        "Group has changed since the plan",
-        format!(
-            "{}. What is still right was done; plan again to see the rest.",
-            words.join("; ")
-        ),
-    )
-    .into()
 }
 
 /// What each new machine boots with.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::cloud::{CloudError, Deletion, Machine, Mark, Phase, Spec};
+use super::generation::Rolls;
 use super::plan::{self, Limits, Slot, State};
 use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
@@ -70,8 +71,8 @@ pub(crate) struct Pace {
 pub(crate) enum Leftovers {
     /// None of ours to touch.
     Leave,
-    /// Unsaved machines of another uid that were created before this moment are deleted.
-    DeleteFrom(SystemTime),
+    /// Unsaved machines of another uid that were created before this moment are taken over where they are what this create makes.
+    TakeFrom(SystemTime, Rolls),
 }
 
 /// What exists at the end, and what went wrong.

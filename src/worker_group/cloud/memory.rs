@@ -105,6 +105,20 @@ impl Memory {
         inner.records[at].machine.created = Some(created);
     }
 
+    /// Somebody takes a machine's marks off.
+    pub(crate) fn unmark(&self, name: &str) {
+        let mut inner = self.inner();
+        for record in inner.records.iter_mut().filter(|r| r.machine.name == name) {
+            for text in [
+                &mut record.machine.mark.cluster,
+                &mut record.machine.mark.group,
+                &mut record.machine.mark.uid,
+            ] {
+                text.clear();
+            }
+        }
+    }
+
     /// A machine changes its phase by itself.
     pub(crate) fn set(&self, name: &str, phase: Phase) {
         let mut inner = self.inner();

@@ -6,14 +6,16 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Outcome, Path, Severity, Stored};
-use crate::worker_group::apply::{self, Before, Job};
-use crate::worker_group::cloud::{Machine, Mark};
+use crate::worker_group::apply::{self, Before, Job, Performed};
+use crate::worker_group::cloud::{Machine, Mark, Phase};
+use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{CREATE_TIMEOUT, Group, Private, Whole, timeout};
-use crate::worker_group::plan::Member;
+use crate::worker_group::plan::{Changes, Member};
 use crate::worker_group::roll::{Known, Leftovers, Problem};
 use crate::worker_group::wanted::Wanted;
 
 use super::place::within;
+use super::report::{names, paused_creation};
 use super::{WorkerGroup, diagnostic, errors, live_member, recorded, user_data_of};
 
 impl WorkerGroup {
@@ -76,26 +78,31 @@ impl WorkerGroup {
         let generation = wanted.generation();
         model.fields.generation = Attr::Known(generation.to_string());
         model.fields.rollout = Whole::Known(Vec::new());
-        if wanted.paused {
-            model.fields.machines = Whole::Known(Default::default());
-            return Outcome::of(super::stored(model.clone(), &private));
-        }
 
         let calls = place.calls(context, deadline);
         let others = match place.observe(calls, model, &private, started).await {
             Ok(observed) => observed.others,
             Err(problems) => return Outcome::failed(problems),
         };
-        let (leftovers, saved): (Vec<Machine>, Vec<Machine>) =
-            others.into_iter().partition(|machine| machine.mark.unsaved);
+        // What is left of a create of this configuration that never returned. Machines of another generation may run for somebody whose
+        // state has not been refreshed since it made them.
+        let (leftovers, foreign): (Vec<Machine>, Vec<Machine>) =
+            others.into_iter().partition(|machine| {
+                let of = Generation::parse(&machine.mark.generation);
+                machine.mark.unsaved && of.serves(&generation, wanted.rolls)
+            });
         let mut problems = Diagnostics::none();
-        let adopted = match on_existing(&model.fields.on_existing, saved, &mut problems) {
+        let adopted = match on_existing(&model.fields.on_existing, foreign, &mut problems) {
             Some(adopted) => adopted,
             None => return Outcome::failed(problems),
         };
 
-        // What is adopted is left as it is: the next plan shows what would change.
-        let deletable: BTreeSet<String> = leftovers.iter().map(|m| m.name.clone()).collect();
+        // What is adopted is left as it is: the next plan shows what would change. So is whatever runs or is about to.
+        let deletable: BTreeSet<String> = leftovers
+            .iter()
+            .filter(|machine| matches!(machine.phase, Phase::Stopped | Phase::Failed))
+            .map(|machine| machine.name.clone())
+            .collect();
         let taken: Vec<Machine> = leftovers.into_iter().chain(adopted).collect();
         let mark = Mark {
             unsaved: true,
@@ -116,11 +123,14 @@ impl WorkerGroup {
             private: &private,
         };
         let outlook = apply::outlook(wanted, &before, uid, &members, Some(&deletable));
-        problems.extend(
-            place
-                .preflight(context, deadline, wanted, &outlook.changes)
-                .await,
-        );
+        let changes = match wanted.paused {
+            true => Changes {
+                next_ordinal: private.next_ordinal,
+                ..Changes::default()
+            },
+            false => outlook.changes,
+        };
+        problems.extend(place.preflight(context, deadline, wanted, &changes).await);
         if problems.has_errors() {
             return Outcome::failed(problems);
         }
@@ -131,16 +141,39 @@ impl WorkerGroup {
             problems.push(diagnostic(&problem));
             return Outcome::failed(problems);
         }
+        if wanted.paused {
+            problems.push(paused_creation(existing.len()));
+            let performed = Performed {
+                next_ordinal: changes.next_ordinal,
+                machines: existing,
+                problems: Vec::new(),
+                not_updated: BTreeSet::new(),
+            };
+            let private = Private {
+                history: outlook.history,
+                ..private
+            };
+            return Outcome {
+                value: Some(recorded(
+                    model.clone(),
+                    private,
+                    &place,
+                    performed,
+                    &changes,
+                )),
+                problems,
+            };
+        }
         let job = Job {
             wanted,
             calls,
             nodes: self.nodes.as_ref(),
             mark,
             user_data: &user_data_of(wanted, config),
-            leftovers: Leftovers::DeleteFrom(started),
+            leftovers: Leftovers::TakeFrom(started, wanted.rolls),
             max_failures: wanted.pace.max_failures.max(TOLERATED_IN_CREATE),
         };
-        let performed = apply::perform(job, &outlook.changes, existing).await;
+        let performed = apply::perform(job, &changes, existing).await;
         let private = Private {
             history: outlook.history,
             ..private
@@ -168,7 +201,7 @@ impl WorkerGroup {
         if exists == 0 && problems.has_errors() {
             return Outcome::failed(problems);
         }
-        let value = recorded(model.clone(), private, &place, performed, &outlook.changes);
+        let value = recorded(model.clone(), private, &place, performed, &changes);
         Outcome {
             value: Some(value),
             problems,
@@ -182,51 +215,66 @@ impl WorkerGroup {
     }
 }
 
-/// What to do about machines that belong to another state; `None`: stop.
+/// What to do about machines that are, or may be, somebody else's; those that are adopted, or `None`: stop.
 fn on_existing(
     policy: &Attr<String>,
-    saved: Vec<Machine>,
+    foreign: Vec<Machine>,
     problems: &mut Diagnostics,
 ) -> Option<Vec<Machine>> {
-    if saved.is_empty() {
-        return Some(Vec::new());
+    let policy = policy.known().map(String::as_str);
+    if policy == Some("adopt") {
+        return Some(foreign);
     }
-    let names: Vec<&str> = saved
-        .iter()
-        .map(|machine| machine.name.as_str())
-        .take(10)
-        .collect();
-    let names = names.join(", ");
-    let count = saved.len();
-    match policy.known().map(String::as_str) {
-        Some("adopt") => Some(saved),
-        Some("keep") => {
-            problems.push(
-                Diagnostic::warning(
-                    "Another group of this name exists",
-                    format!(
-                        "{count} machines of this cluster and name belong to another state and were left alone: {names}. Destroy them from \
-                         there when they are not needed any more."
-                    ),
-                )
-                .at(Path::of("on_existing")),
-            );
-            Some(Vec::new())
-        }
-        _ => {
-            problems.push(
-                Diagnostic::error(
-                    "Group exists already",
-                    format!(
-                        "{count} machines of this cluster and name belong to another state: {names}. Choose another name, import the group, \
-                         or write on_existing = \"keep\" to leave them alone or \"adopt\" to take them over."
-                    ),
-                )
-                .at(Path::of("name")),
-            );
-            None
-        }
+    let (unsaved, saved): (Vec<Machine>, Vec<Machine>) = foreign
+        .into_iter()
+        .partition(|machine| machine.mark.unsaved);
+    let kept = policy == Some("keep");
+    if !saved.is_empty() {
+        let whose = format!(
+            "{} machines of this cluster and name belong to another state",
+            saved.len()
+        );
+        let names = names(&saved);
+        problems.push(match kept {
+            true => Diagnostic::warning(
+                "Another group of this name exists",
+                format!("{whose} and were left alone: {names}. Destroy them from there when they are not needed any more."),
+            )
+            .at(Path::of("on_existing")),
+            false => Diagnostic::error(
+                "Group exists already",
+                format!(
+                    "{whose}: {names}. Choose another name, import the group, or write on_existing = \"keep\" to leave them alone or \
+                     \"adopt\" to take them over."
+                ),
+            )
+            .at(Path::of("name")),
+        });
     }
+    if !unsaved.is_empty() {
+        let whose = format!(
+            "{} machines of this cluster and name were made from another configuration, by a creation whose state was never seen",
+            unsaved.len()
+        );
+        let names = names(&unsaved);
+        problems.push(match kept {
+            true => Diagnostic::warning(
+                "Another group of this name exists",
+                format!("{whose}, and were left alone: {names}. Delete them in the cloud where nothing needs them any more."),
+            )
+            .at(Path::of("on_existing")),
+            false => Diagnostic::error(
+                "Group exists already",
+                format!(
+                    "{whose}: {names}. They may serve: nothing was touched. Where another state has them, choose another name. Where a \
+                     creation was cut off, write on_existing = \"adopt\" to take them over (the next plan shows what it would replace), \
+                     import the group, or delete them in the cloud."
+                ),
+            )
+            .at(Path::of("name")),
+        });
+    }
+    (!problems.has_errors()).then(Vec::new)
 }
 
 fn key(cluster: &str, name: &str, cloud: &str) -> (String, String, String) {

@@ -51,13 +51,27 @@ pub(super) fn one_uid(
     cluster: &str,
     name: &str,
 ) -> Result<String, Diagnostic> {
-    if let Some(uid) = asked {
-        return Ok(uid);
-    }
     let uids: BTreeSet<&str> = machines
         .iter()
         .map(|machine| machine.mark.uid.as_str())
         .collect();
+    if let Some(uid) = asked {
+        // A group of no machines exists; beside machines of another uid it is a slip of the pen.
+        return match uids.is_empty() || uids.contains(uid.as_str()) {
+            true => Ok(uid),
+            false => {
+                let exist: Vec<&str> = uids.into_iter().take(10).collect();
+                Err(Diagnostic::error(
+                    "Group of this uid does not exist",
+                    format!(
+                        "Machines of group {name:?} of cluster {cluster:?} exist, and none has the uid {uid:?}; they have {}. Import by \
+                         identity, with one of these.",
+                        exist.join(", ")
+                    ),
+                ))
+            }
+        };
+    }
     let mut uids = uids.into_iter();
     match (uids.next(), uids.next()) {
         (Some(uid), None) => Ok(uid.to_owned()),

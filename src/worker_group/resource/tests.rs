@@ -1,5 +1,6 @@
 //! Groups through the RPC service, on a cloud in memory; between the calls, what core does.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -597,6 +598,63 @@ async fn a_protected_group_refuses_to_be_destroyed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_paused_group_is_neither_destroyed_nor_replaced() {
+    let mut world = World::new("paused-destroy", Memory::default()).await;
+    world.run(json!({})).await;
+    world.run(json!({"paused": true})).await;
+    for changes in [
+        json!({"paused": true, "name": "v"}),
+        json!({"cluster": "test"}),
+    ] {
+        let plan = world.plan(changes).await;
+        assert!(
+            plan.said[0].starts_with("Group is paused"),
+            "{:?}",
+            plan.said
+        );
+    }
+    let problems = world.destroy().await;
+    assert!(problems[0].starts_with("Group is paused"), "{problems:?}");
+    assert_eq!(world.ordinals(), [0, 1, 2]);
+    world.run(json!({})).await;
+    assert_eq!(world.destroy().await, NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_creation_makes_no_machine_and_says_so() {
+    let mut world = World::new("paused-create", Memory::default()).await;
+    let (_, problems) = world.run(json!({"paused": true})).await;
+    assert!(
+        problems[0].starts_with("Group is paused: No machine was created."),
+        "{problems:?}"
+    );
+    assert!(world.memory.names().is_empty());
+    assert_eq!(
+        world.destroy().await,
+        NOTHING,
+        "there is nothing to protect"
+    );
+
+    let mut world = World::new("paused-leftover", Memory::default()).await;
+    world.run(json!({"replicas": 2})).await;
+    let mut next = World::again("paused-leftover").await;
+    let (_, problems) = next.run(json!({"paused": true})).await;
+    assert!(
+        problems[0].contains("2 that exist were taken over"),
+        "{problems:?}"
+    );
+    assert_eq!(next.ordinals(), [0, 1]);
+    let (rollout, problems) = next.run(json!({})).await;
+    assert_eq!(
+        (rollout.len(), problems.len()),
+        (1, 0),
+        "{rollout:?} {problems:?}"
+    );
+    assert_eq!(next.memory.machines().len(), 3);
+    next.is_settled(json!({})).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_creation_that_falls_short_says_what_exists_and_the_next_apply_goes_on() {
     let mut world = World::new("short", Memory::default()).await;
     world
@@ -695,6 +753,111 @@ async fn machines_of_another_state_are_treated_as_on_existing_says() {
             assert_eq!(next.memory.machines().len(), 3, "the old group's stay");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_that_another_creation_made_and_no_state_has_refreshed_yet_are_never_deleted() {
+    for (policy, summary, machines) in [
+        ("fail", Some("Group exists already"), 3),
+        ("keep", Some("Another group of this name exists"), 6),
+        ("adopt", None, 3),
+    ] {
+        for phase in [Phase::Running, Phase::Pending] {
+            let id = format!("unsaved-{policy}-{phase:?}");
+            let mut world = World::new(&id, Memory::default()).await;
+            world.run(json!({})).await;
+            for name in world.memory.names() {
+                world.memory.set(&name, phase);
+            }
+            let ids = |world: &World| {
+                let machines = world.memory.machines().into_iter();
+                machines.map(|m| m.id).collect::<BTreeSet<_>>()
+            };
+            let before = ids(&world);
+            let mut next = World::again(&id).await;
+            let other = json!({"on_existing": policy, "user_data": with_motd("b")});
+            let (_, problems) = next.run(other.clone()).await;
+            let first = problems.iter().find_map(|p| p.split(':').next());
+            let expected = match phase {
+                Phase::Running => summary,
+                _ => summary.or(first),
+            };
+            assert_eq!(first, expected, "{id} {problems:?}");
+            assert!(ids(&next).is_superset(&before), "{id}");
+            assert_eq!(ids(&next).len(), machines, "{id}");
+            assert_eq!(next.state.is_null(), policy == "fail", "{id}");
+            if policy == "adopt" && phase == Phase::Running {
+                let (rollout, _) = next.run(other).await;
+                assert!(rollout[0].starts_with("delete "), "{rollout:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_a_creation_that_never_returned_left_only_what_broke_is_deleted() {
+    let mut world = World::new("leftover-more", Memory::default()).await;
+    world.run(json!({"replicas": 4})).await;
+    let broken = world.machine(0);
+    world.memory.set(&broken, Phase::Stopped);
+    let mut next = World::again("leftover-more").await;
+    let (_, problems) = next.run(json!({"replicas": 2})).await;
+    assert_eq!(problems, NOTHING);
+    assert!(!next.memory.names().contains(&broken));
+    assert_eq!(next.ordinals(), [1, 2, 3]);
+    let (rollout, problems) = next.run(json!({"replicas": 2})).await;
+    assert_eq!(problems, NOTHING);
+    assert_eq!(rollout.len(), 1, "{rollout:?}");
+    assert_eq!(next.ordinals().len(), 2);
+    next.is_settled(json!({"replicas": 2})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_adopts_its_predecessor_keeps_the_machines_when_that_is_destroyed() {
+    let mut old = World::new("adopted", Memory::default()).await;
+    old.run(json!({})).await;
+    old.refresh().await;
+    let mut next = World::again("adopted").await;
+    let (_, problems) = next.run(json!({"on_existing": "adopt"})).await;
+    assert_eq!(problems, NOTHING);
+    assert_eq!(old.destroy().await, NOTHING);
+    assert!(old.state.is_null());
+    assert_eq!(next.ordinals(), [0, 1, 2]);
+    next.is_settled(json!({"on_existing": "adopt"})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_tells_of_machines_that_were_adopted_or_that_another_creation_left() {
+    for (policy, summary, kept) in [
+        ("adopt", "Machines belong to another group now", 0),
+        ("keep", "Machines of another creation exist", 3),
+    ] {
+        let id = format!("strangers-{policy}");
+        let mut old = World::new(&id, Memory::default()).await;
+        old.run(json!({})).await;
+        old.refresh().await;
+        let mut next = World::again(&id).await;
+        next.run(json!({"on_existing": policy})).await;
+        let problems = old.refresh().await;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with(summary), "{problems:?}");
+        let name = next.group().fields.machines.known().unwrap().clone();
+        let name = name.keys().next().unwrap().clone();
+        assert!(problems[0].contains(&name), "{problems:?}");
+        let known = old.group().fields.machines.known().unwrap().len();
+        assert_eq!(known, kept);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_whose_marks_were_taken_off_is_still_the_one_that_was_recorded() {
+    let mut world = World::new("unmarked", Memory::default()).await;
+    world.run(json!({})).await;
+    world.refresh().await;
+    let name = world.machine(1);
+    world.memory.unmark(&name);
+    assert_eq!(world.refresh().await, NOTHING);
+    assert_eq!(world.ordinals(), [0, 1, 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -904,6 +1067,21 @@ async fn an_imported_group_is_planned_without_touching_a_machine() {
         assert_eq!(world.uid(), uid);
         world.is_settled(json!({})).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_uid_that_no_machine_of_the_group_has_is_not_imported() {
+    let mut world = World::new("import-uid", Memory::default()).await;
+    world.run(json!({})).await;
+    let uid = world.uid();
+    let machines = world.memory.machines();
+    let asked = |uid: &str| Some(uid.to_owned());
+    let problem = one_uid(&machines, asked("zzzzzzzz"), "prod", "w").unwrap_err();
+    assert_eq!(problem.summary, "Group of this uid does not exist");
+    assert!(problem.detail.contains(&uid), "{}", problem.detail);
+    assert_eq!(one_uid(&machines, asked(&uid), "prod", "w").unwrap(), uid);
+    let none = one_uid(&[], asked("zzzzzzzz"), "prod", "w");
+    assert_eq!(none.unwrap(), "zzzzzzzz", "a group of no machines exists");
 }
 
 #[tokio::test(start_paused = true)]

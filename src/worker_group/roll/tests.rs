@@ -2,6 +2,7 @@ use super::*;
 use crate::kubernetes::NoNodes;
 use crate::worker_group::cloud::memory::{Call, Cluster, Fault, Memory};
 use crate::worker_group::cloud::{Cloud as _, Kind};
+use crate::worker_group::generation::Rolls;
 use crate::worker_group::plan::Share;
 
 fn mark(generation: &str) -> Mark {
@@ -544,7 +545,8 @@ async fn a_group_is_deleted_as_far_as_it_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_an_unfinished_create_left_is_removed_when_it_shows_late() {
+async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_nothing_else_is_touched()
+ {
     let memory = Memory::default();
     let foreign = Mark {
         uid: "old".to_owned(),
@@ -562,7 +564,13 @@ async fn what_an_unfinished_create_left_is_removed_when_it_shows_late() {
         deletes: Vec::new(),
         next_ordinal: 1,
         pace: TEST.pace,
-        leftovers: Leftovers::DeleteFrom(SystemTime::now() + Duration::from_secs(1)),
+        leftovers: Leftovers::TakeFrom(
+            SystemTime::now() + Duration::from_secs(1),
+            Rolls {
+                user_data: true,
+                image: true,
+            },
+        ),
     };
     let cancel = CancellationToken::new();
     let calls = Calls {
@@ -574,8 +582,16 @@ async fn what_an_unfinished_create_left_is_removed_when_it_shows_late() {
     let late = async {
         tokio::time::sleep(Duration::from_secs(3)).await;
         memory.put_created("w-old-0", &foreign, SystemTime::now());
+        let other = Mark {
+            generation: "3".to_owned(),
+            ..foreign.clone()
+        };
+        memory.put_created("w-other-0", &other, SystemTime::now());
     };
     let (ended, ()) = tokio::join!(roll.run(), late);
     assert!(ended.problems.is_empty(), "{:?}", ended.problems);
-    assert_eq!(memory.names(), ["w-u-0"]);
+    assert_eq!(memory.names(), ["w-old-0", "w-other-0", "w-u-0"]);
+    assert_eq!(names(&ended), ["w-old-0", "w-u-0"]);
+    let uids: Vec<String> = memory.machines().into_iter().map(|m| m.mark.uid).collect();
+    assert_eq!(uids.iter().filter(|uid| *uid == "u").count(), 2, "{uids:?}");
 }

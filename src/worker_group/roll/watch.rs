@@ -7,12 +7,15 @@ use tokio::time::Instant;
 
 use super::{Calls, Leftovers, Problem, Roll, Stage, Tracked, host, short};
 use crate::kubernetes::{Host, NodeError, Nodes};
-use crate::worker_group::cloud::{CloudError, Machine, Phase};
+use crate::protocol::value::Value;
+use crate::worker_group::cloud::{CloudError, Machine, Mark, Phase};
+use crate::worker_group::generation::Generation;
 
 /// What a look has to be about, copied so that the apply goes on meanwhile.
 pub(super) struct Watched {
     cluster: String,
     group: String,
+    uid: String,
     /// Ids that a list must show, or else be asked for.
     ids: Vec<String>,
     /// Names whose Nodes are waited for.
@@ -45,6 +48,10 @@ pub(super) async fn look(
     for machine in &found {
         absent.remove(&machine.id);
     }
+    // What another state has adopted meanwhile is not acted upon.
+    let found = found
+        .into_iter()
+        .filter(|machine| !is_of_another(machine, &watched.uid));
     machines.extend(found);
     let hosts: Vec<Host> = machines
         .iter()
@@ -115,6 +122,7 @@ impl Roll<'_> {
         Watched {
             cluster: self.order.mark.cluster.clone(),
             group: self.order.mark.group.clone(),
+            uid: self.order.mark.uid.clone(),
             ids: self
                 .tracked
                 .iter()
@@ -160,7 +168,7 @@ impl Roll<'_> {
                         broken.push(tracked.name.clone());
                     }
                 }
-                None => self.meet(machine),
+                None => self.meet(machine).await,
             }
         }
         self.join(seen.joined);
@@ -193,18 +201,24 @@ impl Roll<'_> {
     }
 
     /// A machine of the group that this apply did not know of.
-    fn meet(&mut self, machine: Machine) {
+    async fn meet(&mut self, machine: Machine) {
         let ours = machine.mark.uid == self.order.mark.uid;
-        let leftover = match self.order.leftovers {
-            Leftovers::Leave => false,
-            Leftovers::DeleteFrom(before) => {
-                !ours
-                    && machine.mark.unsaved
-                    && machine.created.is_some_and(|created| created < before)
+        if !ours {
+            if self.halted || !self.is_leftover(&machine) {
+                return;
             }
-        };
-        if !ours && !leftover {
-            return;
+            let mark = Mark {
+                generation: machine.mark.generation.clone(),
+                ..self.order.mark.clone()
+            };
+            let machines = std::slice::from_ref(&machine);
+            if let Err(error) = self.calls.mark(machines, &mark, &Value::Null).await {
+                self.halt(Problem::of(
+                    short("Could not take over machine", &machine.name),
+                    &error,
+                ));
+                return;
+            }
         }
         // A create of an earlier apply that was not listed before: one of those that are to be created.
         self.queue.retain(|(name, _)| *name != machine.name);
@@ -216,7 +230,7 @@ impl Roll<'_> {
                 Phase::Stopped | Phase::Failed => Stage::Broken,
                 Phase::Deleting => Stage::Going,
             },
-            leaves: leftover,
+            leaves: false,
             ours: false,
             since: Instant::now(),
             up: None,
@@ -224,6 +238,18 @@ impl Roll<'_> {
             node: String::new(),
             machine: Some(machine),
         });
+    }
+
+    /// Whether an unfinished create of the same configuration left it, and the list has shown it only now. It may run for somebody: it
+    /// is never deleted here.
+    fn is_leftover(&self, machine: &Machine) -> bool {
+        let Leftovers::TakeFrom(before, rolls) = self.order.leftovers else {
+            return false;
+        };
+        let wanted = Generation::parse(&self.order.mark.generation);
+        machine.mark.unsaved
+            && machine.created.is_some_and(|created| created < before)
+            && Generation::parse(&machine.mark.generation).serves(&wanted, rolls)
     }
 
     fn join(&mut self, joined: Result<BTreeMap<String, String>, NodeError>) {
@@ -330,6 +356,8 @@ pub(crate) struct Observed {
     pub(crate) twins: Vec<Machine>,
     /// Those of another uid.
     pub(crate) others: Vec<Machine>,
+    /// Recorded ones that carry another uid now: another state has adopted them.
+    pub(crate) adopted: Vec<Machine>,
     /// Recorded names that definitely do not exist any more.
     pub(crate) gone: Vec<String>,
     /// Recorded names that the cloud does not show yet, being young.
@@ -358,7 +386,7 @@ pub(crate) async fn observe(
     now: SystemTime,
 ) -> Result<Observed, CloudError> {
     let listed = calls.list(cluster, group).await?;
-    let (mut ours, others): (Vec<_>, Vec<_>) = listed
+    let (mut ours, mut others): (Vec<_>, Vec<_>) = listed
         .into_iter()
         .partition(|machine| machine.mark.uid == uid);
     let present: BTreeSet<&str> = ours.iter().map(|machine| machine.id.as_str()).collect();
@@ -383,6 +411,12 @@ pub(crate) async fn observe(
             false => gone.push(recorded.name.clone()),
         }
     }
+    // One without a mark is still the one that was recorded: somebody has taken its tags off.
+    let (adopted, found): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|machine| is_of_another(machine, uid));
+    let is_adopted = |other: &Machine| adopted.iter().any(|machine| machine.id == other.id);
+    others.retain(|other| !is_adopted(other));
     ours.extend(found);
     let twins = take_twins(&mut ours, recorded);
     // An id that was recorded and whose name came back under another id exists.
@@ -391,9 +425,14 @@ pub(crate) async fn observe(
         ours,
         twins,
         others,
+        adopted,
         gone,
         hidden,
     })
+}
+
+fn is_of_another(machine: &Machine, uid: &str) -> bool {
+    !machine.mark.uid.is_empty() && machine.mark.uid != uid
 }
 
 /// Takes out all but one machine of each name: the one that state knows stays, or else the one that serves, or else the oldest.

@@ -1,0 +1,141 @@
+//! What operations say to the user: problems with what exists now, refusals, and warnings about what a look has found.
+
+use crate::provider::{Diagnostic, Diagnostics, Path};
+use crate::worker_group::apply;
+use crate::worker_group::cloud::Machine;
+use crate::worker_group::model::{Fields, Step, refusal};
+use crate::worker_group::plan::Changes;
+use crate::worker_group::roll::{Observed, Problem};
+
+pub(super) fn diagnostic(problem: &Problem) -> Diagnostic {
+    let diagnostic = Diagnostic::error(&problem.summary, &problem.detail);
+    match &problem.attribute {
+        Some(attribute) => diagnostic.at(Path::of(attribute)),
+        None => diagnostic,
+    }
+}
+
+/// Errors, each of which says what exists now and how to go on.
+pub(super) fn errors(problems: &[Problem], hint: &str) -> Diagnostics {
+    let with_hint = problems.iter().map(|problem| {
+        let mut diagnostic = diagnostic(problem);
+        diagnostic.detail = format!("{}\n{hint}", diagnostic.detail);
+        diagnostic
+    });
+    Diagnostics(with_hint.collect())
+}
+
+pub(super) fn bug(what: &str) -> Diagnostic {
+    Diagnostic::error(
+        "Could not carry out the operation",
+        format!(
+            "It cannot go on: {what}. This is a bug in the provider; please report it with the log."
+        ),
+    )
+}
+
+/// What a deletion is refused for, a replacement included.
+pub(super) fn protected(fields: &Fields) -> Diagnostics {
+    let mut problems = Diagnostics::none();
+    if fields.deletion_protection.known() == Some(&true) {
+        problems.push(refusal(
+            Path::of("deletion_protection"),
+            "Group is protected from deletion",
+            "deletion_protection is true. Apply with deletion_protection = false first.",
+        ));
+    }
+    let machines = fields.machines.known().map_or(0, |machines| machines.len());
+    if fields.paused.known() == Some(&true) && machines > 0 {
+        problems.push(refusal(
+            Path::of("paused"),
+            "Group is paused",
+            format!(
+                "paused = true leaves all machines alone, and deleting the group, or replacing it, would delete its {machines}. Apply \
+                 with paused = false first."
+            ),
+        ));
+    }
+    problems
+}
+
+pub(super) fn paused(changes: &Changes) -> Diagnostic {
+    Diagnostic::warning(
+        "Group is paused",
+        format!(
+            "{} steps are left undone: rollout lists them. Write paused = false to have them done.",
+            changes.list.len()
+        ),
+    )
+    .at(Path::of("paused"))
+}
+
+/// A warning that names what happened between plan and apply.
+pub(super) fn news_since_the_plan(rollout: &[Step], changes: &Changes) -> Diagnostics {
+    let words = apply::differences(rollout, changes);
+    if words.is_empty() {
+        return Diagnostics::none();
+    }
+    Diagnostic::warning(
+        "Group has changed since the plan",
+        format!(
+            "{}. What is still right was done; plan again to see the rest.",
+            words.join("; ")
+        ),
+    )
+    .into()
+}
+
+/// A paused group is created without a machine of its own.
+pub(super) fn paused_creation(machines: usize) -> Diagnostic {
+    let exist = match machines {
+        0 => "No machine was created.".to_owned(),
+        count => format!("No machine was created; {count} that exist were taken over as they are."),
+    };
+    let detail = format!("{exist} Write paused = false to have the group completed.");
+    Diagnostic::warning("Group is paused", detail).at(Path::of("paused"))
+}
+
+/// What a look has found beside the group: machines that another state has adopted, and what may be left of a creation that never
+/// returned.
+pub(super) fn strangers(observed: &Observed) -> Diagnostics {
+    let mut problems = Diagnostics::none();
+    if !observed.adopted.is_empty() {
+        problems.push(Diagnostic::warning(
+            "Machines belong to another group now",
+            format!(
+                "{} recorded machines carry the mark of another group, which has adopted them: {}. They are left alone here. Destroy this \
+                 group, or remove it from the state, if the other one takes its place.",
+                observed.adopted.len(),
+                names(&observed.adopted)
+            ),
+        ));
+    }
+    let unsaved = observed
+        .others
+        .iter()
+        .filter(|machine| machine.mark.unsaved);
+    let unsaved: Vec<Machine> = unsaved.cloned().collect();
+    if !unsaved.is_empty() {
+        problems.push(Diagnostic::warning(
+            "Machines of another creation exist",
+            format!(
+                "{} machines of this cluster and name were made by a creation whose state was never seen: {}. Where it was cut off, such as \
+                 a replacement with create_before_destroy, apply it again: it takes them over. Where another configuration has them, plan \
+                 there once. Else delete them in the cloud, or import them.",
+                unsaved.len(),
+                names(&unsaved)
+            ),
+        ));
+    }
+    problems
+}
+
+/// The names of the first few.
+pub(super) fn names(machines: &[Machine]) -> String {
+    let names = machines.iter().map(|machine| machine.name.as_str());
+    let first: Vec<&str> = names.take(10).collect();
+    match machines.len() - first.len() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
+}
