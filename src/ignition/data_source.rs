@@ -78,7 +78,8 @@ pub(super) fn schema() -> Schema {
                 "Further documents of either kind, merged over `content` in order. Null and empty ones are skipped.",
                 Type::String,
             )
-            .optional(),
+            .optional()
+            .skips_nulls(),
             Attribute::string(
                 "files_dir",
                 "Directory of the files that `local:` and `trees:` name. Nothing outside it is read, through a symbolic link either.",
@@ -114,7 +115,8 @@ pub(super) fn schema() -> Schema {
                 "Preset: public keys of user `core`, each as in `authorized_keys`. An element may be a whole such file.",
                 Type::String,
             )
-            .optional(),
+            .optional()
+            .skips_nulls(),
             updates(),
             proxy(),
             Attribute::string("rendered", "Ignition JSON.").computed().sensitive(),

@@ -20,6 +20,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::protocol::value::{Type, Value};
@@ -58,6 +59,33 @@ impl Context {
             _ => &Value::Null,
         }
     }
+    /// [`Context::setting`] as a struct, wholly known.
+    ///
+    /// # Errors
+    /// Part of it is unknown, as the values of resources are before they are applied; the parts are named.
+    pub fn known_setting<T: DeserializeOwned>(&self, name: &str) -> Result<T, Diagnostics> {
+        let at = Path::of(name);
+        let value = self.setting(name);
+        match unknown_settings(value, &at) {
+            Some(unknown) => Err(unknown.into()),
+            None => convert::from_value(value, &at),
+        }
+    }
+}
+
+/// What to tell of a part of the provider block that is not wholly known. On no path: paths are of the resource that asks.
+pub(crate) fn unknown_settings(value: &Value, at: &Path) -> Option<Diagnostic> {
+    let names = object::unknowns(value, at);
+    let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let detail = format!(
+        "{} in the provider block is not known until other resources are applied, and is needed now. Apply those resources first with \
+         `-target`, or write a value that is known: a literal, or a variable.",
+        names.join(", ")
+    );
+    Some(Diagnostic::error("Provider block is not known yet", detail))
 }
 
 /// What an operation found or did, together with its problems. An error beside a value still saves the value.

@@ -3,7 +3,7 @@
 
 use super::diagnostics::Step;
 use super::schema::Kind;
-use super::{Attribute, Diagnostics, Path, Type, Value};
+use super::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
 
 /// Fills in what the user left out.
 pub(super) fn fill_defaults(attributes: &[Attribute], config: &mut Value) {
@@ -54,7 +54,8 @@ fn each(
     }
 }
 
-/// Runs the schema's checks on what is known.
+/// Runs the schema's checks on what is known, and finds nulls where there can be none. Core looks for what is not written, not for
+/// what is written as `null`.
 pub(super) fn check(attributes: &[Attribute], config: &Value) -> Diagnostics {
     let mut problems = Diagnostics::none();
     walk(
@@ -62,6 +63,10 @@ pub(super) fn check(attributes: &[Attribute], config: &Value) -> Diagnostics {
         config,
         &Path::root(),
         &mut |attribute, value, path| {
+            if attribute.required && value.is_null() {
+                problems.push(missing(path));
+            }
+            problems.extend(null_elements(attribute, value, path));
             if !matches!(value, Value::Null | Value::Unknown(_)) {
                 for check in &attribute.checks {
                     problems.extend(check(value, path));
@@ -70,6 +75,59 @@ pub(super) fn check(attributes: &[Attribute], config: &Value) -> Diagnostics {
         },
     );
     problems
+}
+
+fn missing(path: &Path) -> Diagnostic {
+    Diagnostic::error(
+        "Missing required attribute",
+        format!("`{path}` is null, and has to have a value. Write one."),
+    )
+    .at(path.clone())
+}
+
+/// Elements that are null, where the attribute does not skip them. Those of a set have no place of their own.
+fn null_elements(attribute: &Attribute, value: &Value, path: &Path) -> Diagnostics {
+    let is_set = matches!(attribute.kind, Kind::Plain(Type::Set(_)));
+    let nulls: Vec<Path> = match (&attribute.kind, value) {
+        _ if attribute.skips_nulls => Vec::new(),
+        (Kind::Plain(Type::List(_) | Type::Set(_)) | Kind::ListOf(_), Value::List(values)) => {
+            let nulls = values
+                .iter()
+                .enumerate()
+                .filter(|(_, value)| value.is_null());
+            nulls
+                .map(|(index, _)| match is_set {
+                    true => path.clone(),
+                    false => path.index(index),
+                })
+                .collect()
+        }
+        (Kind::Plain(Type::Map(_)) | Kind::MapOf(_), Value::Map(values)) => {
+            let nulls = values.iter().filter(|(_, value)| value.is_null());
+            nulls.map(|(key, _)| path.key(key)).collect()
+        }
+        _ => Vec::new(),
+    };
+    let refused = |null: Path| {
+        Diagnostic::error(
+            "Element is null",
+            format!("An element of `{path}` has no value. Write one, or leave the element out."),
+        )
+        .at(null)
+    };
+    Diagnostics(nulls.into_iter().map(refused).collect())
+}
+
+/// What of a value is not known yet; a list counts as one.
+pub(super) fn unknowns(value: &Value, at: &Path) -> Vec<Path> {
+    match value {
+        Value::Map(values) => values
+            .iter()
+            .flat_map(|(name, value)| unknowns(value, &at.attribute(name)))
+            .collect(),
+        value if value.is_wholly_known() => Vec::new(),
+        _ => vec![at.clone()],
+    }
 }
 
 /// Where write-only attributes are set.
@@ -354,4 +412,41 @@ pub(super) fn settle(value: &mut Value) -> bool {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::convert::to_value;
+
+    #[test]
+    fn a_null_element_is_refused_where_it_is_unless_it_is_skipped() {
+        let list = || Attribute::list("of", "Texts.", Type::String).optional();
+        let map = || Attribute::map("of", "Texts.", Type::String).optional();
+        let set = || Attribute::set("of", "Texts.", Type::String).optional();
+        let inner = vec![Attribute::string("a", "Text.").optional()];
+        let some = serde_json::json!(["a", null]);
+        for (attribute, value, paths) in [
+            (list(), some.clone(), vec!["of[1]"]),
+            (list().skips_nulls(), some.clone(), vec![]),
+            (set(), some, vec!["of"]),
+            (
+                map(),
+                serde_json::json!({"x": null, "y": "b"}),
+                vec!["of[\"x\"]"],
+            ),
+            (
+                Attribute::list_of("of", "Objects.", inner),
+                serde_json::json!([null, {"a": null}]),
+                vec!["of[0]"],
+            ),
+        ] {
+            let config = to_value(&serde_json::json!({"of": value}));
+            let problems = check(&[attribute], &config).0.into_iter();
+            let found: Vec<String> = problems
+                .map(|problem| problem.path.unwrap_or_default().to_string())
+                .collect();
+            assert_eq!(found, paths);
+        }
+    }
 }

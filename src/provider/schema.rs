@@ -69,6 +69,8 @@ pub struct Attribute {
     pub default: Option<Value>,
     /// A change replaces the resource.
     pub requires_replace: bool,
+    /// Null elements of a list, set or map are accepted, and skipped.
+    pub skips_nulls: bool,
     /// Accepted words, of [`Attribute::one_of`].
     pub words: Vec<String>,
     pub checks: Vec<Check>,
@@ -96,9 +98,17 @@ impl Attribute {
     pub fn bool(name: &'static str, description: &str) -> Self {
         Self::new(name, description, Kind::Plain(Type::Bool))
     }
-    /// `x = 3`
+    /// `x = 3`: a whole number.
     pub fn number(name: &'static str, description: &str) -> Self {
-        Self::new(name, description, Kind::Plain(Type::Number))
+        Self::new(name, description, Kind::Plain(Type::Number)).check("", |value, path| match value
+        {
+            Value::Number(number) if number.as_i64().is_none() => refuse(
+                path,
+                "is not a whole number",
+                "A whole number of at most 64 bits",
+            ),
+            _ => Diagnostics::none(),
+        })
     }
     /// `x = [1, 2]`; `element` is a plain type.
     pub fn list(name: &'static str, description: &str, element: Type) -> Self {
@@ -141,6 +151,7 @@ impl Attribute {
             deprecated: None,
             default: None,
             requires_replace: false,
+            skips_nulls: false,
             words: Vec::new(),
             checks: Vec::new(),
         }
@@ -231,6 +242,14 @@ impl Attribute {
             ..self
         }
     }
+    /// Null elements of a list, set or map are accepted; the author skips them.
+    #[must_use]
+    pub fn skips_nulls(self) -> Self {
+        Self {
+            skips_nulls: true,
+            ..self
+        }
+    }
     /// Accepted words. On a list, set or map: of each element.
     #[must_use]
     pub fn one_of<S: AsRef<str>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
@@ -266,8 +285,9 @@ impl Attribute {
                 return Diagnostics::none();
             };
             match number.as_i64() {
-                Some(number) if range.contains(&number) => Diagnostics::none(),
-                _ => refuse(path, "is out of range", &says),
+                Some(number) if !range.contains(&number) => refuse(path, "is out of range", &says),
+                // No number of ours that is not whole gets past [`Attribute::number`].
+                _ => Diagnostics::none(),
             }
         })
     }

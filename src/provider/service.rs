@@ -215,7 +215,8 @@ fn panicked() -> Diagnostic {
     )
 }
 
-/// Checks of the schema, then the author's over the configuration with its defaults.
+/// Checks of the schema, then the author's over the configuration with its defaults. What the schema has refused, the author (or the
+/// author's model, which cannot hold it) does not refuse again.
 fn validated(
     schema: &Schema,
     mut config: Value,
@@ -223,7 +224,11 @@ fn validated(
 ) -> Diagnostics {
     let mut problems = check(&schema.attributes, &config);
     fill_defaults(&schema.attributes, &mut config);
-    problems.extend(author(&config));
+    let mut more = author(&config);
+    more.0.retain(|again| {
+        again.path.is_none() || problems.0.iter().all(|problem| problem.path != again.path)
+    });
+    problems.extend(more);
     problems
 }
 

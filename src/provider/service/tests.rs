@@ -679,6 +679,33 @@ async fn validation_reports_all_problems_and_bears_unknowns() {
             ],
         ),
         (
+            true,
+            json!({"size": 1}),
+            vec!["error @name: Missing required attribute"],
+        ),
+        (
+            true,
+            json!({"name": "a", "disk": {}, "disks": {"x": {}, "y": null}}),
+            vec![
+                "error @disk.gb: Missing required attribute",
+                "error @disks.[y]: Element is null",
+                "error @disks.[x].gb: Missing required attribute",
+            ],
+        ),
+        (
+            true,
+            json!({"name": "a", "size": 1.5, "limits": {"cpu": 0.5}}),
+            vec![
+                "error @size: Value is not a whole number",
+                "error @limits.cpu: Value is not a whole number",
+            ],
+        ),
+        (
+            true,
+            json!({"name": "a", "tags": {"a": null}}),
+            vec!["error @tags.[a]: Element is null"],
+        ),
+        (
             false,
             json!({"name": "a", "secret_wo": "x"}),
             vec!["error @secret_wo: Write-only attribute is not supported"],
@@ -760,6 +787,14 @@ async fn a_model_without_unknowns_is_validated_when_all_is_known() {
         (
             json!({"text": ""}),
             vec!["error @text: Value has the wrong length"],
+        ),
+        (
+            json!({"text": null}),
+            vec!["error @text: Missing required attribute"],
+        ),
+        (
+            json!({"text": "a", "times": 1.5}),
+            vec!["error @times: Value is not a whole number"],
         ),
     ] {
         let request = pb::validate_data_resource_config::Request {
