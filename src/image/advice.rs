@@ -112,8 +112,37 @@ pub(super) fn another_file(url: &str, name: &str, names: &[&str]) -> Notice {
     )
 }
 
-/// No such release.
-pub(super) fn no_release(request: &Request, fault: &Fault, feed: Option<&Feed>) -> Notice {
+/// What was asked for and is of another platform. A default that was written out harms nobody and is not told.
+pub(super) fn without_effect(request: &Request) -> Vec<Notice> {
+    let azure = &request.azure;
+    let platform = request.platform.name;
+    let set = [
+        ("region", "aws", request.region.is_some()),
+        ("azure_offer", "azure", azure.offer != AzureOffer::CoreVm),
+        ("azure_generation", "azure", azure.first_generation),
+        ("azure_gallery", "azure", azure.gallery.is_some()),
+    ];
+    set.into_iter()
+        .filter(|(_, of, is_set)| *is_set && *of != platform)
+        .map(|(attribute, of, _)| {
+            Notice::on(
+                attribute,
+                format!("Without effect on platform {platform}"),
+                format!(
+                    "{attribute} is for platform {of} only. Remove it, or set platform = \"{of}\"."
+                ),
+            )
+        })
+        .collect()
+}
+
+/// No such release; `found` is the one that a constraint led to.
+pub(super) fn no_release(
+    request: &Request,
+    found: Option<Version>,
+    fault: &Fault,
+    feed: Option<&Feed>,
+) -> Notice {
     let architecture = request.architecture.name();
     let channel = request.channel;
     let known: Vec<String> = feed
@@ -128,6 +157,10 @@ pub(super) fn no_release(request: &Request, fault: &Fault, feed: Option<&Feed>) 
         true => String::new(),
         false => format!(" The newest there are {}.", known.join(", ")),
     };
+    let todo = match known.is_empty() {
+        true => "Set",
+        false => "Set version to one of those,",
+    };
     match request.wanted {
         Wanted::Exact(version) => Notice::on(
             "version",
@@ -136,11 +169,21 @@ pub(super) fn no_release(request: &Request, fault: &Fault, feed: Option<&Feed>) 
                 "{fault}.{newest} Set another version, or check release_server.url where that is a mirror."
             ),
         ),
-        _ => Notice::on(
+        Wanted::Meeting(_) => Notice::on(
+            "version",
+            "The release is not on this server",
+            format!(
+                "The newest release that meets the constraint{}, is not on this server: {fault}. Change the constraint, or renew the mirror that release_server.url names.",
+                found
+                    .map(|version| format!(", {version}"))
+                    .unwrap_or_default()
+            ),
+        ),
+        Wanted::Current => Notice::on(
             "channel",
             format!("No current release in {channel} for {architecture}"),
             format!(
-                "{fault}.{newest} Set version to one of those, another channel or architecture, or check release_server.url where that is a mirror."
+                "{fault}.{newest} {todo} another channel or architecture, or check release_server.url where that is a mirror."
             ),
         ),
     }
@@ -375,6 +418,15 @@ fn lts(about: &Circumstances<'_>) -> Option<Notice> {
     }
     let first = Date::starting(stream.first)?;
     let age = about.today.days_since(first);
+    if age > LTS_DAYS {
+        return Some(Notice::on(
+            "channel",
+            format!("LTS {year} is past its end"),
+            format!(
+                "It began on {first}, and the about 18 months that a stream is supported have passed: do not count on further security fixes. Move to a newer stream, or to stable."
+            ),
+        ));
+    }
     (age > LTS_DAYS - LTS_NOTICE_DAYS).then(|| {
         Notice::on(
             "channel",
@@ -406,4 +458,43 @@ fn stale(about: &Circumstances<'_>) -> Option<Notice> {
             about.version
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::published::AzureWish;
+    use super::super::release::Channel;
+    use super::*;
+    use crate::flatcar::{Architecture, platform};
+
+    #[test]
+    fn the_end_of_a_stream_is_told_before_and_after_it() {
+        for (today, says) in [
+            ("2026-04-01", None),
+            ("2026-06-01", Some("LTS 2024 is near its end")),
+            ("2026-08-20", Some("LTS 2024 is past its end")),
+        ] {
+            let request = Request {
+                platform: platform("openstack").unwrap(),
+                channel: Channel::named("lts-2024").unwrap(),
+                architecture: Architecture::Amd64,
+                wanted: Wanted::Current,
+                region: None,
+                azure: AzureWish {
+                    offer: AzureOffer::CoreVm,
+                    first_generation: false,
+                    gallery: None,
+                },
+            };
+            let notice = lts(&Circumstances {
+                request: &request,
+                version: Version::of(4081, 3, 10),
+                published: None,
+                feed: None,
+                has_components: true,
+                today: Date::starting(today).unwrap(),
+            });
+            assert_eq!(notice.map(|notice| notice.summary).as_deref(), says);
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::flatcar::{
 
 use published::{Aws, Azure, AzureWish, Gcp, aws_region_hint};
 use release::{Amis, Built, Channel, Components, Digests, Feed, Packages, Wanted};
-use source::{Signed, Source};
+use source::{Signed, Source, without_user};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -279,7 +279,7 @@ async fn find_release(source: &Source, request: &Request) -> Result<Found, Notic
                 true => source.feed(Some(channel)).await.ok(),
                 false => None,
             };
-            return Err(advice::no_release(request, &fault, feed.as_deref()));
+            return Err(advice::no_release(request, exact, &fault, feed.as_deref()));
         }
         Err(fault) => return Err(advice::fault(source, "version.txt", &fault)),
     };
@@ -436,7 +436,7 @@ async fn file(source: &Source, request: &Request, release: &Found) -> Result<Pla
             None => Ok(None),
         }
     });
-    let url = release.url(file.name);
+    let url = without_user(&release.url(file.name));
     Ok(Place {
         image: url.clone(),
         file: Some(FileFacts {
@@ -444,7 +444,7 @@ async fn file(source: &Source, request: &Request, release: &Found) -> Result<Pla
             url,
             file,
             sha512: sha512?,
-            kernel_url: kernel.map(|kernel| release.url(kernel)),
+            kernel_url: kernel.map(|kernel| without_user(&release.url(kernel))),
             kernel_sha512: kernel_sha512?,
         }),
         ..Place::default()

@@ -295,3 +295,40 @@ fn text<'a>(url: &str, file: &'a File) -> Result<&'a str, Fault> {
     std::str::from_utf8(&file.body)
         .map_err(|_| Fault::Unparsable(redacted(url), "it is not UTF-8 text".to_owned()))
 }
+
+/// A URL for state and outputs: without the user and password of a mirror.
+pub(super) fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url
+        .split_once("://")
+        .filter(|(scheme, _)| *scheme != "file")
+    else {
+        return url.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_have_no_user_and_no_password() {
+        for (url, shown) in [
+            (
+                "https://user:pa@ss@m.example:8443/a/b.img",
+                "https://m.example:8443/a/b.img",
+            ),
+            ("http://user@m.example/a@b.img", "http://m.example/a@b.img"),
+            ("https://m.example/a@b.img", "https://m.example/a@b.img"),
+            ("file:///srv/a@b/c.img", "file:///srv/a@b/c.img"),
+            ("file://relative@here/c.img", "file://relative@here/c.img"),
+        ] {
+            assert_eq!(without_user(url), shown);
+        }
+    }
+}

@@ -484,7 +484,33 @@ async fn versions_are_current_exact_or_the_newest_that_meets_a_constraint() {
     ] {
         let found = ask(channel, version, architecture).await;
         assert!(found.starts_with(expected), "{channel} {version}: {found}");
+        let lists = found.contains("The newest there are");
+        assert_eq!(
+            found.contains("one of those"),
+            lists && version == "current",
+            "{found}"
+        );
     }
+    std::fs::remove_dir_all(folder.path().join("stable/amd64/4593.2.4")).unwrap();
+    let found = ask("stable", "< 4593.2.5", Amd64).await;
+    let says = "The release is not on this server: The newest release that meets the constraint, 4593.2.4, is not on this server: read file://";
+    assert!(found.starts_with(says), "{found}");
+}
+
+#[tokio::test]
+async fn a_password_of_a_mirror_is_in_no_output() {
+    let key = key();
+    let server = Server::start(release_files(&key)).await;
+    let settings = server.settings(key.public());
+    let settings = Settings {
+        url: settings.url.replace("://", "://user:s3cret@"),
+        ..settings
+    };
+    let (image, _) = resolve_with(settings, &request("openstack")).await.unwrap();
+    assert!(!format!("{image:?}").contains("s3cret"), "{image:?}");
+    let file = image.file.unwrap();
+    assert_eq!(image.image, file.url);
+    assert!(file.signature_url.starts_with(&file.url));
 }
 
 #[tokio::test]
@@ -601,7 +627,7 @@ async fn warnings_come_before_the_evening_is_lost() {
             "openstack",
             CoreVm,
             "channel",
-            "LTS 2024 is near its end",
+            "LTS 2024 is past its end",
         ),
         (
             "lts-2023",

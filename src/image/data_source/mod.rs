@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::flatcar::{Architecture, Date, PLATFORMS, Platform, SYNONYMS, platform};
 use crate::provider::{
     Attr, Attribute, Context, DataSource, Diagnostic, Diagnostics, Outcome, Path, Schema, Type,
-    Value,
+    Value, unknown_settings,
 };
 
 pub use release_server::release_server;
@@ -19,7 +19,7 @@ pub use releases::FlatcarReleases;
 
 use super::published::{AZURE_GALLERY, Aws, Azure, AzureOffer, AzureWish, Gcp};
 use super::release::{Channel, Components, Wanted};
-use super::{FileFacts, Image, Notice, Request, check, resolve};
+use super::{FileFacts, Image, Notice, Request, advice, check, resolve};
 
 /// `data "flatcar_image"`.
 pub struct FlatcarImage;
@@ -75,6 +75,7 @@ impl DataSource for FlatcarImage {
         let (request, mut problems) = request(&config);
         if let Some(request) = request {
             problems.extend(errors(check(&request)));
+            problems.extend(warnings(advice::without_effect(&request)));
         }
         problems
     }
@@ -85,7 +86,10 @@ impl DataSource for FlatcarImage {
             return Outcome::failed(problems);
         };
         if request.platform.name == "aws" && request.region.is_none() {
-            request.region = provider_region(context);
+            request.region = match provider_region(context) {
+                Ok(region) => region,
+                Err(problems) => return Outcome::failed(problems),
+            };
         }
         let source = match source(context).await {
             Ok(source) => source,
@@ -285,20 +289,25 @@ fn request(config: &Model) -> (Option<Request>, Diagnostics) {
         "current",
         Wanted::parse,
     );
-    // The schema has checked these words already.
     let architecture = parsed(
         &mut problems,
         "architecture",
         &config.architecture,
         "amd64",
-        |word| Architecture::named(word).ok_or_else(String::new),
+        |word| {
+            let names: Vec<_> = Architecture::ALL.iter().map(|known| known.name()).collect();
+            Architecture::named(word).ok_or_else(|| format!("Accepted: {}.", names.join(", ")))
+        },
     );
     let offer = parsed(
         &mut problems,
         "azure_offer",
         &config.azure_offer,
         "corevm",
-        |word| AzureOffer::named(word).ok_or_else(String::new),
+        |word| {
+            let words = AzureOffer::WORDS.join(", ");
+            AzureOffer::named(word).ok_or_else(|| format!("Accepted: {words}."))
+        },
     );
     let (Some(platform), Some(channel), Some(wanted), Some(architecture), Some(offer)) =
         (platform, channel, wanted, architecture, offer)
@@ -407,20 +416,27 @@ fn answer(config: Model, request: &Request, image: Image) -> Model {
 }
 
 /// `aws.region` of the provider, or what AWS's own tools read.
-fn provider_region(context: &Context) -> Option<String> {
-    let configured = match context.setting("aws") {
-        Value::Map(aws) => match aws.get("region") {
-            Some(Value::String(region)) => Some(region.clone()),
-            _ => None,
-        },
+fn provider_region(context: &Context) -> Result<Option<String>, Diagnostics> {
+    let (region, at) = match context.setting("aws") {
+        Value::Map(aws) => (
+            aws.get("region").unwrap_or(&Value::Null),
+            Path::of("aws.region"),
+        ),
+        aws => (aws, Path::of("aws")),
+    };
+    if let Some(unknown) = unknown_settings(region, &at) {
+        return Err(unknown.into());
+    }
+    let configured = match region {
+        Value::String(region) => Some(region.clone()),
         _ => None,
     };
-    ["AWS_REGION", "AWS_DEFAULT_REGION"]
+    Ok(["AWS_REGION", "AWS_DEFAULT_REGION"]
         .iter()
         .fold(configured, |found, name| {
             found.or_else(|| std::env::var(name).ok())
         })
-        .filter(|region| !region.is_empty())
+        .filter(|region| !region.is_empty()))
 }
 
 fn interrupted() -> Diagnostic {
@@ -497,6 +513,66 @@ mod tests {
             ..Model::default()
         });
         assert_eq!(told.len(), 1, "{told:#?}");
+    }
+
+    #[test]
+    fn what_belongs_to_another_platform_is_told_on_its_attribute() {
+        let all = |platform: &str| Model {
+            platform: known(platform),
+            region: known("eu-central-1"),
+            azure_offer: known("free"),
+            azure_generation: known("V1"),
+            azure_gallery: known("flatcar"),
+            ..Model::default()
+        };
+        let defaults = Model {
+            platform: known("openstack"),
+            azure_offer: known("corevm"),
+            azure_generation: known("V2"),
+            ..Model::default()
+        };
+        let azure = ["azure_offer", "azure_generation", "azure_gallery"];
+        for (config, attributes) in [
+            (
+                all("gcp"),
+                vec!["region", "azure_offer", "azure_generation", "azure_gallery"],
+            ),
+            (all("aws"), azure.to_vec()),
+            (defaults, vec![]),
+        ] {
+            let told = validated(config);
+            assert_eq!(told.len(), attributes.len(), "{told:#?}");
+            for (line, attribute) in told.iter().zip(attributes) {
+                assert!(
+                    line.starts_with(&format!("{attribute}: {attribute} is for platform ")),
+                    "{line}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_region_that_is_not_known_yet_is_not_taken_from_elsewhere() {
+        for (aws, named) in [
+            (
+                Value::Map([("region".to_owned(), Value::unknown())].into()),
+                "`aws.region`",
+            ),
+            (Value::unknown(), "`aws`"),
+        ] {
+            let context = Context::of(Value::Map([("aws".to_owned(), aws)].into()));
+            let config = Model {
+                platform: known("aws"),
+                ..Model::default()
+            };
+            let problems = FlatcarImage.read(&context, config).await.problems.0;
+            assert_eq!(problems.len(), 1);
+            assert!(
+                problems[0].detail.starts_with(named),
+                "{}",
+                problems[0].detail
+            );
+        }
     }
 
     #[test]

@@ -6,8 +6,7 @@ use serde::Deserialize;
 
 use crate::flatcar::{FEED_URL, RELEASE_URL};
 use crate::image::source::{Settings, Source};
-use crate::provider::convert::from_value;
-use crate::provider::{Attribute, Context, Diagnostic, Diagnostics, Path};
+use crate::provider::{Attribute, Context, Diagnostic, Diagnostics};
 
 /// What the user wrote.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -74,8 +73,7 @@ fn is_url(text: &str) -> bool {
 
 /// The release server of the provider block, one for the process.
 pub(super) async fn source(context: &Context) -> Result<Arc<Source>, Diagnostics> {
-    let at = Path::of("release_server");
-    let configured: Option<ReleaseServer> = from_value(context.setting("release_server"), &at)?;
+    let configured: Option<ReleaseServer> = context.known_setting("release_server")?;
     context
         .shared
         .try_of(|| async { open(configured.unwrap_or_default()) })
@@ -116,5 +114,44 @@ pub(super) fn unverified(source: &Source) -> Diagnostics {
              \"signature\", and give the keys of own builds in release_server.signing_keys.",
         )
         .into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Value;
+    use crate::provider::schema::null_object;
+
+    #[tokio::test]
+    async fn what_is_not_known_in_the_provider_block_is_named() {
+        let crate::provider::schema::Kind::Object(attributes) = release_server().kind else {
+            unreachable!()
+        };
+        let with_unknown = |name: &str| {
+            let mut server = null_object(&attributes);
+            if let Value::Map(values) = &mut server {
+                values.insert(name.to_owned(), Value::unknown());
+            }
+            server
+        };
+        for (server, named) in [
+            (with_unknown("url"), "`release_server.url`"),
+            (
+                with_unknown("ca_certificate"),
+                "`release_server.ca_certificate`",
+            ),
+            (Value::unknown(), "`release_server`"),
+        ] {
+            let block = [("release_server".to_owned(), server)];
+            let context = Context::of(Value::Map(block.into()));
+            let problems = source(&context).await.unwrap_err().0;
+            assert_eq!(problems.len(), 1);
+            let problem = &problems[0];
+            // A path would be one of the data source.
+            assert_eq!(problem.path, None);
+            assert!(problem.detail.starts_with(named), "{}", problem.detail);
+            assert!(problem.detail.contains("-target"), "{}", problem.detail);
+        }
     }
 }
