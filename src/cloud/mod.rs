@@ -1,6 +1,8 @@
 //! The table of clouds, and nothing else.
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "openstack")]
+mod openstack;
 mod sandbox;
 
 use crate::worker_group::cloud::Entry;
@@ -10,4 +12,6 @@ pub static ALL: &[&Entry] = &[
     &sandbox::ENTRY,
     #[cfg(feature = "aws")]
     &aws::ENTRY,
+    #[cfg(feature = "openstack")]
+    &openstack::ENTRY,
 ];

@@ -23,7 +23,7 @@ mod ignition_documents;
 mod ignition_fuzz;
 mod image;
 mod protocol;
-#[cfg(feature = "aws")]
+#[cfg(any(feature = "aws", feature = "openstack"))]
 mod servers;
 mod tidy;
 mod wire;

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use crate::harness::{ROOT, scratch, skip};
 
+#[cfg(feature = "aws")]
 /// EC2 and STS: moto behind a layer that keeps client tokens (`tests/servers/aws.sh`).
 pub(crate) struct Aws {
     /// `http://127.0.0.1:5500`
@@ -17,6 +18,7 @@ pub(crate) struct Aws {
     work: TempDir,
 }
 
+#[cfg(feature = "aws")]
 impl Aws {
     /// Always one of its own, never the one of `tests/servers/with`: faults and times that are ordered here meet nobody else. `None` after
     /// having said why.
@@ -52,6 +54,7 @@ impl Aws {
     }
 }
 
+#[cfg(feature = "aws")]
 impl Drop for Aws {
     fn drop(&mut self) {
         // By the pid files of its work folder.
@@ -59,8 +62,75 @@ impl Drop for Aws {
     }
 }
 
+/// Keystone, Nova, Glance, Neutron and Placement themselves, over a hypervisor that pretends (`tests/servers/openstack.sh`).
+#[cfg(feature = "openstack")]
+pub(crate) struct OpenStack {
+    /// `http://127.0.0.1:20000/v3`
+    pub(crate) auth_url: String,
+    work: TempDir,
+}
+
+#[cfg(feature = "openstack")]
+impl OpenStack {
+    /// `None` where nobody asked for it: seventeen processes and 1.7 GB are more than a test run should take unasked.
+    pub(crate) fn start() -> Option<Self> {
+        std::env::var_os("FLATCAR_ACC_OPENSTACK")?;
+        match Self::start_own() {
+            Ok(server) => Some(server),
+            Err(why) => {
+                skip(&format!("no OpenStack: {why}"));
+                None
+            }
+        }
+    }
+
+    fn start_own() -> Result<Self, String> {
+        let home = std::env::var("HOME").map_err(|_| "HOME is not set".to_owned())?;
+        let cache = Path::new(&home).join(".cache/terraform-provider-flatcar/servers");
+        fs::create_dir_all(&cache).map_err(|error| error.to_string())?;
+        {
+            let lock =
+                File::create(cache.join("openstack.lock")).map_err(|error| error.to_string())?;
+            lock.lock().map_err(|error| error.to_string())?;
+            script(
+                "openstack.sh",
+                &["install", &text(&cache.join("openstack"))],
+            )?;
+        }
+        let work = scratch();
+        link(&cache.join("openstack/venv"), &work.path().join("venv"))?;
+        // Below the ports that clients get: it takes a minute to start, and its ports must stay free.
+        let port = (20_000..30_000)
+            .step_by(20)
+            .find(|first| {
+                (*first..first + 9).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+            })
+            .ok_or("no ports are free")?;
+        script(
+            "openstack.sh",
+            &["start", &text(work.path()), &port.to_string()],
+        )?;
+        Ok(Self {
+            auth_url: format!("http://127.0.0.1:{port}/v3"),
+            work,
+        })
+    }
+}
+
+#[cfg(feature = "openstack")]
+impl Drop for OpenStack {
+    fn drop(&mut self) {
+        let _ = script("openstack.sh", &["stop", &text(self.work.path())]);
+    }
+}
+
+#[cfg(feature = "aws")]
 fn run(arguments: &[&str]) -> Result<String, String> {
-    let script = Path::new(ROOT).join("tests/servers/aws.sh");
+    script("aws.sh", arguments)
+}
+
+fn script(name: &str, arguments: &[&str]) -> Result<String, String> {
+    let script = Path::new(ROOT).join("tests/servers").join(name);
     let output = Command::new(&script)
         .args(arguments)
         .output()
@@ -69,7 +139,7 @@ fn run(arguments: &[&str]) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(said.lines().last().unwrap_or("aws.sh failed").to_owned())
+    Err(said.lines().last().unwrap_or(name).to_owned())
 }
 
 fn text(path: &Path) -> String {
@@ -86,6 +156,7 @@ fn link(_: &PathBuf, _: &PathBuf) -> Result<(), String> {
     Err("the start script needs a Unix".to_owned())
 }
 
+#[cfg(feature = "aws")]
 /// The first of so many ports in a row that nobody listens on.
 fn free_ports(count: u16) -> u16 {
     loop {

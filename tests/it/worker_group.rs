@@ -4,16 +4,20 @@
 #[cfg(feature = "aws")]
 mod aws;
 mod behaviours;
+#[cfg(feature = "openstack")]
+mod openstack;
 mod sandbox;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flatcar::provider::schema::Kind;
 use flatcar::provider::{Attribute, Context, Diagnostics, Value, convert};
-use flatcar::worker_group::cloud::{Cloud, CloudError, Connect, Entry, Machine, Mark, Spec};
+use flatcar::worker_group::cloud::{
+    Cloud, CloudError, Connect, Deletion, Entry, Machine, Mark, Phase, Spec,
+};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::Value as Json;
@@ -31,6 +35,14 @@ pub(crate) trait Subject: Any + Sync {
     fn configuration(&self, retries: u32) -> Json;
     /// A shape with the tags `team = "a"` and `cost = "1"`; what it lacks has its default.
     fn shape(&self) -> Json;
+    /// The attribute of the shape that holds the tags.
+    fn tags(&self) -> &'static str {
+        "tags"
+    }
+    /// Whether machines boot, and go, in their own time: then each step waits for them.
+    fn takes_time(&self) -> bool {
+        false
+    }
     /// The attribute of the shape that says where a machine is, and a value of it that does not exist.
     fn nowhere(&self) -> (&'static str, Json);
     /// An image that exists, and another one.
@@ -150,7 +162,25 @@ impl<'a> Bench<'a> {
     }
 
     pub(crate) async fn create(&self, ordinal: u64) -> Result<Machine, CloudError> {
-        self.create_on(self.cloud.as_ref(), ordinal, 0).await
+        let created = self.create_on(self.cloud.as_ref(), ordinal, 0).await?;
+        match self.subject.takes_time() {
+            false => Ok(created),
+            true => Ok(self.booted(&created.id).await),
+        }
+    }
+
+    /// As it is listed once it is pending no more.
+    async fn booted(&self, id: &str) -> Machine {
+        for _ in 0..POLLS {
+            let listed = self.list().await;
+            if let Some(machine) = listed.into_iter().find(|machine| machine.id == id)
+                && machine.phase != Phase::Pending
+            {
+                return machine;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        panic!("{id} does not come up");
     }
 
     pub(crate) async fn create_on(
@@ -187,10 +217,34 @@ impl<'a> Bench<'a> {
             .expect("lists")
     }
 
-    /// Asks until it is gone; a stand-in takes no time for that.
+    /// Asks until it is gone; most stand-ins take no time for that.
     pub(crate) async fn delete(&self, machine: &Machine) {
         self.cloud.delete(machine).await.expect("deletes");
-        let left = self.list().await;
+        self.gone(machine).await;
+    }
+
+    /// A delete of what is gone says so; a cloud that takes its time may know the machine for a moment after it is no longer listed.
+    pub(crate) async fn deleted(&self, machine: &Machine) {
+        let mut answer = self.cloud.delete(machine).await.expect("deletes again");
+        for _ in 0..POLLS {
+            if !self.subject.takes_time() || answer == Deletion::Gone {
+                break;
+            }
+            tokio::time::sleep(POLL).await;
+            answer = self.cloud.delete(machine).await.expect("deletes again");
+        }
+        assert_eq!(answer, Deletion::Gone);
+    }
+
+    pub(crate) async fn gone(&self, machine: &Machine) {
+        let mut left = self.list().await;
+        for _ in 0..POLLS {
+            if !self.subject.takes_time() || left.iter().all(|left| left.id != machine.id) {
+                break;
+            }
+            tokio::time::sleep(POLL).await;
+            left = self.list().await;
+        }
         assert!(
             left.iter().all(|left| left.id != machine.id),
             "still listed after its deletion: {left:?}"
@@ -206,6 +260,10 @@ impl<'a> Bench<'a> {
         shaped(self.subject, &shape)
     }
 }
+
+/// Of clouds that take their time.
+const POLLS: u32 = 240;
+const POLL: Duration = Duration::from_millis(500);
 
 fn shaped(subject: &AnySubject, shape: &Json) -> Value {
     complete(&(subject.entry().group_schema)(), convert::to_value(shape))

@@ -198,10 +198,7 @@ async fn runs(bench: &Bench<'_>) -> Shown {
 async fn delete_twice(bench: &Bench<'_>) -> Shown {
     let machine = bench.create(0).await.expect("creates");
     bench.delete(&machine).await;
-    assert_eq!(
-        bench.cloud.delete(&machine).await.expect("deletes again"),
-        Deletion::Gone
-    );
+    bench.deleted(&machine).await;
     assert!(bench.list().await.is_empty());
     Ok(())
 }
@@ -305,7 +302,7 @@ async fn tags_in_place(bench: &Bench<'_>) -> Shown {
     let machine = bench.create(0).await.expect("creates");
     assert_eq!(tag(&machine, "team").as_deref(), Some("a"));
     assert_eq!(tag(&machine, "cost").as_deref(), Some("1"));
-    let shape = bench.shape_with(&[("tags", json!({"team": "b", "tier": "2"}))]);
+    let shape = bench.shape_with(&[(bench.subject.tags(), json!({"team": "b", "tier": "2"}))]);
     bench
         .cloud
         .mark(&[machine], &bench.mark, &shape)
@@ -324,7 +321,7 @@ async fn strangers_tags(bench: &Bench<'_>) -> Shown {
     bench.subject.behind(&machine, Act::TagAsStranger).await?;
     let before = bench.list().await;
     assert_eq!(tag(&before[0], "stranger"), None, "{before:?}");
-    let shape = bench.shape_with(&[("tags", json!({}))]);
+    let shape = bench.shape_with(&[(bench.subject.tags(), json!({}))]);
     bench
         .cloud
         .mark(&before, &bench.mark, &shape)
@@ -455,6 +452,7 @@ async fn find_is_definite(bench: &Bench<'_>) -> Shown {
 async fn removed_behind(bench: &Bench<'_>) -> Shown {
     let machines = three(bench).await;
     bench.subject.behind(&machines[0], Act::Remove).await?;
+    bench.gone(&machines[0]).await;
     assert_eq!(bench.list().await.len(), 2);
     // A cloud that still remembers it may say so; it must not say that it lives.
     let found = bench
@@ -463,10 +461,7 @@ async fn removed_behind(bench: &Bench<'_>) -> Shown {
         .await
         .expect("finds");
     assert!(!found.iter().any(is_alive), "{found:?}");
-    assert_eq!(
-        bench.cloud.delete(&machines[0]).await.expect("deletes"),
-        Deletion::Gone
-    );
+    bench.deleted(&machines[0]).await;
     assert!(
         bench
             .cloud
@@ -502,21 +497,17 @@ async fn drift_is_visible(bench: &Bench<'_>) -> Shown {
     let machine = bench.create(0).await.expect("creates");
     bench.subject.behind(&machine, Act::Retag).await?;
     let wanted = bench.cloud.wanted(&bench.shape);
-    assert_ne!(
-        bench.list().await[0].observed.get("tags.team"),
-        wanted.get("tags.team")
-    );
+    let team = format!("{}.team", bench.subject.tags());
+    assert_ne!(bench.list().await[0].observed.get(&team), wanted.get(&team));
     Ok(())
 }
 
 async fn change_is_visible(bench: &Bench<'_>) -> Shown {
     bench.create(0).await.expect("creates");
     let observed = &bench.list().await[0].observed;
-    let shape = bench.shape_with(&[("tags", json!({"team": "b"}))]);
-    assert_ne!(
-        observed.get("tags.team"),
-        bench.cloud.wanted(&shape).get("tags.team")
-    );
+    let shape = bench.shape_with(&[(bench.subject.tags(), json!({"team": "b"}))]);
+    let team = format!("{}.team", bench.subject.tags());
+    assert_ne!(observed.get(&team), bench.cloud.wanted(&shape).get(&team));
     Ok(())
 }
 
@@ -741,6 +732,7 @@ async fn without_a_shape(bench: &Bench<'_>) -> Shown {
         .await
         .expect("marks");
     cloud.delete(&machine).await.expect("deletes");
+    bench.gone(&machine).await;
     assert!(bench.list().await.is_empty());
     Ok(())
 }
@@ -835,7 +827,10 @@ fn is_alive(machine: &Machine) -> bool {
 }
 
 fn tag(machine: &Machine, key: &str) -> Option<String> {
-    machine.observed.get(&format!("tags.{key}")).cloned()
+    ["tags", "metadata"]
+        .iter()
+        .find_map(|tags| machine.observed.get(&format!("{tags}.{key}")))
+        .cloned()
 }
 
 fn errors_at(problems: &Diagnostics) -> BTreeSet<String> {

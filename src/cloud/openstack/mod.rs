@@ -1,0 +1,622 @@
+//! OpenStack: machines are Nova's servers, found by tags, marked by metadata.
+//!
+//! In: the group's questions. Out: calls of Nova, Glance and Neutron through openstack_sdk's session. Nova has no idempotency token and
+//! names repeat: a create looks for its name first. A server that is accepted may still end in ERROR; its fault text is the message.
+
+mod api;
+mod auth;
+mod preflight;
+mod request;
+mod shape;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, try_join_all};
+use serde_json::{Value as Json, json};
+use tokio::sync::OnceCell;
+
+use self::api::{Call, Server, Service, Session, send};
+use self::request::{Resolved, free_addresses};
+use self::shape::{Named, Shape, Volume};
+use crate::ignition::user_data::{Compress, pack};
+use crate::provider::{Diagnostic, Diagnostics, Path, Value};
+use crate::worker_group::cloud::{
+    Cloud, CloudError, Connect, Deletion, Entry, Kind, Machine, Mark, Phase, Spec,
+};
+
+/// The row of the table of clouds.
+pub(super) static ENTRY: Entry = Entry {
+    name: "openstack",
+    provider_schema: auth::provider_schema,
+    group_schema: shape::group_schema,
+    in_place: &["metadata"],
+    set_hostname: false,
+    platform: "openstack",
+    validate: shape::validate,
+    connect,
+};
+
+fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnostics>> {
+    async move {
+        let setting = connect.context.setting("openstack");
+        let session = connect
+            .context
+            .shared
+            .try_of(|| async { auth::session(setting).await.map(Session::new) })
+            .await?;
+        let mut problems = Diagnostics::none();
+        let cloud = OpenStack {
+            session,
+            reserved: Mutex::default(),
+            turns: Mutex::default(),
+            resolved: OnceCell::new(),
+        };
+        let scope = scope_of(&cloud.session);
+        if let (Some(expected), Some(scope)) = (connect.scope, &scope)
+            && expected != scope
+        {
+            problems.push(Diagnostic::error(
+                "The group is in another project or region",
+                format!(
+                    "State records {expected}, the provider is configured for {scope}. Configure the provider for {expected}; to move the \
+                     group, replace it."
+                ),
+            ));
+            return Err(problems);
+        }
+        let cloud: Box<dyn Cloud> = Box::new(cloud);
+        Ok(cloud)
+    }
+    .boxed()
+}
+
+/// `RegionOne/0f3c...`: a project's id is unique in a Keystone, and a region tells Novas apart.
+fn scope_of(session: &Session) -> Option<String> {
+    let session = &session.sdk;
+    let project = session.get_auth_info()?.token.project?.id?;
+    let region = session.get_region_name().or_else(|| {
+        let regions = session.get_available_regions()?;
+        regions.into_iter().next()
+    });
+    Some(format!("{}/{project}", region.unwrap_or_default()))
+}
+
+/// A project in a region, logged in.
+struct OpenStack {
+    session: Arc<Session>,
+    /// Addresses that creates of this operation took: Nova shows them only some time after.
+    reserved: Mutex<BTreeMap<String, Reservation>>,
+    /// A lock for each name that is being created: between looking for a name and taking it, nobody else may.
+    turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Names of the shape and what they are; asked once for a group.
+    resolved: OnceCell<(String, Arc<Ids>)>,
+}
+
+struct Reservation {
+    machine: String,
+    /// Whether Nova knows the machine: from then on it holds only while Nova lists it.
+    answered: bool,
+}
+
+/// Ids of what a shape names.
+struct Ids {
+    image: String,
+    flavor: String,
+    networks: Vec<String>,
+}
+
+#[async_trait]
+impl Cloud for OpenStack {
+    async fn scope(&self) -> Result<String, CloudError> {
+        scope_of(&self.session).ok_or_else(|| CloudError {
+            attribute: None,
+            ..bad(
+                "the token",
+                "no project: the user is not scoped to one. Set openstack.tenant_name",
+                None,
+            )
+        })
+    }
+
+    async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError> {
+        let tags = request::tags(cluster, group).join(",");
+        let servers = self.servers(LIST, group, &[("tags", tags)]).await?;
+        Ok(servers
+            .iter()
+            .filter_map(Server::machine)
+            .filter(|machine| machine.mark.cluster == cluster && machine.mark.group == group)
+            .collect())
+    }
+
+    async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
+        // Nova has no list by ids for an ordinary user.
+        let found = try_join_all(ids.iter().map(|id| async move {
+            match self
+                .call(
+                    "Nova GET server",
+                    id,
+                    Call::get(Service::Compute, format!("servers/{id}")),
+                )
+                .await
+            {
+                Ok(mut answer) => Server::read(answer["server"].take(), "Nova GET server")
+                    .map(|server| server.machine()),
+                Err(error) if error.is_not_found() => Ok(None),
+                Err(error) => Err(error),
+            }
+        }))
+        .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError> {
+        let shape = Shape::read(spec.shape)?;
+        let turn = self.turn(spec.name);
+        let _turn = turn.lock().await;
+        if let Some(machine) = self.named(spec).await? {
+            return Ok(machine);
+        }
+        let platform = crate::flatcar::platform(ENTRY.platform)
+            .ok_or_else(|| bad(spec.name, "no such platform", None))?;
+        let rendered = std::str::from_utf8(spec.user_data)
+            .map_err(|_| bad(spec.name, "user data that is not text", Some("user_data")))?;
+        let user_data = pack(rendered, platform, Compress::Auto)
+            .map_err(|too_large| bad(spec.name, &too_large.to_string(), Some("user_data")))?;
+        let ids = self.ids(spec.image, &shape).await?;
+        let fixed_ips = self.reserve(spec, &shape).await?;
+        let resolved = Resolved {
+            image_id: ids.image.clone(),
+            flavor_id: ids.flavor.clone(),
+            network_ids: ids.networks.clone(),
+            fixed_ips,
+        };
+        let minor = match &shape.boot_volume {
+            Some(Volume { kind: Some(_), .. }) => MINOR_OF_VOLUME_TYPE,
+            _ => 0,
+        };
+        let body = request::create(spec, &shape, &resolved, &user_data.text);
+        let call = Call::post(Service::Compute, "servers", body).at(minor);
+        let created = self.call(CREATE, spec.name, call).await;
+        self.settle(spec.name, created.is_ok());
+        let id = created?["server"]["id"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        // The answer of a create has no more than the id: what it will be is what was asked for.
+        Ok(Machine {
+            id,
+            name: spec.name.to_owned(),
+            zone: String::new(),
+            addresses: resolved.fixed_ips.into_iter().flatten().collect(),
+            image: spec.image.to_owned(),
+            phase: Phase::Pending,
+            message: None,
+            mark: spec.mark.clone(),
+            created: None,
+            observed: self.wanted(spec.shape),
+        })
+    }
+
+    async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError> {
+        let call = Call::delete(Service::Compute, format!("servers/{}", machine.id));
+        match self.call("Nova DELETE server", &machine.name, call).await {
+            Ok(_) => Ok(Deletion::Going),
+            Err(error) if error.is_not_found() => Ok(Deletion::Gone),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn mark(
+        &self,
+        machines: &[Machine],
+        mark: &Mark,
+        shape: &Value,
+    ) -> Result<(), CloudError> {
+        const MARK: &str = "Nova metadata of a server";
+        let shape = match shape {
+            Value::Null => None,
+            shape => Some(Shape::read(shape)?),
+        };
+        for machine in machines {
+            let path = format!("servers/{}/metadata", machine.id);
+            let mut metadata: BTreeMap<String, String> = BTreeMap::new();
+            let mut left = Vec::new();
+            if let Some(shape) = &shape {
+                metadata = request::metadata_of(shape);
+                left = machine
+                    .observed
+                    .keys()
+                    .filter_map(|key| key.strip_prefix("metadata."))
+                    .filter(|key| !shape.metadata.contains_key(*key))
+                    .collect();
+            }
+            metadata.extend(mark.pairs().map(|(key, value)| (key.to_owned(), value)));
+            // Adds and overwrites; what others wrote stays.
+            let call = Call::post(
+                Service::Compute,
+                path.clone(),
+                json!({"metadata": metadata}),
+            );
+            let mut calls = vec![call];
+            // What the user has taken out goes.
+            calls.extend(
+                left.iter()
+                    .map(|key| Call::delete(Service::Compute, format!("{path}/{key}"))),
+            );
+            for call in calls {
+                match self.call(MARK, &machine.name, call).await {
+                    Ok(_) => {}
+                    Err(error) if error.is_not_found() => {} // gone: there is nothing to mark
+                    // Writing the same metadata again is harmless: nothing about a lost answer is ambiguous.
+                    Err(error) if error.kind == Kind::Ambiguous => {
+                        return Err(CloudError {
+                            kind: Kind::Unavailable,
+                            ..error
+                        });
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
+        let Ok(shape) = Shape::read(shape) else {
+            return BTreeMap::new();
+        };
+        let mut wanted = BTreeMap::new();
+        if shape.flavor_id.is_none()
+            && let Some(flavor) = shape.flavor_name
+        {
+            wanted.insert("flavor_name".to_owned(), flavor);
+        }
+        wanted.insert("key_pair".to_owned(), shape.key_pair.unwrap_or_default());
+        // Nova reports groups by name: ids cannot be compared.
+        let mut groups = shape.security_groups;
+        if !groups.is_empty() && !groups.iter().any(|group| is_uuid(group)) {
+            groups.sort_unstable();
+            groups.dedup();
+            wanted.insert("security_groups".to_owned(), groups.join(", "));
+        }
+        for (key, value) in shape.metadata {
+            wanted.insert(format!("metadata.{key}"), value);
+        }
+        wanted
+    }
+
+    async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics {
+        match Shape::read(shape) {
+            Ok(shape) => preflight::check(&self.session, image, &shape, new).await,
+            Err(error) => Diagnostic::error("Could not read the shape", error.to_string())
+                .at(Path::of("openstack"))
+                .into(),
+        }
+    }
+
+    async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
+        let call = Call::post(
+            Service::Compute,
+            format!("servers/{}/action", machine.id),
+            json!({"os-getConsoleOutput": {"length": CONSOLE_LINES}}),
+        );
+        match self.call("Nova console output", &machine.name, call).await {
+            Ok(answer) => Ok(answer["output"].as_str().map(str::to_owned)),
+            // Hypervisors without a console answer 501 or 404, a server that has not begun to boot 409.
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn consistency_window(&self) -> Duration {
+        // Nova lists what its database has, and the create's answer comes after the row; cells lag for moments.
+        Duration::from_secs(10)
+    }
+
+    fn poll_interval(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+}
+
+impl OpenStack {
+    async fn call(
+        &self,
+        action: &'static str,
+        object: &str,
+        call: Call,
+    ) -> Result<Json, CloudError> {
+        send(&self.session, action, object, call).await
+    }
+
+    /// All servers that a query finds, page by page.
+    async fn servers(
+        &self,
+        action: &'static str,
+        object: &str,
+        query: &[(&'static str, String)],
+    ) -> Result<Vec<Server>, CloudError> {
+        let mut servers: Vec<Server> = Vec::new();
+        loop {
+            let mut call = Call::get(Service::Compute, "servers/detail").query("limit", PAGE);
+            for (key, value) in query {
+                call = call.query(key, value.clone());
+            }
+            if let Some(last) = servers.last() {
+                call = call.query("marker", last.id.clone());
+            }
+            let mut answer = self.call(action, object, call).await?;
+            let Json::Array(page) = answer["servers"].take() else {
+                return Ok(servers);
+            };
+            let is_last = page.is_empty() || answer["servers_links"].is_null();
+            for server in page {
+                servers.push(Server::read(server, action)?);
+            }
+            if is_last {
+                return Ok(servers);
+            }
+        }
+    }
+
+    fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(name.to_owned()).or_default())
+    }
+
+    /// The server that an earlier create of this spec made.
+    async fn named(&self, spec: &Spec<'_>) -> Result<Option<Machine>, CloudError> {
+        let tags = request::tags(&spec.mark.cluster, &spec.mark.group).join(",");
+        // Nova matches names by regular expression; ours are letters, digits and hyphens.
+        let query = [("tags", tags), ("name", format!("^{}$", spec.name))];
+        let servers = self.servers(CREATE, spec.name, &query).await?;
+        let attempt = spec.attempt.to_string();
+        let of_attempt = |server: &&Server| server.metadata.get(api::ATTEMPT) == Some(&attempt);
+        let Some(machine) = servers.iter().filter(of_attempt).find_map(Server::machine) else {
+            return Ok(None);
+        };
+        // The mark is left out: it may have been rewritten since.
+        match machine.image == spec.image {
+            true => Ok(Some(machine)),
+            false => Err(CloudError {
+                kind: Kind::AlreadyExists,
+                ..bad(
+                    spec.name,
+                    &format!("the name is taken by server {}", machine.id),
+                    None,
+                )
+            }),
+        }
+    }
+
+    /// Ids of the image, flavor and networks; asked once, for a group has one shape at a time.
+    async fn ids(&self, image: &str, shape: &Shape) -> Result<Arc<Ids>, CloudError> {
+        let key = format!("{image} {:?} {:?}", shape.flavor(), shape.networks);
+        let ids = self
+            .resolved
+            .get_or_try_init(|| async {
+                let ids = self.resolve(image, shape).await?;
+                Ok::<_, CloudError>((key.clone(), Arc::new(ids)))
+            })
+            .await?;
+        if ids.0 == key {
+            return Ok(Arc::clone(&ids.1));
+        }
+        self.resolve(image, shape).await.map(Arc::new)
+    }
+
+    async fn resolve(&self, image: &str, shape: &Shape) -> Result<Ids, CloudError> {
+        let image = match is_uuid(image) {
+            true => Named::Id(image.to_owned()),
+            false => Named::Name(image.to_owned()),
+        };
+        let mut networks = Vec::new();
+        for network in &shape.networks {
+            networks.push(preflight::network(&self.session, &network.named).await?);
+        }
+        Ok(Ids {
+            image: preflight::image(&self.session, &image).await?.id,
+            flavor: preflight::flavor(&self.session, &shape.flavor()).await?.id,
+            networks,
+        })
+    }
+
+    /// An address in each network that lists some, kept from the other creates of this operation.
+    async fn reserve(
+        &self,
+        spec: &Spec<'_>,
+        shape: &Shape,
+    ) -> Result<Vec<Option<String>>, CloudError> {
+        if shape
+            .networks
+            .iter()
+            .all(|network| network.fixed_ips.is_empty())
+        {
+            return Ok(vec![None; shape.networks.len()]);
+        }
+        let tags = request::tags(&spec.mark.cluster, &spec.mark.group).join(",");
+        let servers = self.servers(CREATE, spec.name, &[("tags", tags)]).await?;
+        let used: BTreeSet<&str> = servers.iter().flat_map(Server::all_addresses).collect();
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        reserved.retain(|_, held| {
+            !held.answered || servers.iter().any(|server| server.name == held.machine)
+        });
+        let taken = |address: &str| used.contains(address) || reserved.contains_key(address);
+        let addresses = free_addresses(&shape.networks, taken).map_err(|number| CloudError {
+            kind: Kind::Quota,
+            ..bad(
+                spec.name,
+                &format!("all fixed_ips of network {number} are in use. List as many as replicas and max_surge together"),
+                Some("openstack.networks"),
+            )
+        })?;
+        reserved.extend(addresses.iter().flatten().map(|address| {
+            let reservation = Reservation {
+                machine: spec.name.to_owned(),
+                answered: false,
+            };
+            (address.clone(), reservation)
+        }));
+        Ok(addresses)
+    }
+
+    /// The create that took addresses was answered: they are the machine's, or free again.
+    fn settle(&self, machine: &str, created: bool) {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        reserved.retain(|_, held| created || held.machine != machine);
+        for held in reserved.values_mut().filter(|held| held.machine == machine) {
+            held.answered = true;
+        }
+    }
+}
+
+/// A refusal of ours, before Nova was asked.
+fn bad(object: &str, message: &str, attribute: Option<&'static str>) -> CloudError {
+    CloudError {
+        action: CREATE,
+        object: object.to_owned(),
+        kind: Kind::BadRequest,
+        message: message.to_owned(),
+        attribute,
+        retry_after: None,
+    }
+}
+
+/// `0f3c6a0e-....`, with or without hyphens: what is not one is a name.
+fn is_uuid(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
+    digits == 32
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+const CREATE: &str = "Nova POST servers";
+const LIST: &str = "Nova GET servers";
+/// Nova's own limit of a page, unless the cloud has a smaller one: it then says that there is more.
+const PAGE: &str = "1000";
+const CONSOLE_LINES: u32 = 50;
+/// Volume types in a create.
+const MINOR_OF_VOLUME_TYPE: u8 = 67;
+
+#[cfg(test)]
+mod tests {
+    use super::shape::Network;
+    use super::shape::tests::shape;
+    use super::*;
+
+    fn spec<'a>(mark: &'a Mark, shape: &'a Value) -> Spec<'a> {
+        Spec {
+            name: "workers-abc-3",
+            attempt: 1,
+            ordinal: 3,
+            mark,
+            image: "flatcar",
+            user_data: b"{}",
+            shape,
+        }
+    }
+
+    fn mark() -> Mark {
+        Mark {
+            cluster: "prod".to_owned(),
+            group: "workers".to_owned(),
+            uid: "abc".to_owned(),
+            generation: "g".to_owned(),
+            unsaved: true,
+        }
+    }
+
+    #[test]
+    fn a_create_carries_the_mark_and_only_what_the_user_wrote() {
+        let metadata = json!({
+            "flatcar-cluster": "prod", "flatcar-group": "workers", "flatcar-uid": "abc", "flatcar-generation": "g",
+            "flatcar-unsaved": "true", "flatcar-image": "flatcar", "flatcar-attempt": "1", "flatcar-keys": ""
+        });
+        let common = json!({
+            "name": "workers-abc-3", "flavorRef": "f1", "config_drive": true, "user_data": "e30=", "metadata": metadata,
+            "tags": ["flatcar-cluster=prod", "flatcar-group=workers"],
+        });
+        for (feature, written, expected, hints) in [
+            (
+                "bare",
+                json!({}),
+                json!({"imageRef": "i1", "networks": "auto"}),
+                None,
+            ),
+            (
+                "networks",
+                json!({"networks": [{"name": "a", "uuid": null, "fixed_ips": null}, {"name": null, "uuid": "n2", "fixed_ips": ["10.0.0.5"]}]}),
+                json!({"imageRef": "i1", "networks": [{"uuid": "n1"}, {"uuid": "n2", "fixed_ip": "10.0.0.5"}]}),
+                None,
+            ),
+            (
+                "zones, groups, key",
+                json!({"availability_zones": ["z1", "z2"], "security_groups": ["web", "ssh"], "key_pair": "ops"}),
+                json!({"imageRef": "i1", "networks": "auto", "availability_zone": "z2", "security_groups": [{"name": "web"}, {"name": "ssh"}],
+                    "key_name": "ops"}),
+                None,
+            ),
+            (
+                "boot volume",
+                json!({"boot_volume": {"size": 20, "type": "ssd"}}),
+                json!({"networks": "auto", "block_device_mapping_v2": [{"boot_index": 0, "source_type": "image", "destination_type": "volume",
+                    "uuid": "i1", "volume_size": 20, "delete_on_termination": true, "volume_type": "ssd"}]}),
+                None,
+            ),
+            (
+                "server group",
+                json!({"server_group_id": "sg"}),
+                json!({"imageRef": "i1", "networks": "auto"}),
+                Some(json!({"group": "sg"})),
+            ),
+        ] {
+            let (mark, written) = (mark(), shape(written));
+            let parsed = Shape::read(&written).unwrap();
+            let resolved = Resolved {
+                image_id: "i1".to_owned(),
+                flavor_id: "f1".to_owned(),
+                network_ids: (1..=parsed.networks.len())
+                    .map(|n| format!("n{n}"))
+                    .collect(),
+                fixed_ips: free_addresses(&parsed.networks, |_| false).unwrap(),
+            };
+            let body = request::create(&spec(&mark, &written), &parsed, &resolved, "e30=");
+            let mut server = common.clone();
+            server
+                .as_object_mut()
+                .unwrap()
+                .extend(expected.as_object().unwrap().clone());
+            assert_eq!(body["server"], server, "{feature}");
+            assert_eq!(body.get("os:scheduler_hints"), hints.as_ref(), "{feature}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_taken_in_order_and_run_out_by_network() {
+        let networks = [Network {
+            named: Named::Id("n".to_owned()),
+            fixed_ips: vec!["10.0.0.5".to_owned(), "10.0.0.6".to_owned()],
+        }];
+        let free = |taken: &'static [&str]| {
+            free_addresses(&networks, move |address| taken.contains(&address))
+        };
+        assert_eq!(free(&[]), Ok(vec![Some("10.0.0.5".to_owned())]));
+        assert_eq!(free(&["10.0.0.5"]), Ok(vec![Some("10.0.0.6".to_owned())]));
+        assert_eq!(free(&["10.0.0.5", "10.0.0.6"]), Err(0));
+    }
+
+    #[test]
+    fn only_ids_are_ids() {
+        for (text, expected) in [
+            ("0f3c6a0e-1111-2222-3333-444455556666", true),
+            ("0f3c6a0e111122223333444455556666", true),
+            ("flatcar-stable", false),
+            ("", false),
+        ] {
+            assert_eq!(is_uuid(text), expected, "{text}");
+        }
+    }
+}
