@@ -395,7 +395,9 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
             .optional(),
         Attribute::bool("set_hostname", "Whether `/etc/hostname` is written with the machine's name. Defaults to `true` where the platform names no hosts (vsphere, vcd, kubevirt, sandbox), `false` elsewhere.")
             .optional(),
-        Attribute::object("rolling_update", "How machines are replaced.", rolling_update()).defaulted(),
+        Attribute::object("rolling_update", "How machines are replaced.", rolling_update())
+            .check("Zero for both `max_surge` and `max_unavailable` is refused", check_shares)
+            .defaulted(),
         Attribute::string("image_update", "What a change of `image` does to machines that exist: nothing (`new_only`), replaces them (`roll`); `pinned` makes new machines too from the image of the group's creation.")
             .default("new_only")
             .one_of(["new_only", "roll", "pinned"]),
@@ -420,10 +422,10 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
             .default("error")
             .one_of(["error", "warn"]),
         Attribute::object("timeouts", "How long operations may take.", vec![
-            Attribute::string("create", "Of the creation.").default(CREATE_TIMEOUT).duration(),
-            Attribute::string("read", "Of a refresh.").default(READ_TIMEOUT).duration(),
-            Attribute::string("update", "Of a change, a whole roll included.").default(UPDATE_TIMEOUT).duration(),
-            Attribute::string("delete", "Of the deletion.").default(DELETE_TIMEOUT).duration(),
+            Attribute::string("create", "Of the creation.").default(CREATE_TIMEOUT).duration().pattern(SOME_TIME, is_some_time),
+            Attribute::string("read", "Of a refresh.").default(READ_TIMEOUT).duration().pattern(SOME_TIME, is_some_time),
+            Attribute::string("update", "Of a change, a whole roll included.").default(UPDATE_TIMEOUT).duration().pattern(SOME_TIME, is_some_time),
+            Attribute::string("delete", "Of the deletion.").default(DELETE_TIMEOUT).duration().pattern(SOME_TIME, is_some_time),
         ])
         .optional(),
         Attribute::string("uid", "Identity of this group among others of its name; part of its machines' names.").computed(),
@@ -445,6 +447,35 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
          one. Exactly one of the clouds' attributes is written.",
         attributes,
     )
+}
+
+/// As the user wrote them: a roll that may neither add nor take away could never begin. Where one is left to its default, or they come
+/// to zero by rounding, one machine may be missing.
+fn check_shares(update: &Value, _path: &Path) -> Diagnostics {
+    let zero = |name: &str| match update {
+        Value::Map(written) => match written.get(name) {
+            Some(Value::String(text)) => matches!(
+                Share::parse(text),
+                Some(Share::Count(0) | Share::Percent(0))
+            ),
+            _ => false,
+        },
+        _ => false,
+    };
+    if !zero("max_surge") || !zero("max_unavailable") {
+        return Diagnostics::none();
+    }
+    refusal(
+        Path::of("rolling_update.max_unavailable"),
+        "A roll could never begin",
+        "max_surge and max_unavailable are both zero. Allow one more machine or one fewer.",
+    )
+    .into()
+}
+
+/// An operation without any time could never do anything.
+fn is_some_time(text: &str) -> bool {
+    duration::parse(text).is_none_or(|time| !time.is_zero())
 }
 
 fn rolling_update() -> Vec<Attribute> {
@@ -561,4 +592,5 @@ const NAME_SAYS: &str =
     "At most 40 lower-case letters, digits and hyphens, a letter first, no hyphen last";
 const CLUSTER_SAYS: &str =
     "At most 63 lower-case letters, digits and hyphens, a letter first, no hyphen last";
+const SOME_TIME: &str = "Longer than `0s`";
 const SHARE_SAYS: &str = "A number of machines such as `1`, or a percentage from `0%` to `100%`";

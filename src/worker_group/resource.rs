@@ -31,7 +31,7 @@ use crate::provider::{
     Resource, Schema, Stored, Value,
 };
 
-use self::check::{check_shares, check_user_data};
+use self::check::check_user_data;
 use self::create::new_uid;
 use self::import::{import_id, imported, one_uid};
 use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
@@ -100,7 +100,6 @@ impl Resource for WorkerGroup {
             let shape = (entry.validate)(config.shape(entry));
             problems.extend(shape.under(&Path::of(entry.name)));
         }
-        problems.extend(check_shares(fields));
         problems.extend(check_user_data(fields, entry));
         problems
     }
@@ -296,7 +295,8 @@ impl Resource for WorkerGroup {
             wanted.replicas
         );
         let failed = !performed.problems.is_empty();
-        problems.extend(errors(&performed.problems, &hint));
+        let prefix = apply::prefix(&wanted, &place.uid);
+        problems.extend(errors(&performed.problems, &hint, &prefix));
         let private = Private {
             gone: if failed {
                 private.gone.clone()
@@ -376,7 +376,8 @@ impl Resource for WorkerGroup {
         }
         let left = performed.machines.len();
         let hint = format!("{left} machines are left and recorded. Destroy again to go on.");
-        let mut problems = errors(&performed.problems, &hint);
+        let prefix = apply::prefix(&wanted, &place.uid);
+        let mut problems = errors(&performed.problems, &hint, &prefix);
         problems.extend(doubled);
         let changes = Changes {
             next_ordinal: private.next_ordinal,

@@ -3,28 +3,7 @@
 use crate::provider::{Attr, Diagnostic, Diagnostics, Path};
 use crate::worker_group::cloud::Entry;
 use crate::worker_group::model::{Fields, refusal};
-use crate::worker_group::plan::Share;
 use crate::worker_group::user_data;
-
-/// A roll that may neither add nor take away could never begin.
-pub(super) fn check_shares(fields: &Fields) -> Diagnostics {
-    let Attr::Known(update) = &fields.rolling_update else {
-        return Diagnostics::none();
-    };
-    let zero = |share: &Attr<String>| {
-        let share = share.known().and_then(|text| Share::parse(text));
-        matches!(share, Some(Share::Count(0) | Share::Percent(0)))
-    };
-    if !zero(&update.max_surge) || !zero(&update.max_unavailable) {
-        return Diagnostics::none();
-    }
-    refusal(
-        Path::of("rolling_update.max_unavailable"),
-        "A roll could never begin",
-        "max_surge and max_unavailable are both zero. Allow one more machine or one fewer.",
-    )
-    .into()
-}
 
 /// One of the two user datas, with a version where it needs one, and in a form that a machine of this cloud can boot with.
 pub(super) fn check_user_data(fields: &Fields, entry: Option<&'static Entry>) -> Diagnostics {

@@ -15,7 +15,7 @@ use crate::worker_group::roll::{Known, Leftovers, Problem};
 use crate::worker_group::wanted::Wanted;
 
 use super::place::within;
-use super::report::{names, paused_creation};
+use super::report::{names, paused_creation, shortfall};
 use super::{WorkerGroup, diagnostic, errors, live_member, recorded, user_data_of};
 
 impl WorkerGroup {
@@ -179,19 +179,12 @@ impl WorkerGroup {
             ..private
         };
         let exists = performed.machines.len();
-        let hint = format!(
-            "{exists} of {} machines exist and are recorded. To go on with them, run `terraform untaint` on this group and apply again; \
-             without it the next apply starts over.",
-            wanted.replicas
-        );
-        let mut fell_short = errors(&performed.problems, &hint);
-        if model
-            .fields
-            .on_incomplete_create
-            .known()
-            .is_some_and(|word| word == "warn")
-            && exists > 0
-        {
+        let policy = model.fields.on_incomplete_create.known();
+        let taints = exists > 0 && policy.is_none_or(|word| word != "warn");
+        let hint = shortfall(&performed.machines, wanted.replicas, taints);
+        let prefix = apply::prefix(wanted, uid);
+        let mut fell_short = errors(&performed.problems, &hint, &prefix);
+        if exists > 0 && !taints {
             for problem in &mut fell_short.0 {
                 problem.severity = Severity::Warning;
             }

@@ -2,10 +2,10 @@
 
 use crate::provider::{Diagnostic, Diagnostics, Path};
 use crate::worker_group::apply;
-use crate::worker_group::cloud::Machine;
+use crate::worker_group::cloud::{Machine, Phase};
 use crate::worker_group::model::{Fields, Step, refusal};
 use crate::worker_group::plan::Changes;
-use crate::worker_group::roll::{Observed, Problem};
+use crate::worker_group::roll::{Known, Observed, Problem};
 
 pub(super) fn diagnostic(problem: &Problem) -> Diagnostic {
     let diagnostic = Diagnostic::error(&problem.summary, &problem.detail);
@@ -15,14 +15,75 @@ pub(super) fn diagnostic(problem: &Problem) -> Diagnostic {
     }
 }
 
-/// Errors, each of which says what exists now and how to go on.
-pub(super) fn errors(problems: &[Problem], hint: &str) -> Diagnostics {
-    let with_hint = problems.iter().map(|problem| {
-        let mut diagnostic = diagnostic(problem);
+/// Errors, each of which says what exists now and how to go on. What befell many machines of these names is said once.
+pub(super) fn errors(problems: &[Problem], hint: &str, prefix: &str) -> Diagnostics {
+    let mut kinds: Vec<(Problem, &Problem, Vec<String>)> = Vec::new();
+    for problem in problems {
+        let (summary, named) = without_names(&problem.summary, prefix);
+        let (detail, told) = without_names(&problem.detail, prefix);
+        let kind = Problem {
+            summary,
+            detail,
+            attribute: problem.attribute.clone(),
+        };
+        let name = named.or(told);
+        match kinds.iter_mut().find(|(known, ..)| *known == kind) {
+            Some((.., names)) => names.extend(name),
+            None => kinds.push((kind, problem, name.into_iter().collect())),
+        }
+    }
+    let said = kinds.into_iter().map(|(_, first, names)| {
+        let mut diagnostic = diagnostic(first);
+        if names.len() > 1 {
+            let shown: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
+            let more = match names.len() - shown.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            diagnostic.detail = format!(
+                "{}\nThis befell {} machines: {}{more}.",
+                diagnostic.detail,
+                names.len(),
+                shown.join(", ")
+            );
+        }
         diagnostic.detail = format!("{}\n{hint}", diagnostic.detail);
         diagnostic
     });
-    Diagnostics(with_hint.collect())
+    Diagnostics(said.collect())
+}
+
+/// A text without the machines' ordinals, and the first machine that it names.
+fn without_names(text: &str, prefix: &str) -> (String, Option<String>) {
+    let mut parts = text.split(prefix);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    let mut name = None;
+    for part in parts {
+        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_digit());
+        let ordinal = part.strip_suffix(rest).unwrap_or_default();
+        name.get_or_insert_with(|| format!("{prefix}{ordinal}"));
+        out.push_str(prefix);
+        out.push_str(rest);
+    }
+    (out, name)
+}
+
+/// What exists after a creation that fell short, and how to go on.
+pub(super) fn shortfall(machines: &[Known], replicas: usize, taints: bool) -> String {
+    let exist = machines.len();
+    if exist == 0 {
+        return "No machine exists, and nothing is recorded: the next apply starts anew."
+            .to_owned();
+    }
+    let runs = |known: &&Known| known.machine.phase == Phase::Running;
+    let run = machines.iter().filter(runs).count();
+    let go_on = match taints {
+        true => {
+            "To go on with them, run `terraform untaint` on this group and apply again; without it the next apply starts over."
+        }
+        false => "The next apply completes the group.",
+    };
+    format!("{exist} of {replicas} machines exist and are recorded; {run} of them run. {go_on}")
 }
 
 pub(super) fn bug(what: &str) -> Diagnostic {

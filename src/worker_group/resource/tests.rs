@@ -684,7 +684,29 @@ async fn a_creation_that_falls_short_says_what_exists_and_the_next_apply_goes_on
         .order(Call::Create, "", Fault::Refused(Kind::Quota));
     let (_, problems) = world.run(json!({"on_incomplete_create": "warn"})).await;
     assert_eq!(problems.len(), 1);
+    assert!(problems[0].contains("of them run"), "{problems:?}");
+    assert!(
+        problems[0].contains("The next apply completes"),
+        "{problems:?}"
+    );
+    assert!(!problems[0].contains("untaint"), "{problems:?}");
     assert_eq!(world.ordinals().len(), 2);
+
+    for policy in ["error", "warn"] {
+        let mut world = World::new(&format!("short-none-{policy}"), Memory::default()).await;
+        for _ in 0..7 {
+            let refused = Fault::Refused(Kind::Quota);
+            world.memory.order(Call::Create, "", refused);
+        }
+        let changes = json!({"on_incomplete_create": policy, "replicas": 7});
+        let (_, problems) = world.run(changes).await;
+        assert_eq!(problems.len(), 1, "one cause, one error: {problems:?}");
+        assert!(problems[0].contains("befell 7 machines"), "{problems:?}");
+        assert!(problems[0].contains("-4 and 2 more"), "{problems:?}");
+        assert!(problems[0].contains("No machine exists"), "{problems:?}");
+        assert!(!problems[0].contains("untaint"), "{problems:?}");
+        assert!(world.state.is_null());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -1189,6 +1211,10 @@ async fn bad_input_is_refused_on_its_attribute() {
             json!({"rolling_update": {"max_surge": "101%"}}),
             "rolling_update.max_surge",
         ),
+        (json!({"rolling_update": {"max_surge": "0"}}), ""),
+        (json!({"rolling_update": {"max_unavailable": "0"}}), ""),
+        (json!({"timeouts": {"read": "0s"}}), "timeouts.read"),
+        (json!({"timeouts": {"create": "1s"}}), ""),
         (
             json!({"rolling_update": {"max_surge": "0", "max_unavailable": "0%"}}),
             "rolling_update.max_unavailable",
