@@ -14,7 +14,7 @@ use std::str::FromStr;
 pub use date::Date;
 pub use platform::{
     Architecture, Encoding, ImageFile, Measured, PLATFORMS, Platform, SYNONYMS, Since, UserData,
-    platform,
+    known_platform, platform,
 };
 
 /// Names of the channels, most used first. LTS streams (`lts-2024`) are in [`LTS_STREAMS`].

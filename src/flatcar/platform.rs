@@ -178,6 +178,24 @@ pub const SYNONYMS: &[(&str, Result<&str, &str>)] = &[
     ),
 ];
 
+/// The platform of a name that a user wrote.
+/// # Errors
+/// For the user: what the platform is called here, or which there are.
+pub fn known_platform(word: &str) -> Result<&'static Platform, String> {
+    if let Some(platform) = platform(word) {
+        return Ok(platform);
+    }
+    let names: Vec<&str> = PLATFORMS.iter().map(|platform| platform.name).collect();
+    let accepted = format!("Accepted: {}.", names.join(", "));
+    Err(
+        match SYNONYMS.iter().find(|(synonym, _)| *synonym == word) {
+            Some((_, Ok(name))) => format!("It is called {name} here. {accepted}"),
+            Some((_, Err(reason))) => format!("{reason}. {accepted}"),
+            None => accepted,
+        },
+    )
+}
+
 const BOTH: &[Architecture] = Architecture::ALL;
 const AMD64: &[Architecture] = &[Architecture::Amd64];
 

@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::preset::{self, Contradiction, Proxy, Updates};
 use super::release::check_release;
-use super::user_data::{Compress, pack};
+use super::user_data::{Compress, UserData, pack};
 use super::{Document, Input, Options, Origin, ReportEntry, Severity, Style, render};
-use crate::flatcar::{PLATFORMS, Version, platform};
+use crate::flatcar::{PLATFORMS, Version, known_platform, platform};
 use crate::provider::convert::from_value;
 use crate::provider::{
     Attr, Attribute, Context, DataSource, Diagnostic, Diagnostics, Outcome, Path, Schema, Type,
@@ -60,6 +60,10 @@ pub struct Model {
 
 /// Of the data source and of its ephemeral twin.
 pub(super) fn schema() -> Schema {
+    let platforms: Vec<String> = PLATFORMS
+        .iter()
+        .map(|platform| format!("`{}`", platform.name))
+        .collect();
     Schema::new(
         0,
         "Ignition configuration from Butane (`variant: flatcar`), Ignition JSON and typed presets: translated, merged and checked while \
@@ -96,7 +100,7 @@ pub(super) fn schema() -> Schema {
             .one_of(OUTPUT_FORMATS.map(|(name, _)| name)),
             Attribute::string("platform", "Platform that `user_data` is for; without it there is none.")
                 .optional()
-                .one_of(PLATFORMS.iter().map(|platform| platform.name)),
+                .check(&format!("One of {}", platforms.join(", ")), check_platform),
             Attribute::string(
                 "compress",
                 "When `user_data` is wrapped in a small config that holds the real one compressed: `auto` when it is larger than the platform \
@@ -143,6 +147,20 @@ pub(super) fn schema() -> Schema {
 
 const OUTPUT_FORMATS: [(&str, Style); 2] = [("butane", Style::Butane), ("ct", Style::Ct)];
 
+fn check_platform(value: &Value, path: &Path) -> Diagnostics {
+    let Value::String(word) = value else {
+        return Diagnostics::none();
+    };
+    known_platform(word).map_or_else(
+        |accepted| {
+            Diagnostic::error("Platform is not known here", accepted)
+                .at(path.clone())
+                .into()
+        },
+        |_| Diagnostics::none(),
+    )
+}
+
 fn profile() -> Attribute {
     Attribute::number(
         "profile",
@@ -151,6 +169,9 @@ fn profile() -> Attribute {
     .default(preset::PROFILE)
     .range(1..=preset::PROFILE)
 }
+
+const ADDRESS: &str = "An address that starts with `http://` or `https://`, of printable ASCII without blanks, line breaks, quotes, `\\`, `$` \
+                       and backquotes: in a password they are written as in `%20`";
 
 fn updates() -> Attribute {
     Attribute::object(
@@ -184,7 +205,7 @@ fn updates() -> Attribute {
                 .pattern("A word of letters, digits, `-`, `_` and `.`", preset::is_group),
             Attribute::string("server", "Address of an update server of one's own, such as Nebraska.")
                 .optional()
-                .pattern("An address that starts with `http://` or `https://`", preset::is_address),
+                .pattern(ADDRESS, preset::is_address),
             profile(),
         ],
     )
@@ -193,10 +214,9 @@ fn updates() -> Attribute {
 
 fn proxy() -> Attribute {
     let address = |name, description| {
-        Attribute::string(name, description).optional().pattern(
-            "An address that starts with `http://` or `https://`",
-            preset::is_address,
-        )
+        Attribute::string(name, description)
+            .optional()
+            .pattern(ADDRESS, preset::is_address)
     };
     Attribute::object(
         "proxy",
@@ -206,107 +226,130 @@ fn proxy() -> Attribute {
             address("https_proxy", "Proxy for `https://`."),
             Attribute::list("no_proxy", "Hosts, domains and networks that are reached directly.", Type::String)
                 .optional()
-                .pattern("Words without blanks, commas and quotes", |text| preset::is_word(text) && !text.contains(',')),
+                .pattern("Words of printable ASCII without blanks, line breaks, commas, quotes, `\\`, `$` and backquotes", preset::is_direct),
             profile(),
         ],
     )
     .optional()
 }
 
-/// What can be said before everything is known.
+/// What can be said before everything is known. Core validates again right before it reads, and reading tells the warnings of what has
+/// no errors: here they are told beside an error only, for nothing is read then.
 pub(super) fn validate(config: &Model) -> Diagnostics {
-    let mut problems = Diagnostics::none();
-    let sources = [
-        config.content.is_null(),
-        config.snippets.is_null(),
-        config.ssh_authorized_keys.is_null(),
-        config.updates.is_null(),
-        config.proxy.is_null(),
-    ];
-    if sources.iter().all(|absent| *absent) {
-        problems.push(Diagnostic::error(
-            "Nothing to render",
-            "At least one of content, snippets, ssh_authorized_keys, updates and proxy must be set.",
-        ));
-        return problems;
+    if config.sources().iter().all(|(_, absent)| *absent) {
+        return nothing_to_render(config).into();
     }
-    // Files that are read may be made by this very apply.
-    if config.files_dir.is_null() && config.is_wholly_known() {
-        let found = answer(config.clone()).problems;
-        problems.extend(Diagnostics(
-            found
-                .0
-                .into_iter()
-                .filter(|problem| problem.severity == crate::provider::Severity::Error)
-                .collect(),
-        ));
-    } else {
-        presets(config, &mut problems);
+    let found = match config.can_be_rendered() {
+        true => answer(config.clone()).problems,
+        false => piecewise(config),
+    };
+    match found.has_errors() {
+        true => found,
+        false => Diagnostics::none(),
+    }
+}
+
+/// Each known document for itself: what is unknown yet may be merged over it, and local files may not be there yet.
+fn piecewise(config: &Model) -> Diagnostics {
+    let mut problems = Diagnostics::none();
+    let (options, strict) = (config.options(), config.is_strict());
+    for document in documents(config, &mut problems) {
+        let input = Input {
+            documents: vec![document],
+        };
+        let (_, report) = render(&input, &options);
+        for entry in &report.entries {
+            if !is_wanted(entry) && !is_of_files(entry) {
+                problems.push(diagnostic(entry, strict));
+            }
+        }
     }
     problems
 }
 
+/// Whether an entry is about a local file or what is in it.
+fn is_of_files(entry: &ReportEntry) -> bool {
+    entry.path.starts_with("$.storage.trees")
+        || entry
+            .path
+            .split('.')
+            .any(|key| key == "local" || key.ends_with("_local"))
+}
+
 impl Model {
-    fn is_wholly_known(&self) -> bool {
+    /// What can be rendered, and whether it is absent.
+    fn sources(&self) -> [(&'static str, bool); 5] {
+        [
+            ("content", self.content.is_null()),
+            ("snippets", self.snippets.is_null()),
+            ("ssh_authorized_keys", self.ssh_authorized_keys.is_null()),
+            ("updates", self.updates.is_null()),
+            ("proxy", self.proxy.is_null()),
+        ]
+    }
+
+    /// Whether all documents are known, and the schema takes what they are made of. Files that are read may be made by this very apply.
+    fn can_be_rendered(&self) -> bool {
         let list = |list: &Attr<Vec<Attr<String>>>| match list {
             Attr::Unknown => false,
             Attr::Null => true,
             Attr::Known(elements) => !elements.iter().any(Attr::is_unknown),
         };
-        ![
-            &self.content,
-            &self.output_format,
-            &self.platform,
-            &self.compress,
-            &self.flatcar_version,
-        ]
-        .iter()
-        .any(|attribute| attribute.is_unknown())
-            && !self.strict.is_unknown()
-            && !self.pretty_print.is_unknown()
+        let told = &mut Diagnostics::none();
+        self.files_dir.is_null()
+            && !self.content.is_unknown()
+            && !self.output_format.is_unknown()
             && list(&self.snippets)
             && list(&self.ssh_authorized_keys)
             && self.updates.is_wholly_known()
             && self.proxy.is_wholly_known()
+            && known::<Updates>(&self.updates, "updates", told).is_none_or(|known| known.is_sound())
+            && known::<Proxy>(&self.proxy, "proxy", told).is_none_or(|known| known.is_sound())
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            // Whether a warning fails is decided here, for there are some that a preset must live with.
+            strict: false,
+            pretty: self.pretty_print.known().copied().unwrap_or_default(),
+            files_dir: self.files_dir.known().map(PathBuf::from),
+            style: OUTPUT_FORMATS
+                .into_iter()
+                .find(|(name, _)| {
+                    self.output_format
+                        .known()
+                        .is_some_and(|format| format == name)
+                })
+                .map(|(_, style)| style)
+                .unwrap_or_default(),
+        }
+    }
+
+    fn is_strict(&self) -> bool {
+        self.strict.known().copied().unwrap_or_default()
     }
 }
 
-/// Everything, of a wholly known configuration.
+/// Everything, of a configuration whose documents are known.
 pub(super) fn answer(config: Model) -> Outcome<Model> {
     let mut problems = Diagnostics::none();
     let documents = documents(&config, &mut problems);
-    if documents.is_empty() && !problems.has_errors() {
-        problems.push(Diagnostic::error(
-            "Nothing to render",
-            "Every one of content and snippets is null or empty.",
-        ));
-    }
-    if problems.has_errors() {
+    if documents.is_empty() {
+        if !problems.has_errors() {
+            problems.push(nothing_to_render(&config));
+        }
         return Outcome::failed(problems);
     }
-    let word = |attribute: &Attr<String>| attribute.known().cloned().unwrap_or_default();
-    let options = Options {
-        // Whether a warning fails is decided here, for there are some that a preset must live with.
-        strict: false,
-        pretty: config.pretty_print.known().copied().unwrap_or_default(),
-        files_dir: config.files_dir.known().map(PathBuf::from),
-        style: OUTPUT_FORMATS
-            .into_iter()
-            .find(|(name, _)| *name == word(&config.output_format))
-            .map(|(_, style)| style)
-            .unwrap_or_default(),
-    };
-    let (rendered, report) = render(&Input { documents }, &options);
-    let strict = config.strict.known().copied().unwrap_or_default();
+    let (rendered, report) = render(&Input { documents }, &config.options());
     let entries: Vec<&ReportEntry> = report
         .entries
         .iter()
         .filter(|entry| !is_wanted(entry))
         .collect();
     for entry in &entries {
-        problems.push(diagnostic(entry, strict));
+        problems.push(diagnostic(entry, config.is_strict()));
     }
-    let Some(rendered) = rendered.filter(|_| !problems.has_errors()) else {
+    let Some(rendered) = rendered else {
         if !problems.has_errors() {
             problems.push(Diagnostic::error(
                 "Could not render the config",
@@ -326,35 +369,7 @@ pub(super) fn answer(config: Model) -> Outcome<Model> {
                 .at(Path::of("flatcar_version")),
         );
     }
-    let compress = Compress::named(&word(&config.compress)).unwrap_or_default();
-    let user_data = match config
-        .platform
-        .known()
-        .and_then(|name| platform(name))
-        .map(|platform| pack(&rendered.json, platform, compress))
-    {
-        Some(Ok(user_data)) => Some(user_data),
-        Some(Err(too_large)) => {
-            problems.push(
-                Diagnostic::error(
-                    "The config is too large for the platform",
-                    too_large.to_string(),
-                )
-                .at(Path::of("platform")),
-            );
-            None
-        }
-        None => None,
-    };
-    if let Some(warning) = user_data
-        .as_ref()
-        .and_then(|user_data| user_data.warning.clone())
-    {
-        problems.push(
-            Diagnostic::warning("The config is large for the platform", warning)
-                .at(Path::of("platform")),
-        );
-    }
+    let user_data = user_data(&config, &rendered.json, &mut problems);
     if problems.has_errors() {
         return Outcome::failed(problems);
     }
@@ -378,10 +393,79 @@ pub(super) fn answer(config: Model) -> Outcome<Model> {
     }
 }
 
+fn nothing_to_render(config: &Model) -> Diagnostic {
+    let set: Vec<&str> = config
+        .sources()
+        .into_iter()
+        .filter(|(_, absent)| !absent)
+        .map(|(name, _)| name)
+        .collect();
+    let mut detail =
+        "At least one of content, snippets, ssh_authorized_keys, updates and proxy must be set."
+            .to_owned();
+    if !set.is_empty() {
+        detail.push_str(&format!(" There is nothing in {}.", set.join(" and in ")));
+    }
+    let diagnostic = Diagnostic::error("Nothing to render", detail);
+    match set[..] {
+        [alone] => diagnostic.at(Path::of(alone)),
+        _ => diagnostic,
+    }
+}
+
+/// The config as its platform takes it; none without a platform, or where it does not fit.
+fn user_data(config: &Model, rendered: &str, problems: &mut Diagnostics) -> Option<UserData> {
+    let compress = config
+        .compress
+        .known()
+        .and_then(|word| Compress::named(word))
+        .unwrap_or_default();
+    if config.platform.is_null() && compress == Compress::Always {
+        problems.push(
+            Diagnostic::warning(
+                "Nothing is compressed without a platform",
+                "Only user_data is ever compressed, and without platform there is none. Set platform, or leave out compress.",
+            )
+            .at(Path::of("compress")),
+        );
+    }
+    if config.compress.is_unknown() {
+        return None;
+    }
+    let platform = config.platform.known().and_then(|name| platform(name))?;
+    match pack(rendered, platform, compress) {
+        Ok(user_data) => {
+            problems.extend(Diagnostics(
+                user_data
+                    .warning
+                    .iter()
+                    .map(|warning| {
+                        Diagnostic::warning("The config is large for the platform", warning)
+                            .at(Path::of("platform"))
+                    })
+                    .collect(),
+            ));
+            Some(user_data)
+        }
+        Err(too_large) => {
+            problems.push(
+                Diagnostic::error(
+                    "The config is too large for the platform",
+                    too_large.to_string(),
+                )
+                .at(Path::of("platform")),
+            );
+            None
+        }
+    }
+}
+
 /// Presets first, then content, then snippets: the order of merging.
 fn documents(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
     let mut documents = presets(config, problems);
-    if let Attr::Known(content) = &config.content {
+    if let Attr::Known(content) = &config.content
+        && !content.is_empty()
+    {
         documents.push(Document {
             origin: Origin::Content,
             text: content.clone(),
@@ -400,36 +484,35 @@ fn documents(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
     documents
 }
 
-/// Those that are wholly known.
+/// Those that are known, of keys each for itself. The schema tells what is not of the right form; nothing is made of it.
 fn presets(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
     let mut documents = Vec::new();
-    if let Attr::Known(keys) = &config.ssh_authorized_keys
-        && !keys.iter().any(Attr::is_unknown)
-    {
+    if let Attr::Known(keys) = &config.ssh_authorized_keys {
         let (indexes, keys): (Vec<usize>, Vec<String>) = keys
             .iter()
             .enumerate()
             .filter_map(|(index, key)| key.known().map(|key| (index, key.clone())))
             .unzip();
-        match preset::ssh_authorized_keys(&keys) {
-            _ if keys.is_empty() => {}
-            Ok(document) => documents.push(document),
-            Err((position, why)) => problems.push(
+        let (document, wrong) = preset::ssh_authorized_keys(&keys);
+        documents.extend(document);
+        for (position, why) in wrong {
+            let index = indexes[position];
+            problems.push(
                 Diagnostic::error(
                     "Not a public key",
-                    format!("This element cannot be used: {why}."),
+                    format!("ssh_authorized_keys[{index}] cannot be used: {why}."),
                 )
-                .at(Path::of("ssh_authorized_keys").index(indexes[position])),
-            ),
+                .at(Path::of("ssh_authorized_keys").index(index)),
+            );
         }
     }
     if let Some(updates) = known::<Updates>(&config.updates, "updates", problems) {
         contradict("updates", updates.contradictions(), problems);
-        documents.push(updates.document());
+        documents.extend(updates.is_sound().then(|| updates.document()));
     }
     if let Some(proxy) = known::<Proxy>(&config.proxy, "proxy", problems) {
         contradict("proxy", proxy.contradictions(), problems);
-        documents.push(proxy.document());
+        documents.extend(proxy.is_sound().then(|| proxy.document()));
     }
     documents
 }
@@ -472,15 +555,20 @@ fn is_wanted(entry: &ReportEntry) -> bool {
 
 fn diagnostic(entry: &ReportEntry, strict: bool) -> Diagnostic {
     let mut detail = entry.to_string();
+    // Core shows no index where the list is an expression.
+    if let Origin::Snippet(_) | Origin::Further(..) = entry.origin {
+        detail.push_str(&format!("\n\nIt is in {}.", entry.origin));
+    }
     if let Some(advice) = &entry.advice {
         detail.push_str("\n\n");
         detail.push_str(advice.trim_end_matches('.'));
         detail.push('.');
     }
     let path = match entry.origin {
-        Origin::Preset(attribute) => Path::of(attribute),
+        Origin::Preset(name) | Origin::Argument(name) => Path::of(name),
         Origin::Content => Path::of("content"),
         Origin::Snippet(index) => Path::of("snippets").index(index),
+        Origin::Further(name, index) => Path::of(name).index(index),
     };
     let summary = summary(&entry.message);
     match entry.severity {
@@ -522,10 +610,13 @@ mod tests {
             panic!("a schema is of an object");
         };
         for (name, value) in attributes.as_object().expect("an object") {
-            let value = if value == "?" {
-                Value::unknown()
-            } else {
-                to_value(value)
+            let read = |value: &serde_json::Value| match value == "?" {
+                true => Value::unknown(),
+                false => to_value(value),
+            };
+            let value = match value.as_array() {
+                Some(elements) => Value::List(elements.iter().map(read).collect()),
+                None => read(value),
             };
             assert!(
                 object.insert(name.clone(), value).is_some(),
@@ -568,6 +659,8 @@ mod tests {
             .collect()
     }
 
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2mD6pXxFWyNPKiy6tYbWDNoTqWmQ1sFcbzv3b8nVJm";
     const KEYS: &str =
         "variant: flatcar\nversion: 1.1.0\npasswd:\n  users:\n    - name: core\n      gecos: x\n";
 
@@ -576,14 +669,15 @@ mod tests {
         let outcome = answer(config(json!({
             "content": KEYS,
             "snippets": [null, "", r#"{"ignition":{"version":"3.3.0"},"passwd":{"users":[{"name":"core","gecos":"y"}]}}"#],
-            "ssh_authorized_keys": ["ssh-ed25519 AAAA"],
+            "ssh_authorized_keys": [KEY],
             "platform": "aws",
             "flatcar_version": "4593.2.5",
         })));
         assert_eq!(told(&outcome.problems), Vec::<String>::new());
         let model = outcome.value.expect("it renders");
-        let rendered = r#"{"ignition":{"version":"3.4.0"},"passwd":{"users":[{"gecos":"y","name":"core","sshAuthorizedKeys":["ssh-ed25519 AAAA"]}]}}"#;
-        assert_eq!(model.rendered.as_deref(), Some(rendered));
+        let rendered = r#"{"ignition":{"version":"3.4.0"},"passwd":{"users":[{"gecos":"y","name":"core","sshAuthorizedKeys":["KEY"]}]}}"#
+            .replace("KEY", KEY);
+        assert_eq!(model.rendered.as_ref(), Some(&rendered));
         assert_eq!(
             (model.size, model.user_data_size),
             (Some(rendered.len()), Some(rendered.len()))
@@ -607,13 +701,14 @@ mod tests {
                 "error snippets[1]: Path not absolute: error at $.storage.files.1.path, line 7 col 13: path not absolute",
             ]
         );
-        assert!(
-            outcome
-                .problems
-                .0
-                .iter()
-                .all(|problem| !problem.detail.contains("s3cret"))
-        );
+        for problem in &outcome.problems.0 {
+            assert!(!problem.detail.contains("s3cret"));
+            assert!(
+                problem.detail.contains("\n\nIt is in snippets[1]."),
+                "{}",
+                problem.detail
+            );
+        }
     }
 
     #[test]
@@ -680,7 +775,11 @@ mod tests {
             ),
             (
                 json!({"content": null, "snippets": [null, ""]}),
-                "error : Nothing to render: ",
+                "error snippets: Nothing to render: At least one of ",
+            ),
+            (
+                json!({"content": "", "snippets": [null, ""]}),
+                "error : Nothing to render: At least one of content, snippets, ssh_authorized_keys, updates and proxy must be set. There is nothing in content and in snippets.",
             ),
         ] {
             let outcome = answer(config(attributes.clone()));
@@ -694,6 +793,69 @@ mod tests {
     }
 
     #[test]
+    fn all_problems_come_at_once_and_warnings_beside_errors() {
+        let wrong = "variant: flatcar\nversion: 1.1.0\nodd: 1\nstorage: {files: [{path: a}]}\n";
+        let attributes = json!({
+            "content": wrong,
+            "ssh_authorized_keys": ["AAAA", KEY, "BBBB"],
+            "updates": updates(json!({"automatic": false, "server": "https://a"})),
+        });
+        for problems in [
+            validate(&config(attributes.clone())),
+            answer(config(attributes)).problems,
+        ] {
+            let places: Vec<String> = told(&problems)
+                .iter()
+                .filter_map(|line| line.split_once(": ").map(|(place, _)| place.to_owned()))
+                .collect();
+            assert_eq!(
+                places,
+                [
+                    "error ssh_authorized_keys[0]",
+                    "error ssh_authorized_keys[2]",
+                    "error updates.server",
+                    "warning content",
+                    "error content",
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_that_the_schema_refuses_is_told_once_and_written_nowhere() {
+        for address in ["http://a\nB=c", "http://a\"", "http://a'"] {
+            let proxy =
+                json!({"http_proxy": address, "https_proxy": null, "no_proxy": null, "profile": 1});
+            for content in [json!(KEYS), json!(null)] {
+                let problems = validate(&config(json!({"proxy": proxy, "content": content})));
+                assert_eq!(told(&problems), Vec::<String>::new());
+            }
+        }
+    }
+
+    #[test]
+    fn a_platform_by_another_name_is_told_what_it_is_called_here() {
+        let told = |word: &str| {
+            told(&check_platform(
+                &Value::String(word.to_owned()),
+                &Path::of("platform"),
+            ))
+        };
+        assert!(told("ec2")[0].starts_with(
+            "error platform: Platform is not known here: It is called aws here. Accepted: "
+        ));
+        assert!(told("aws").is_empty());
+    }
+
+    #[test]
+    fn compression_without_a_platform_is_warned_of() {
+        let outcome = answer(config(json!({"content": KEYS, "compress": "always"})));
+        assert_eq!(told(&outcome.problems).len(), 1);
+        assert!(told(&outcome.problems)[0].starts_with("warning compress: "));
+        assert!(outcome.value.is_some());
+    }
+
+    #[test]
     fn what_is_known_is_checked_before_the_rest_is() {
         let wrong = "variant: flatcar\nversion: 9.9.9\n";
         assert_eq!(told(&validate(&config(json!({})))).len(), 1);
@@ -702,19 +864,29 @@ mod tests {
             Vec::<String>::new()
         );
         assert_eq!(told(&validate(&config(json!({"content": wrong})))).len(), 1);
-        // The file may be made by this apply, and so may the snippet.
-        assert_eq!(
-            told(&validate(&config(
-                json!({"content": wrong, "files_dir": "files"})
-            ))),
-            Vec::<String>::new()
-        );
-        assert_eq!(
-            told(&validate(&config(
-                json!({"content": wrong, "snippets": "?"})
-            ))),
-            Vec::<String>::new()
-        );
+        for unknown in [
+            json!({"content": wrong, "files_dir": "files"}),
+            json!({"content": wrong, "snippets": "?"}),
+            json!({"content": wrong, "snippets": ["?"]}),
+            json!({"content": wrong, "platform": "?", "compress": "?", "strict": "?"}),
+            json!({"content": wrong, "output_format": "?"}),
+            json!({"content": wrong, "proxy": "?"}),
+            json!({"content": "?", "snippets": ["?", wrong]}),
+            json!({"content": "?", "ssh_authorized_keys": ["?", "AAAA"]}),
+        ] {
+            let problems = told(&validate(&config(unknown.clone())));
+            assert_eq!(problems.len(), 1, "{unknown}: {problems:#?}");
+        }
+        // The file may be made by this apply.
+        let local = "variant: flatcar\nversion: 1.1.0\nstorage: {trees: [{local: t}], files: [{path: /a, contents: {local: a}}]}\n";
+        for files_dir in ["no-such-directory", "?"] {
+            assert_eq!(
+                told(&validate(&config(
+                    json!({"content": local, "files_dir": files_dir})
+                ))),
+                Vec::<String>::new()
+            );
+        }
         let contradiction = updates(json!({"automatic": false, "server": "https://a"}));
         assert_eq!(
             told(&validate(&config(

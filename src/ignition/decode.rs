@@ -100,8 +100,9 @@ impl Decoder<'_> {
             return Ok((id, false));
         };
         if !self.active.insert(id) {
-            let message = format!("anchor '{}' value contains itself", node.text);
-            return Err(self.stop(id, message.clone(), message));
+            let exact = format!("anchor '{}' value contains itself", node.text);
+            let message = "anchor value contains itself".to_owned();
+            return Err(self.stop(id, exact, message));
         }
         self.alias_depth += 1;
         self.count(target)?;
@@ -522,7 +523,7 @@ impl Decoder<'_> {
                 line: node.line,
                 column: node.column,
                 exact: format!("cannot unmarshal {tag}{quoted} into {go_type}"),
-                message: format!("cannot unmarshal {tag} into {go_type}"),
+                message: format!("cannot unmarshal {} into {go_type}", scalar::shown_tag(tag)),
             });
         }
         Ok(false)

@@ -3,8 +3,10 @@
 use std::cmp::Ordering;
 
 use super::user_data::{Compress, pack};
-use super::{Document, Input, Options, Origin, Severity, render};
-use crate::flatcar::{PLATFORMS, platform};
+use super::{
+    Document, Input, Options, Origin, Report, ReportEntry, Severity, header, render, translate,
+};
+use crate::flatcar::known_platform;
 use crate::protocol::value::Number;
 use crate::provider::schema::{Parameter, Signature};
 use crate::provider::{Function, FunctionError, Type, Value};
@@ -31,7 +33,7 @@ impl Function for Render {
         }
     }
     fn call(&self, arguments: Vec<Value>) -> Result<Value, FunctionError> {
-        merged(&arguments)
+        merged(&arguments, "butane", "snippets")
     }
 }
 
@@ -57,7 +59,7 @@ impl Function for Merge {
         }
     }
     fn call(&self, arguments: Vec<Value>) -> Result<Value, FunctionError> {
-        merged(&arguments)
+        merged(&arguments, "base", "overlays")
     }
 }
 
@@ -88,18 +90,25 @@ impl Function for PackUserData {
         let [Value::String(rendered), Value::String(name)] = &arguments[..] else {
             return Err(misfit());
         };
-        let platform = platform(name).ok_or_else(|| {
-            let known: Vec<&str> = PLATFORMS.iter().map(|platform| platform.name).collect();
-            failed(
-                1,
-                format!("This platform is not known. One of {}.", known.join(", ")),
-            )
-        })?;
-        if !rendered.trim_start().starts_with('{') {
+        let platform = known_platform(name)
+            .map_err(|accepted| failed(1, format!("This platform is not known. {accepted}")))?;
+        if !header::is_ignition(rendered) {
             return Err(failed(
                 0,
                 "This is not Ignition JSON: hand over what `rendered` of flatcar_ignition, or `provider::flatcar::ignition`, gives.",
             ));
+        }
+        let wrong: Vec<String> = translate::rendered(rendered, Origin::Argument("rendered"))
+            .entries
+            .iter()
+            // Ignition would pass over a key that it does not know, and nothing that is rendered here has one.
+            .filter(|entry| {
+                entry.severity == Severity::Error || entry.message.starts_with("unused key ")
+            })
+            .map(line)
+            .collect();
+        if !wrong.is_empty() {
+            return Err(failed(0, wrong.join("\n")));
         }
         match pack(rendered, platform, Compress::Auto) {
             Ok(user_data) => Ok(Value::String(user_data.text)),
@@ -179,64 +188,76 @@ fn misfit() -> FunctionError {
     }
 }
 
-/// The documents among the arguments, each blamed by its position.
-fn merged(arguments: &[Value]) -> Result<Value, FunctionError> {
-    let documents = arguments
-        .iter()
-        .enumerate()
-        .filter_map(|(position, argument)| match argument {
-            Value::String(text) if position == 0 => Some(Document {
-                origin: Origin::Content,
-                text: text.clone(),
-            }),
-            Value::String(text) if !text.is_empty() => Some(Document {
-                origin: Origin::Snippet(position - 1),
-                text: text.clone(),
-            }),
-            _ => None,
-        })
-        .collect();
+/// The documents among the arguments, each blamed by its position and by the name that its parameter has.
+fn merged(
+    arguments: &[Value],
+    first: &'static str,
+    further: &'static str,
+) -> Result<Value, FunctionError> {
+    let documents = documents(arguments, first, further);
     let (rendered, report) = render(&Input { documents }, &Options::default());
-    if let Some(rendered) = rendered {
-        return Ok(Value::String(rendered.json));
+    match rendered {
+        Some(rendered) => Ok(Value::String(rendered.json)),
+        None => Err(refused(&report)),
     }
-    let argument = |origin| match origin {
-        Origin::Snippet(index) => index + 1,
-        Origin::Content | Origin::Preset(_) => 0,
+}
+
+/// Empty ones are left out, the first one too where there are others.
+fn documents(arguments: &[Value], first: &'static str, further: &'static str) -> Vec<Document> {
+    let texts = || {
+        arguments
+            .iter()
+            .enumerate()
+            .filter_map(|(position, argument)| match argument {
+                Value::String(text) => Some((position, text)),
+                _ => None,
+            })
     };
+    let all_empty = texts().all(|(_, text)| text.is_empty());
+    texts()
+        .filter(|(position, text)| !text.is_empty() || (*position == 0 && all_empty))
+        .map(|(position, text)| Document {
+            origin: match position.checked_sub(1) {
+                None => Origin::Argument(first),
+                Some(index) => Origin::Further(further, index),
+            },
+            text: text.clone(),
+        })
+        .collect()
+}
+
+fn refused(report: &Report) -> FunctionError {
     let errors: Vec<_> = report
         .entries
         .iter()
         .filter(|entry| entry.severity == Severity::Error)
         .collect();
-    let blamed = errors.first().map(|entry| argument(entry.origin));
-    let alone = errors
-        .iter()
-        .all(|entry| Some(argument(entry.origin)) == blamed);
+    let Some(first) = errors.first() else {
+        return misfit();
+    };
+    // Core names one argument; where several are to blame the text does.
+    if errors.iter().all(|entry| entry.origin == first.origin) {
+        let lines: Vec<String> = errors.iter().map(|entry| line(entry)).collect();
+        let argument = match first.origin {
+            Origin::Further(_, index) | Origin::Snippet(index) => index + 1,
+            Origin::Argument(_) | Origin::Content | Origin::Preset(_) => 0,
+        };
+        return failed(argument, lines.join("\n"));
+    }
     let lines: Vec<String> = errors
         .iter()
-        .map(|entry| {
-            // Core names one argument; where several are to blame the text does.
-            let whose = if alone {
-                String::new()
-            } else {
-                format!("argument {}: ", argument(entry.origin) + 1)
-            };
-            let advice = entry
-                .advice
-                .as_ref()
-                .map(|advice| format!(" ({advice})"))
-                .unwrap_or_default();
-            format!("{whose}{entry}{advice}")
-        })
+        .map(|entry| format!("{}: {}", entry.origin, line(entry)))
         .collect();
-    if lines.is_empty() {
-        return Err(misfit());
-    }
-    Err(FunctionError {
-        argument: blamed.filter(|_| alone),
+    FunctionError {
+        argument: None,
         text: lines.join("\n"),
-    })
+    }
+}
+
+/// An entry of a report, with what to do about it.
+fn line(entry: &ReportEntry) -> String {
+    let advice = entry.advice.as_ref();
+    advice.map_or_else(|| entry.to_string(), |advice| format!("{entry} ({advice})"))
 }
 
 /// Numbers, and what stands after a `-`.
@@ -370,25 +391,32 @@ mod tests {
         assert_eq!(error.argument, None);
         assert!(
             error.text.contains(
-                "argument 1: error at $.storage.files.0.path, line 3 col 26: path not absolute"
+                "butane: error at $.storage.files.0.path, line 3 col 26: path not absolute"
             ),
             "{}",
             error.text
         );
-        assert!(error.text.contains("argument 2: "), "{}", error.text);
+        assert!(error.text.contains("snippets[0]: "), "{}", error.text);
     }
 
     #[test]
     fn user_data_is_what_the_platform_takes() {
+        let least = r#"{"ignition":{"version":"3.4.0"}}"#;
         assert_eq!(
-            call(&PackUserData, &[Some("{}"), Some("qemu")]).expect("it fits"),
-            "{}"
+            call(&PackUserData, &[Some(least), Some("qemu")]).expect("it fits"),
+            least
         );
         assert_eq!(
-            call(&PackUserData, &[Some("{}"), Some("aws")]).expect("it fits"),
-            "e30="
+            call(&PackUserData, &[Some(least), Some("aws")]).expect("it fits"),
+            "eyJpZ25pdGlvbiI6eyJ2ZXJzaW9uIjoiMy40LjAifX0="
         );
-        let error = call(&PackUserData, &[Some("{}"), Some("moon")]).expect_err("unknown");
+        let error = call(&PackUserData, &[Some(least), Some("ec2")]).expect_err("unknown");
+        assert!(
+            error.argument == Some(1) && error.text.contains("It is called aws here"),
+            "{}",
+            error.text
+        );
+        let error = call(&PackUserData, &[Some(least), Some("moon")]).expect_err("unknown");
         assert!(
             error.argument == Some(1) && error.text.contains("aws, azure, gcp"),
             "{}",
@@ -400,6 +428,73 @@ mod tests {
                 .argument,
             Some(0)
         );
+    }
+
+    #[test]
+    fn user_data_takes_nothing_but_a_sound_config() {
+        for (text, words) in [
+            ("{", "not Ignition JSON"),
+            ("{}", "not Ignition JSON"),
+            (
+                r#"{"variant":"flatcar","version":"1.1.0"}"#,
+                "not Ignition JSON",
+            ),
+            (
+                r#"{"ignition":{"version":"3.4.0"}"#,
+                "line 1 col 32: unexpected end of JSON input",
+            ),
+            (
+                r#"{"ignition":{"version":"2.3.0"}}"#,
+                "Ignition 2 and older are another format",
+            ),
+            (r#"{"ignition":{"version":"3.9.0"}}"#, "Use one of 3.0.0"),
+            (
+                r#"{"ignition":{"version":"3.4.0"},"odd":1}"#,
+                "unused key odd",
+            ),
+            (
+                r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"a"}]}}"#,
+                "path not absolute",
+            ),
+        ] {
+            let error = call(&PackUserData, &[Some(text), Some("aws")]).expect_err("refused");
+            assert!(
+                error.argument == Some(0) && error.text.contains(words),
+                "{text}: {}",
+                error.text
+            );
+        }
+    }
+
+    #[test]
+    fn user_data_takes_what_every_version_renders() {
+        for version in ["1.0.0", "1.1.0", "1.2.0-experimental"] {
+            let butane = format!("variant: flatcar\nversion: {version}\n");
+            let rendered = call(&Render, &[Some(&butane)]).expect("it renders");
+            let user_data = call(&PackUserData, &[Some(&rendered), Some("qemu")]);
+            assert_eq!(user_data.map_err(|error| error.text), Ok(rendered));
+        }
+    }
+
+    #[test]
+    fn merge_speaks_of_its_own_parameters_and_passes_over_an_empty_base() {
+        let base = "variant: flatcar\nversion: 1.1.0\nstorage: {links: [{path: /l, target: /x}]}\n";
+        let overlay = "variant: flatcar\nversion: 1.1.0\nstorage: {files: [{path: /l/below}]}\n";
+        let error = call(&Merge, &[Some(base), None, Some(overlay)]).expect_err("they clash");
+        assert!(
+            error.text.contains("base and overlays[1] clash here"),
+            "{}",
+            error.text
+        );
+        let error = call(&Merge, &[Some("x: 1"), Some("y: 1")]).expect_err("refused");
+        assert!(
+            error.text.contains("base: error") && error.text.contains("overlays[0]: error"),
+            "{}",
+            error.text
+        );
+        assert!(call(&Merge, &[Some(""), None, Some(base)]).is_ok());
+        let error = call(&Render, &[Some(""), Some("")]).expect_err("nothing");
+        assert_eq!(error.argument, Some(0));
     }
 
     #[test]

@@ -23,7 +23,7 @@ const RHCOS_REMOVED: &str = "rhcos variant has been removed; use openshift varia
 const WRITE_FLATCAR: &str = "Begin the document with `variant: flatcar` and `version: 1.1.0`";
 
 /// Other variants of Butane.
-const OTHER_VARIANTS: [&str; 5] = ["fcos", "openshift", "r4e", "fiot", "rhcos"];
+pub(crate) const OTHER_VARIANTS: [&str; 5] = ["fcos", "openshift", "r4e", "fiot", "rhcos"];
 /// Root keys of a Container Linux Config, the format before Butane.
 const CONTAINER_LINUX_KEYS: [&str; 6] = [
     "etcd",
@@ -190,6 +190,17 @@ pub(crate) fn ignition_version(config: &Object) -> Result<u8, Refused> {
             format!("Use one of {}", SPECS.join(", ")),
         )),
     }
+}
+
+/// The same, of a config that may have been rendered here from an experimental Butane version.
+pub(crate) fn rendered_version(config: &Object) -> Result<u8, Refused> {
+    let version = config
+        .object("ignition")
+        .map_or("", |ignition| ignition.name("version"));
+    butane::VERSIONS
+        .iter()
+        .find(|known| known.spec == version)
+        .map_or_else(|| ignition_version(config), |known| Ok(known.spec_minor))
 }
 
 /// Writes `ignition.version`.

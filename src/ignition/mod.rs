@@ -30,6 +30,7 @@ mod render;
 mod report;
 mod scalar;
 mod source;
+mod ssh_key;
 mod sugar;
 mod translate;
 mod tree;
@@ -73,14 +74,19 @@ pub enum Origin {
     Content,
     /// `snippets[n]`.
     Snippet(usize),
+    /// A parameter of a function, by its name.
+    Argument(&'static str),
+    /// One of a function's further arguments: `overlays[n]`.
+    Further(&'static str, usize),
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Preset(attribute) => out.write_str(attribute),
+            Self::Preset(name) | Self::Argument(name) => out.write_str(name),
             Self::Content => out.write_str("content"),
             Self::Snippet(index) => write!(out, "snippets[{index}]"),
+            Self::Further(name, index) => write!(out, "{name}[{index}]"),
         }
     }
 }

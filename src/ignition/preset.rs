@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Document, Origin};
+use super::{Document, Origin, ssh_key};
 
 /// The newest profile, and the one without a choice.
 pub const PROFILE: i64 = 1;
@@ -71,6 +71,22 @@ impl Updates {
             found.push(("reboot_window", "nothing reboots the machine in it: leave it out, or set reboot_strategy to reboot or etcd-lock"));
         }
         found
+    }
+
+    /// Whether its words are such as the files that it writes can hold.
+    pub fn is_sound(&self) -> bool {
+        let is_length =
+            |text: &str| !text.contains(|char: char| char.is_whitespace() || char.is_control());
+        self.channel.as_deref().is_none_or(is_group)
+            && self.server.as_deref().is_none_or(is_address)
+            && self
+                .reboot_strategy
+                .as_deref()
+                .is_none_or(|strategy| REBOOT_STRATEGIES.contains(&strategy))
+            && self
+                .reboot_window
+                .as_ref()
+                .is_none_or(|window| is_window_start(&window.start) && is_length(&window.length))
     }
 
     fn strategy(&self) -> &str {
@@ -148,6 +164,11 @@ pub fn is_word(text: &str) -> bool {
             .all(|byte| byte.is_ascii_graphic() && !b"\"'\\$`".contains(&byte))
 }
 
+/// An element of `no_proxy`.
+pub fn is_direct(text: &str) -> bool {
+    is_word(text) && !text.contains(',')
+}
+
 /// A proxy for everything on a machine. Addresses may hold a password: no `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxy {
@@ -171,6 +192,17 @@ impl Proxy {
             )];
         }
         Vec::new()
+    }
+
+    /// Whether its addresses and words are such as the files that it writes can hold.
+    pub fn is_sound(&self) -> bool {
+        let addresses = [&self.http_proxy, &self.https_proxy];
+        let mut words = self.no_proxy.iter().flatten();
+        addresses
+            .into_iter()
+            .flatten()
+            .all(|address| is_address(address))
+            && words.all(|word| is_direct(word))
     }
 
     /// As Butane.
@@ -251,45 +283,39 @@ impl Proxy {
     }
 }
 
-/// Keys of user `core`, one or more lines of an `authorized_keys` file each: comments and empty lines are left out.
-/// # Errors
-/// The index of an element without a key, or with something else than keys, and what is wrong.
-pub fn ssh_authorized_keys(elements: &[String]) -> Result<Document, (usize, &'static str)> {
+/// Keys of user `core`, one or more lines of an `authorized_keys` file each: comments and empty lines are left out. Also the index of each
+/// element without a key, or with something else than keys, and what is wrong. No document where no element is good.
+pub fn ssh_authorized_keys(elements: &[String]) -> (Option<Document>, Vec<(usize, String)>) {
     let mut text = String::from(HEAD);
     text.push_str("passwd:\n  users:\n    - name: core\n      ssh_authorized_keys:\n");
     let mut seen = Vec::new();
+    let mut wrong = Vec::new();
     for (position, element) in elements.iter().enumerate() {
-        let mut keys = element
+        let keys: Vec<&str> = element
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .peekable();
-        if keys.peek().is_none() {
-            return Err((position, "it holds no key: leave it out"));
+            .collect();
+        let check = match keys.is_empty() {
+            true => Err("it holds no key: leave it out".to_owned()),
+            false => keys.iter().try_for_each(|key| ssh_key::check(key)),
+        };
+        if let Err(why) = check {
+            wrong.push((position, why));
+            continue;
         }
         for key in keys {
-            if key.contains("PRIVATE KEY") {
-                return Err((
-                    position,
-                    "it is a private key: write the public one, from the file that ends in .pub",
-                ));
-            }
-            if key.starts_with("---- BEGIN SSH2") || !key.contains(' ') {
-                return Err((
-                    position,
-                    "it is no key in the form of authorized_keys: `ssh-ed25519 AAAA... comment`",
-                ));
-            }
             if !seen.contains(&key) {
                 seen.push(key);
                 let _ = writeln!(text, "        - {}", quoted(key));
             }
         }
     }
-    Ok(Document {
+    let document = Document {
         origin: Origin::Preset("ssh_authorized_keys"),
         text,
-    })
+    };
+    ((!seen.is_empty()).then_some(document), wrong)
 }
 
 /// The oldest version that has all of it, so that a preset raises no config's version.
@@ -342,7 +368,7 @@ mod tests {
             match (&self.updates, &self.proxy, &self.ssh_authorized_keys) {
                 (Some(updates), None, None) => updates.document(),
                 (None, Some(proxy), None) => proxy.document(),
-                (None, None, Some(keys)) => ssh_authorized_keys(keys).expect("keys"),
+                (None, None, Some(keys)) => ssh_authorized_keys(keys).0.expect("keys"),
                 _ => panic!("{} is not of one preset", self.name),
             }
         }
@@ -436,30 +462,30 @@ mod tests {
         assert_eq!(proxy.contradictions().len(), 1);
     }
 
+    const KEY: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2mD6pXxFWyNPKiy6tYbWDNoTqWmQ1sFcbzv3b8nVJm";
+
     #[test]
-    fn keys_are_taken_line_by_line_and_private_ones_refused() {
+    fn keys_are_taken_line_by_line_and_every_bad_element_is_told() {
         let of = |keys: &[&str]| {
             ssh_authorized_keys(&keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>())
         };
-        let text = of(&[
-            "ssh-ed25519 AAAA a\n",
-            "# two\nssh-rsa BBBB b\n\nssh-ed25519 AAAA a",
-        ])
-        .expect("keys")
-        .text;
+        let (document, wrong) = of(&[
+            &format!("{KEY} a\n"),
+            &format!("# two\n{KEY} b\n\n{KEY} a"),
+            "",
+            "\n# x\n",
+            "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA",
+        ]);
+        let text = document.expect("keys").text;
         assert!(
-            text.ends_with("        - \"ssh-ed25519 AAAA a\"\n        - \"ssh-rsa BBBB b\"\n"),
+            text.ends_with(&format!("        - \"{KEY} a\"\n        - \"{KEY} b\"\n")),
             "{text}"
         );
-        for (bad, words) in [
-            ("", "no key"),
-            ("\n# x\n", "no key"),
-            ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA", "private key"),
-            ("AAAA", "no key in the form"),
-        ] {
-            let (position, why) = of(&["ssh-ed25519 AAAA", bad]).err().expect("refused");
-            assert!(position == 1 && why.contains(words), "{bad}: {why}");
-        }
+        let indexes: Vec<usize> = wrong.iter().map(|(index, _)| *index).collect();
+        assert_eq!(indexes, [2, 3, 4]);
+        assert!(wrong[0].1.contains("no key") && wrong[2].1.contains("private key"));
+        assert!(of(&["AAAA"]).0.is_none());
     }
 
     #[test]
@@ -494,7 +520,9 @@ mod tests {
     #[test]
     fn a_quoted_scalar_is_read_as_it_was() {
         let odd = "a \"b\" \\ \u{7f} \u{85} é \u{2028} \u{1f600} # : -";
-        let document = ssh_authorized_keys(&[format!("ssh-rsa {odd}")]).expect("a key");
+        let document = ssh_authorized_keys(&[format!("{KEY} {odd}")])
+            .0
+            .expect("a key");
         let (rendered, _) = render(
             &Input {
                 documents: vec![document],
@@ -505,7 +533,7 @@ mod tests {
             serde_json::from_str(&rendered.expect("it renders").json).expect("JSON");
         assert_eq!(
             config["passwd"]["users"][0]["sshAuthorizedKeys"][0],
-            format!("ssh-rsa {odd}")
+            format!("{KEY} {odd}")
         );
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::ignition::Origin;
 use crate::ignition::config::{Object, Path, Source, Step, Value};
+use crate::ignition::header;
 use crate::ignition::yaml::{Content, NodeId, Nodes};
 
 /// How bad a problem is.
@@ -184,13 +185,28 @@ pub(crate) fn redacted(message: &str) -> Option<String> {
             let what = rest.split_whitespace().next().unwrap_or("");
             Some(format!("{shown} {what}{into}"))
         }
-        "No translator exists for variant" => None,
+        "No translator exists for variant" => {
+            let variant = rest.split_whitespace().next().unwrap_or("");
+            let known = variant == "flatcar" || header::OTHER_VARIANTS.contains(&variant);
+            Some(match known {
+                true => format!("{shown} {variant} with this version"),
+                false => "No translator exists for this variant".to_owned(),
+            })
+        }
         _ => Some((*shown).to_owned()),
     }
 }
 
 /// What to do about some messages: how they begin, and one imperative sentence.
-const ADVICE: [(&str, &str); 12] = [
+const ADVICE: [(&str, &str); 14] = [
+    (
+        "unknown anchor",
+        "Write a value that begins with an asterisk in quotes",
+    ),
+    (
+        "cannot unmarshal a tag",
+        "Write a value that begins with an exclamation mark in quotes",
+    ),
     (
         "unused key",
         "Remove the key, or correct its spelling; Butane ignores it",

@@ -34,6 +34,14 @@ pub(crate) fn short_tag(tag: String) -> Cow<'static, str> {
     }
 }
 
+/// A tag as it may be told: one of YAML's own by its name, for another may be a value that was to be quoted.
+pub(crate) fn shown_tag(tag: &str) -> &str {
+    const OWN: [&str; 10] = [
+        STR, BOOL, INT, FLOAT, NULL, TIMESTAMP, BINARY, MERGE, "!!seq", "!!map",
+    ];
+    if OWN.contains(&tag) { tag } else { "a tag" }
+}
+
 /// The meaning of a scalar with this tag. `Err` holds the tag that its text has instead.
 pub(crate) fn resolve(
     tag: &str,

@@ -46,11 +46,25 @@ pub(crate) fn document(text: &str, origin: Origin, number: usize, files: &Files)
     };
     if header::is_ignition(text) {
         translated.format = Format::Ignition;
-        translated.ignition(text);
+        translated.ignition(text, header::ignition_version);
     } else {
         translated.butane(text, number, files);
     }
     translated
+}
+
+/// What `render` gives, checked again: Ignition JSON of every version that it writes.
+pub(crate) fn rendered(text: &str, origin: Origin) -> Report {
+    let mut translated = Translated {
+        origin,
+        format: Format::Ignition,
+        nodes: Nodes::new(),
+        config: None,
+        spec_minor: 0,
+        report: Report::default(),
+    };
+    translated.ignition(text, header::rendered_version);
+    translated.report
 }
 
 impl Translated {
@@ -58,19 +72,12 @@ impl Translated {
         match yaml::parse(text) {
             Ok(nodes) => self.nodes = nodes,
             Err(error) => {
-                let message = format!("yaml: {}", error.message);
                 self.report
-                    .fail(format!("Error unmarshaling yaml: {message}"));
-                let words = error
-                    .message
-                    .split_once(": ")
-                    .filter(|_| error.line.is_some());
-                let entry = self.unlisted(
-                    "$",
-                    words.map_or(error.message.as_str(), |(_, words)| words),
-                );
+                    .fail(format!("Error unmarshaling yaml: yaml: {}", error.exact));
+                let entry = self.unlisted("$", &error.message);
                 self.report.entries.push(ReportEntry {
                     line: error.line,
+                    column: error.column,
                     ..entry
                 });
                 return;
@@ -136,7 +143,7 @@ impl Translated {
         Some(config)
     }
 
-    fn ignition(&mut self, text: &str) {
+    fn ignition(&mut self, text: &str, version: fn(&Object) -> Result<u8, Refused>) {
         match json_input::parse(text) {
             Ok(nodes) => self.nodes = nodes,
             Err(error) => {
@@ -152,7 +159,7 @@ impl Translated {
         }
         // The version decides which fields there are.
         let (config, _) = ignition_json::decode(&self.nodes, u8::MAX - 1);
-        let minor = match header::ignition_version(&config) {
+        let minor = match version(&config) {
             Ok(minor) => minor,
             Err(refused) => return self.refuse(refused),
         };

@@ -48,10 +48,14 @@ pub(crate) enum Content {
 
 /// Why the text is no YAML.
 pub(crate) struct SyntaxError {
-    /// The reference's words, after `yaml: `.
+    /// The reference's words, after `yaml: `, which may quote what stands there.
+    pub(crate) exact: String,
+    /// The same without quoting and without the line.
     pub(crate) message: String,
-    /// The line as the reference counts it, which may be one too low; `None` where it names none.
+    /// The line as the reference counts it, which may be one too low; `None` where neither it nor we know one.
     pub(crate) line: Option<u64>,
+    /// Where we know it.
+    pub(crate) column: Option<u64>,
 }
 
 impl Nodes {
@@ -318,8 +322,10 @@ fn parse_once(text: &str, colons: &PlainColons, end: &Ending) -> Result<Parsed, 
                 }
                 None => {
                     return Err(SyntaxError {
-                        message: format!("unknown anchor '{anchor}' referenced"),
-                        line: None,
+                        exact: format!("unknown anchor '{anchor}' referenced"),
+                        message: "unknown anchor referenced".to_owned(),
+                        line: Some(line),
+                        column: Some(column),
                     });
                 }
             },
@@ -418,11 +424,13 @@ fn syntax_error(error: &libyaml_safer::Error) -> SyntaxError {
 
 fn problem_at(line: u64, problem: &str) -> SyntaxError {
     SyntaxError {
-        message: match line {
+        exact: match line {
             0 => problem.to_owned(),
             line => format!("line {line}: {problem}"),
         },
+        message: problem.to_owned(),
         line: (line != 0).then_some(line),
+        column: None,
     }
 }
 

@@ -263,6 +263,11 @@ fn reports_name_keys_and_places_but_never_what_stands_there() {
     for body in [
         format!("passwd: {{users: [{{name: a, uid: {SECRET}}}]}}\n"),
         format!("passwd: {{users: [{{name: a, uid: !!int {SECRET}}}]}}\n"),
+        format!("passwd: {{users: [{{name: a, password_hash: *{SECRET}}}]}}\n"),
+        format!("passwd: {{users: [{{name: a, uid: !{SECRET} x}}]}}\n"),
+        format!("passwd: {{users: [{{name: a, uid: !!{SECRET} x}}]}}\n"),
+        format!("passwd: {{users: [{{name: a, groups: !{SECRET} [x, {{}}]}}, !{SECRET} x]}}\n"),
+        format!("passwd: &{SECRET} {{<<: *{SECRET}}}\n"),
         format!("passwd: {{users: [{{name: a, password_hash: [{SECRET}]}}]}}\n"),
         format!("storage: {{files: [{{path: /a, contents: {{source: \"data:;{SECRET},x\"}}}}]}}\n"),
         format!("systemd: {{units: [{{name: a.service, contents: \"[Unit] {SECRET}\"}}]}}\n"),
@@ -280,6 +285,49 @@ fn reports_name_keys_and_places_but_never_what_stands_there() {
             }
         }
         assert!(!format!("{report:?}").contains("hunter2"), "{report:?}");
+    }
+}
+
+#[test]
+fn a_forgotten_quote_is_told_by_its_place_and_what_to_do() {
+    for (body, line, advice) in [
+        (
+            "passwd:\n  users:\n    - name: core\n      password_hash: *hunter2\n",
+            "error at line 6 col 22: unknown anchor referenced",
+            "asterisk in quotes",
+        ),
+        (
+            "passwd:\n  users:\n    - name: core\n      uid: !hunter2 x\n",
+            "error at line 6 col 12: cannot unmarshal a tag into int",
+            "exclamation mark in quotes",
+        ),
+    ] {
+        let report = report(&format!("{HEADER}{body}"), None);
+        let entry = &report.entries[0];
+        assert_eq!(entry.to_string(), line);
+        assert!(
+            entry
+                .advice
+                .as_ref()
+                .is_some_and(|told| told.contains(advice))
+        );
+        assert!(report.reference_text().contains("hunter2"));
+    }
+    for (header, line) in [
+        (
+            "variant: hunter2\nversion: 1.1.0\n",
+            "error at $.variant, line 1 col 10: No translator exists for this variant",
+        ),
+        (
+            "variant: fcos\nversion: 1.5.0\n",
+            "error at $.variant, line 1 col 10: No translator exists for variant fcos with this version",
+        ),
+        (
+            "variant: flatcar\nversion: 1.1.0-hunter2\n",
+            "error at $.version, line 2 col 10: No translator exists for variant flatcar with this version",
+        ),
+    ] {
+        assert_eq!(message(header), line);
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::flatcar::{Architecture, Date, PLATFORMS, Platform, SYNONYMS, platform};
+use crate::flatcar::{Architecture, Date, PLATFORMS, known_platform};
 use crate::provider::{
     Attr, Attribute, Context, DataSource, Diagnostic, Diagnostics, Outcome, Path, Schema, Type,
     Value, unknown_settings,
@@ -357,21 +357,6 @@ fn parsed<T>(
             None
         }
     }
-}
-
-fn known_platform(word: &str) -> Result<&'static Platform, String> {
-    if let Some(platform) = platform(word) {
-        return Ok(platform);
-    }
-    let names: Vec<&str> = PLATFORMS.iter().map(|platform| platform.name).collect();
-    let accepted = format!("Accepted: {}.", names.join(", "));
-    Err(
-        match SYNONYMS.iter().find(|(synonym, _)| *synonym == word) {
-            Some((_, Ok(name))) => format!("It is called {name} here. {accepted}"),
-            Some((_, Err(reason))) => format!("{reason}. {accepted}"),
-            None => accepted,
-        },
-    )
 }
 
 fn answer(config: Model, request: &Request, image: Image) -> Model {
