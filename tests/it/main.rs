@@ -23,6 +23,7 @@ mod ignition_documents;
 mod ignition_fuzz;
 mod image;
 mod protocol;
+mod proxy;
 #[cfg(any(feature = "aws", feature = "openstack"))]
 mod servers;
 mod tidy;

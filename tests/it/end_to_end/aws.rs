@@ -5,14 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use super::{Call, Stage};
 use crate::core::Workspace;
 use crate::harness;
+use crate::proxy::{Fate, Proxy};
 
 /// What moto says that it is.
 const REGION: &str = "eu-central-1";
@@ -24,22 +23,8 @@ const ENDPOINT: &str = "AWS_ENDPOINT_URL_EC2";
 /// One test's view of the moto that runs beside the tests.
 pub(super) struct Moto {
     port: u16,
-    proxy: u16,
+    proxy: Proxy,
     cluster: String,
-    orders: Arc<Mutex<Orders>>,
-}
-
-/// What the proxy does.
-#[derive(Default)]
-struct Orders {
-    stall: Option<Stall>,
-    stalled: bool,
-}
-
-struct Stall {
-    call: Call,
-    left: usize,
-    done: bool,
 }
 
 impl Moto {
@@ -49,36 +34,24 @@ impl Moto {
             harness::skip("this build has no AWS");
             return None;
         }
-        let Some(port) = std::env::var(ENDPOINT)
-            .ok()
-            .and_then(|endpoint| endpoint.strip_prefix("http://127.0.0.1:")?.parse().ok())
-        else {
+        let endpoint = std::env::var(ENDPOINT).unwrap_or_default();
+        let port = endpoint.strip_prefix("http://127.0.0.1:");
+        let Some(port) = port.and_then(|port| port.parse().ok()) else {
             harness::skip("moto does not run: tests/servers/with aws -- cargo test");
             return None;
         };
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let orders = Arc::<Mutex<Orders>>::default();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let proxy = listener.local_addr().expect("an address").port();
-        let shared = Arc::clone(&orders);
-        thread::spawn(move || {
-            for client in listener.incoming().flatten() {
-                let orders = Arc::clone(&shared);
-                thread::spawn(move || answer(client, port, &orders));
-            }
-        });
         Some(Self {
             port,
-            proxy,
+            proxy: Proxy::start(&[&endpoint]),
             cluster: format!("e2e-{}-{number}", std::process::id()),
-            orders,
         })
     }
 
     /// Where the provider finds EC2.
     pub(super) fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.proxy)
+        self.proxy.endpoint(0)
     }
 
     /// Asks moto for an action of EC2 and gives its XML.
@@ -87,21 +60,20 @@ impl Moto {
         for (name, value) in parameters {
             form.push_str(&format!("&{name}={value}"));
         }
+        // In HTTP/1.0 an answer ends with its connection.
         let request = format!(
-            "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\
+            "POST / HTTP/1.0\r\nHost: 127.0.0.1\r\n\
              Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/ec2/aws4_request, SignedHeaders=host, Signature=0\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
             form.len()
         );
-        let answer = exchange(self.port, request.as_bytes());
-        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let mut moto = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("moto listens");
+        moto.write_all(request.as_bytes()).expect("moto reads");
+        let mut answer = String::new();
+        moto.read_to_string(&mut answer).expect("moto answers");
         let status = answer.split(' ').nth(1);
         assert_eq!(status, Some("200"), "{action}: {answer}");
         answer
-    }
-
-    fn orders(&self) -> std::sync::MutexGuard<'_, Orders> {
-        self.orders.lock().expect("no panic while it was held")
     }
 }
 
@@ -159,100 +131,28 @@ impl Stage for Moto {
     }
 
     fn stall(&self, _: &Workspace, call: Call, nth: usize, done: bool) {
-        *self.orders() = Orders {
-            stall: Some(Stall {
-                call,
-                left: nth,
-                done,
-            }),
-            stalled: false,
+        let action = match call {
+            Call::Create => "EC2 RunInstances",
+            Call::Delete => "EC2 TerminateInstances",
         };
+        let made = AtomicUsize::new(0);
+        self.proxy.order(move |_, name| {
+            if name != action || made.fetch_add(1, Ordering::Relaxed) + 1 != nth {
+                return Fate::Pass;
+            }
+            match done {
+                true => Fate::HoldAfter,
+                false => Fate::HoldBefore,
+            }
+        });
     }
 
     fn stalls(&self, _: &Workspace) -> bool {
-        self.orders().stalled
+        self.proxy.holds()
     }
 
     fn go_on(&self, _: &Workspace) {
-        *self.orders() = Orders::default();
+        self.proxy.order(|_, _| Fate::Pass);
+        self.proxy.release();
     }
-}
-
-/// Answers one request of the provider, or never.
-fn answer(mut client: TcpStream, upstream: u16, orders: &Mutex<Orders>) {
-    let Some(request) = read_request(&mut client) else {
-        return;
-    };
-    let text = String::from_utf8_lossy(&request);
-    let call = if text.contains("DryRun=true") {
-        None
-    } else if text.contains("Action=RunInstances") {
-        Some(Call::Create)
-    } else if text.contains("Action=TerminateInstances") {
-        Some(Call::Delete)
-    } else {
-        None
-    };
-    let stalls = {
-        let mut orders = orders.lock().expect("no panic while it was held");
-        orders
-            .stall
-            .as_mut()
-            .filter(|stall| Some(stall.call) == call && stall.left > 0)
-            .and_then(|stall| {
-                stall.left -= 1;
-                (stall.left == 0).then_some(stall.done)
-            })
-    };
-    if stalls != Some(false) {
-        let answer = exchange(upstream, &request);
-        if stalls.is_none() {
-            // The provider may have been killed meanwhile.
-            let _ = client.write_all(&answer);
-            return;
-        }
-    }
-    orders.lock().expect("no panic while it was held").stalled = true;
-    // Held open until the provider is gone.
-    let _ = client.read(&mut [0]);
-}
-
-/// A whole request, made to be the only one of its connection.
-fn read_request(client: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut part = [0; 65536];
-    loop {
-        let count = client.read(&mut part).ok().filter(|count| *count > 0)?;
-        bytes.extend_from_slice(&part[..count]);
-        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
-            continue;
-        };
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let length = head
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .and_then(|(_, value)| value.trim().parse().ok())
-            .unwrap_or(0_usize);
-        let body = end + 4;
-        if bytes.len() >= body + length {
-            let mut request = head.into_bytes();
-            request.extend_from_slice(b"\r\nConnection: close\r\n\r\n");
-            request.extend_from_slice(&bytes[body..]);
-            return Some(request);
-        }
-    }
-}
-
-/// Sends a request and reads until the other side closes. The answer says that the connection closes, so that nobody reuses it.
-fn exchange(port: u16, request: &[u8]) -> Vec<u8> {
-    let mut upstream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("moto listens");
-    upstream.write_all(request).expect("moto reads");
-    let mut answer = Vec::new();
-    upstream.read_to_end(&mut answer).expect("moto answers");
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return answer;
-    };
-    answer.splice(end..end, b"\r\nConnection: close".iter().copied());
-    answer
 }

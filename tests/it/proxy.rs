@@ -1,0 +1,573 @@
+//! A proxy on the wire between the provider and a cloud's server: counts the calls, and does to each of them what a network, or a
+//! tired server, does.
+//!
+//! `Proxy::start(&["http://127.0.0.1:5500"])` → `endpoint(0)` goes into the provider block → `order(|k, name| …)` says the fate of each call →
+//! `calls()` = `["STS GetCallerIdentity", "EC2 RunInstances DryRun", "EC2 RunInstances", …]`. Plain HTTP/1.1; each connection carries
+//! one call, so that a fate befalls nobody else.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener as Listener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+/// What becomes of a call.
+pub(crate) enum Fate {
+    /// It is carried out, and answered.
+    Pass,
+    /// It does not go out, and is not answered until [`Proxy::release`] closes it.
+    HoldBefore,
+    /// It is carried out, and not answered until [`Proxy::release`] closes it.
+    HoldAfter,
+    /// It does not go out; the connection is reset.
+    ResetBefore,
+    /// It is carried out; the connection is reset in place of an answer.
+    ResetAfter,
+    /// Nothing for so long, then it passes. Not carried out when the client has gone meanwhile.
+    Silent(Duration),
+    /// It does not go out; this is the answer.
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        body: String,
+    },
+    /// It is carried out; half of the answer's body comes, then the connection closes.
+    Truncated,
+    /// It is carried out; the answer's body is changed so.
+    Rewritten(fn(String) -> String),
+}
+
+/// One listener for each upstream, one count over all.
+pub(crate) struct Proxy {
+    wire: Arc<Wire>,
+    runtime: Option<Runtime>,
+}
+
+/// What the connections share.
+struct Wire {
+    /// `127.0.0.1:5500`, and our own in front of it.
+    hosts: Vec<(String, String)>,
+    ledger: Mutex<Ledger>,
+    /// Changes when what is held is let go.
+    released: watch::Sender<()>,
+}
+
+struct Ledger {
+    calls: Vec<String>,
+    plan: Arc<Plan>,
+    held: usize,
+}
+
+type Plan = dyn Fn(usize, &str) -> Fate + Send + Sync;
+
+impl Proxy {
+    /// Listens on 127.0.0.1 in front of each upstream (`http://127.0.0.1:5500`). URLs of any of them in an answer's head or body become
+    /// the proxy's own: a client that is told where else to go comes here too.
+    pub(crate) fn start(upstreams: &[&str]) -> Self {
+        // Two threads: a fate may look at other things, and must not keep other calls waiting.
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let (listeners, hosts): (Vec<Listener>, Vec<(String, String)>) = upstreams
+            .iter()
+            .map(|upstream| {
+                let upstream = upstream.strip_prefix("http://").expect("plain HTTP");
+                let upstream = upstream.split('/').next().unwrap_or(upstream);
+                let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+                let port = listener.local_addr().expect("an address").port();
+                (listener, (upstream.to_owned(), format!("127.0.0.1:{port}")))
+            })
+            .unzip();
+        let wire = Arc::new(Wire {
+            hosts,
+            ledger: Mutex::new(Ledger {
+                calls: Vec::new(),
+                plan: Arc::new(|_, _| Fate::Pass),
+                held: 0,
+            }),
+            released: watch::Sender::new(()),
+        });
+        let _entered = runtime.enter();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            listener.set_nonblocking(true).expect("a socket of ours");
+            let listener = TcpListener::from_std(listener).expect("a socket of ours");
+            runtime.spawn(accept(listener, Arc::clone(&wire), index));
+        }
+        Self {
+            wire,
+            runtime: Some(runtime),
+        }
+    }
+
+    /// Where a client finds this upstream: `http://127.0.0.1:41234`.
+    pub(crate) fn endpoint(&self, upstream: usize) -> String {
+        format!("http://{}", self.wire.hosts[upstream].1)
+    }
+
+    /// From now on calls are counted from 1 again, and `plan` says the fate of the `k`th, by number and name.
+    pub(crate) fn order(&self, plan: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) {
+        let mut ledger = self.wire.ledger();
+        ledger.calls.clear();
+        ledger.plan = Arc::new(plan);
+    }
+
+    /// The names of the calls since [`Proxy::order`]: `EC2 RunInstances`, `nova POST /servers`, `nova GET /servers/{id}`.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.wire.ledger().calls.clone()
+    }
+
+    /// Whether a call is held now.
+    pub(crate) fn holds(&self) -> bool {
+        self.wire.ledger().held > 0
+    }
+
+    /// Closes what is held, without an answer.
+    pub(crate) fn release(&self) {
+        self.wire.released.send_replace(());
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Waiting for it is not allowed in an asynchronous test.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Wire {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts our own places into the upstreams' words.
+    fn ours(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (upstream, ours) in &self.hosts {
+            let mut parts = text.split(upstream.as_str());
+            let mut changed = parts.next().unwrap_or_default().to_owned();
+            for part in parts {
+                // Another port may begin with the digits of this one.
+                let longer = part.starts_with(|next: char| next.is_ascii_digit());
+                changed += if longer { upstream } else { ours };
+                changed += part;
+            }
+            text = changed;
+        }
+        text
+    }
+}
+
+async fn accept(listener: TcpListener, wire: Arc<Wire>, index: usize) {
+    while let Ok((client, _)) = listener.accept().await {
+        let wire = Arc::clone(&wire);
+        tokio::spawn(async move {
+            // A client that is gone wants no answer, and an upstream that is gone gives none: the connection closes.
+            let _ = serve(client, &wire, index).await;
+        });
+    }
+}
+
+/// One call and its fate.
+async fn serve(mut client: TcpStream, wire: &Wire, index: usize) -> io::Result<()> {
+    let Some(request) = Message::read_request(&mut client).await? else {
+        return Ok(());
+    };
+    let name = request.name();
+    let (number, plan) = {
+        let mut ledger = wire.ledger();
+        ledger.calls.push(name.clone());
+        (ledger.calls.len(), Arc::clone(&ledger.plan))
+    };
+    let upstream = &wire.hosts[index].0;
+    let answer = match plan(number, &name) {
+        Fate::Pass => request.ask(upstream).await?,
+        Fate::HoldBefore => return hold(&mut client, wire).await,
+        Fate::HoldAfter => {
+            request.ask(upstream).await?;
+            return hold(&mut client, wire).await;
+        }
+        Fate::ResetBefore => return client.set_zero_linger(),
+        Fate::ResetAfter => {
+            request.ask(upstream).await?;
+            return client.set_zero_linger();
+        }
+        Fate::Silent(time) => {
+            let mut gone = [0];
+            tokio::select! {
+                _ = client.read(&mut gone) => return Ok(()),
+                () = tokio::time::sleep(time) => request.ask(upstream).await?,
+            }
+        }
+        Fate::Answer {
+            status,
+            headers,
+            body,
+        } => Message {
+            first: format!("HTTP/1.1 {status} Ordered"),
+            headers,
+            body: body.into_bytes(),
+        },
+        Fate::Truncated => {
+            let whole = request.ask(upstream).await?.answer(wire);
+            let body = whole.body.len() / 2;
+            let bytes = whole.bytes();
+            let end = bytes.len() - whole.body.len() + body;
+            client.write_all(&bytes[..end]).await?;
+            return client.shutdown().await;
+        }
+        Fate::Rewritten(rewrite) => {
+            let mut answer = request.ask(upstream).await?;
+            answer.body = rewrite(String::from_utf8_lossy(&answer.body).into_owned()).into_bytes();
+            answer
+        }
+    };
+    client.write_all(&answer.answer(wire).bytes()).await?;
+    client.shutdown().await
+}
+
+/// Keeps a client waiting until it is gone, or let go.
+async fn hold(client: &mut TcpStream, wire: &Wire) -> io::Result<()> {
+    let mut released = wire.released.subscribe();
+    let mut gone = [0];
+    wire.ledger().held += 1;
+    tokio::select! {
+        _ = client.read(&mut gone) => {}
+        _ = released.changed() => {}
+    }
+    wire.ledger().held -= 1;
+    Ok(())
+}
+
+/// A request or an answer.
+struct Message {
+    /// `POST / HTTP/1.1`
+    first: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Message {
+    /// `None`: the client closed before it had said all.
+    async fn read_request(client: &mut TcpStream) -> io::Result<Option<Self>> {
+        let mut bytes = Vec::new();
+        loop {
+            if client.read_buf(&mut bytes).await? == 0 {
+                return Ok(None);
+            }
+            let Some(mut message) = Self::parse(&bytes) else {
+                continue;
+            };
+            let length = message.header("content-length").unwrap_or("0");
+            let length: usize = length.parse().map_err(io::Error::other)?;
+            if message.body.len() >= length {
+                message.body.truncate(length);
+                return Ok(Some(message));
+            }
+        }
+    }
+
+    /// `None`: the head is not whole yet.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let mut lines = head.lines();
+        let first = lines.next()?.to_owned();
+        let headers = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect();
+        Some(Self {
+            first,
+            headers,
+            body: bytes[end + 4..].to_vec(),
+        })
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let (_, value) = headers.find(|(other, _)| other.eq_ignore_ascii_case(name))?;
+        Some(value)
+    }
+
+    /// Carries a request out. In HTTP/1.0, for then an answer ends with its connection and never comes in chunks.
+    async fn ask(&self, upstream: &str) -> io::Result<Self> {
+        let mut request = Self {
+            first: self.first.replace("HTTP/1.1", "HTTP/1.0"),
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+        };
+        request.headers.retain(|(name, _)| {
+            let name = name.to_ascii_lowercase();
+            !["connection", "accept-encoding", "expect"].contains(&name.as_str())
+        });
+        let mut upstream = TcpStream::connect(upstream).await?;
+        upstream.write_all(&request.bytes()).await?;
+        let mut bytes = Vec::new();
+        upstream.read_to_end(&mut bytes).await?;
+        Self::parse(&bytes).ok_or_else(|| io::Error::other("no answer"))
+    }
+
+    /// As the client gets it: with our own places, and as the only one of its connection.
+    fn answer(mut self, wire: &Wire) -> Self {
+        self.first = self.first.replace("HTTP/1.0", "HTTP/1.1");
+        if let Ok(text) = std::str::from_utf8(&self.body) {
+            self.body = wire.ours(text).into_bytes();
+        }
+        for (_, value) in &mut self.headers {
+            *value = wire.ours(value);
+        }
+        self.headers.retain(|(name, _)| {
+            let name = name.to_ascii_lowercase();
+            !["connection", "content-length", "keep-alive"].contains(&name.as_str())
+        });
+        let closes = ("Connection".to_owned(), "close".to_owned());
+        self.headers.push(closes);
+        // 204 has no body, and must not say how long it is.
+        if self.status() != "204" {
+            let length = self.body.len().to_string();
+            self.headers.push(("Content-Length".to_owned(), length));
+        }
+        self
+    }
+
+    fn status(&self) -> &str {
+        self.first.split(' ').nth(1).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut text = format!("{}\r\n", self.first);
+        for (name, value) in &self.headers {
+            text += &format!("{name}: {value}\r\n");
+        }
+        text += "\r\n";
+        [text.as_bytes(), &self.body].concat()
+    }
+
+    /// What a request asks for, in its cloud's words.
+    fn name(&self) -> String {
+        let mut words = self.first.split(' ');
+        let method = words.next().unwrap_or_default();
+        let path = words.next().unwrap_or_default();
+        let path = path.split('?').next().unwrap_or(path);
+        let form = String::from_utf8_lossy(&self.body);
+        let field = |name: &str| {
+            let mut fields = form.split('&').filter_map(|field| field.split_once('='));
+            Some(fields.find(|(other, _)| *other == name)?.1.to_owned())
+        };
+        if let Some(action) = field("Action") {
+            // Credential=KEY/20260101/eu-central-1/ec2/aws4_request
+            let scope = self.header("authorization").unwrap_or_default();
+            let service = match scope.split('/').nth(3).unwrap_or_default() {
+                "elasticloadbalancing" => "ELB".to_owned(),
+                service => service.to_ascii_uppercase(),
+            };
+            let dry = field("DryRun").is_some_and(|dry| dry == "true");
+            return format!("{service} {action}{}", if dry { " DryRun" } else { "" });
+        }
+        let (service, path) = SERVICES
+            .iter()
+            .find_map(|(prefix, service)| Some((*service, path.strip_prefix(prefix)?)))
+            .unwrap_or(("", path));
+        let parts: Vec<&str> = path
+            .split('/')
+            .map(|part| if is_id(part) { "{id}" } else { part })
+            .collect();
+        format!("{service} {method} {}", parts.join("/"))
+            .trim()
+            .to_owned()
+    }
+}
+
+/// `0a1b2c3d-…` with or without hyphens.
+fn is_id(part: &str) -> bool {
+    let digits = part.bytes().filter(u8::is_ascii_hexdigit).count();
+    let others = part.bytes().filter(|byte| *byte != b'-');
+    digits == 32 && others.count() == 32
+}
+
+/// What OpenStack's services put before their paths.
+const SERVICES: [(&str, &str); 4] = [
+    ("/v2.1", "nova"),
+    ("/v2.0", "neutron"),
+    ("/v3", "keystone"),
+    ("/v2", "glance"),
+];
+
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::harness::wait_until;
+
+    /// A server that counts, and answers with the place where it is.
+    struct Server {
+        url: String,
+        served: Arc<AtomicUsize>,
+    }
+
+    impl Server {
+        async fn start() -> Self {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let served = Arc::new(AtomicUsize::new(0));
+            let (count, place) = (Arc::clone(&served), url.clone());
+            tokio::spawn(async move {
+                while let Ok((mut client, _)) = listener.accept().await {
+                    let request = Message::read_request(&mut client).await.unwrap().unwrap();
+                    count.fetch_add(1, Ordering::SeqCst);
+                    let said = format!(
+                        "HTTP/1.0 200 OK\r\nLocation: {place}/there\r\n\r\n{} asks {place}/ and {place}0/",
+                        request.first
+                    );
+                    client.write_all(said.as_bytes()).await.unwrap();
+                }
+            });
+            Self { url, served }
+        }
+
+        fn served(&self) -> usize {
+            self.served.load(Ordering::SeqCst)
+        }
+    }
+
+    async fn get(url: &str) -> Result<(u16, String, String), String> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(format!("{url}/v2.1/servers?limit=1"));
+        let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+        let status = answer.status().as_u16();
+        let location = answer.headers().get("location");
+        let location = location.map_or("", |value| value.to_str().unwrap());
+        let location = location.to_owned();
+        let body = answer.text().await.map_err(|error| format!("{error:?}"))?;
+        Ok((status, location, body))
+    }
+
+    #[tokio::test]
+    async fn each_fate_befalls_its_call() {
+        let server = Server::start().await;
+        let proxy = Proxy::start(&[&server.url]);
+        let url = proxy.endpoint(0);
+        let passed = (
+            200,
+            format!("{url}/there"),
+            // The longer port is somebody else's.
+            format!(
+                "GET /v2.1/servers?limit=1 HTTP/1.0 asks {url}/ and {}0/",
+                server.url
+            ),
+        );
+        type Row<'a> = (fn() -> Fate, usize, Option<(u16, &'a str)>);
+        let fates: [Row<'_>; 7] = [
+            (|| Fate::Pass, 1, Some((200, passed.2.as_str()))),
+            (
+                || Fate::Silent(Duration::from_millis(1)),
+                1,
+                Some((200, passed.2.as_str())),
+            ),
+            (|| Fate::ResetBefore, 0, None),
+            (|| Fate::ResetAfter, 1, None),
+            (|| Fate::Truncated, 1, None),
+            (
+                || Fate::Answer {
+                    status: 503,
+                    headers: vec![("Retry-After".to_owned(), "1".to_owned())],
+                    body: "later".to_owned(),
+                },
+                0,
+                Some((503, "later")),
+            ),
+            (
+                || Fate::Rewritten(|body| body[..3].to_owned()),
+                1,
+                Some((200, "GET")),
+            ),
+        ];
+        for (index, (fate, served, answer)) in fates.into_iter().enumerate() {
+            let before = server.served();
+            proxy.order(move |_, _| fate());
+            let got = get(&url).await;
+            match answer {
+                Some((status, body)) => {
+                    let got = got.unwrap();
+                    assert_eq!((got.0, got.2.as_str()), (status, body), "{index}");
+                }
+                None => assert!(got.is_err(), "{index}: {got:?}"),
+            }
+            assert_eq!(server.served() - before, served, "{index}");
+            assert_eq!(proxy.calls(), ["nova GET /servers"], "{index}");
+        }
+        proxy.order(|_, _| Fate::Pass);
+        assert_eq!(get(&url).await.unwrap(), passed);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_held_call_is_let_go_without_an_answer() {
+        let server = Server::start().await;
+        let proxy = Proxy::start(&[&server.url]);
+        for (after, served) in [(false, 0), (true, 1)] {
+            let before = server.served();
+            proxy.order(move |k, _| match (k, after) {
+                (1, false) => Fate::HoldBefore,
+                (1, true) => Fate::HoldAfter,
+                _ => Fate::Pass,
+            });
+            let url = proxy.endpoint(0);
+            let held = tokio::spawn(async move { get(&url).await });
+            wait_until("the call is held", || proxy.holds().then_some(()));
+            assert_eq!(server.served() - before, served);
+            get(&proxy.endpoint(0)).await.unwrap();
+            proxy.release();
+            assert!(held.await.unwrap().is_err());
+            wait_until("nothing is held", || (!proxy.holds()).then_some(()));
+            assert_eq!(proxy.calls().len(), 2);
+        }
+    }
+
+    #[test]
+    fn calls_are_named_as_their_clouds_name_them() {
+        let aws = "Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1";
+        for (request, name) in [
+            (
+                format!(
+                    "POST / HTTP/1.1\r\n{aws}/ec2/aws4_request\r\n\r\nAction=RunInstances&DryRun=true&A=b"
+                ),
+                "EC2 RunInstances DryRun",
+            ),
+            (
+                format!(
+                    "POST / HTTP/1.1\r\n{aws}/elasticloadbalancing/aws4_request\r\n\r\nVersion=1&Action=RegisterTargets"
+                ),
+                "ELB RegisterTargets",
+            ),
+            (
+                "GET /v2.1/servers/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f/os-interface HTTP/1.1\r\n\r\n".to_owned(),
+                "nova GET /servers/{id}/os-interface",
+            ),
+            (
+                "POST /v2.0/ports HTTP/1.1\r\n\r\n{}".to_owned(),
+                "neutron POST /ports",
+            ),
+            (
+                "GET /v2/images/0a1b2c3d0a1b0a1b0a1b0a1b2c3d4e5f HTTP/1.1\r\n\r\n".to_owned(),
+                "glance GET /images/{id}",
+            ),
+            (
+                "POST /v3/auth/tokens HTTP/1.1\r\n\r\n{}".to_owned(),
+                "keystone POST /auth/tokens",
+            ),
+            ("GET / HTTP/1.1\r\n\r\n".to_owned(), "GET /"),
+        ] {
+            let message = Message::parse(request.as_bytes()).unwrap();
+            assert_eq!(message.name(), name);
+        }
+    }
+}
