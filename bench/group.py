@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What worker groups cost: plan and refresh of 1,000 machines, and the creation of 100 on a stand-in of EC2.
+"""What worker groups cost: plan and refresh of 1,000 machines and of 10,000, a roll of 100, and the creation of 100 on a stand-in of EC2.
 
     group.py --core terraform --scripts FOLDER PROVIDER
 
@@ -22,7 +22,7 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CLOUDS = {
-    "sandbox": ('sandbox = { directory = "cloud" }', '"flatcar-stable"', 'sandbox = {}'),
+    "sandbox": ('sandbox = { directory = "cloud" }', '"flatcar-stable"', 'sandbox = { boot_time = "1s" }'),
     "aws": ('aws = { region = "eu-central-1", access_key = "test", secret_key = "test", endpoint = "ENDPOINT" }',
             '"ami-0f1a7ca7000000001"', 'aws = { instance_type = "t3.small" }'),
 }
@@ -41,7 +41,7 @@ resource "flatcar_worker_group" "bench" {
   replicas       = %(n)d
   image          = %(image)s
   user_data      = jsonencode({ ignition = { version = "3.4.0" }, storage = { files = [{ path = "/etc/motd", contents = { source = "data:,${var.motd}" } }] } })
-  rolling_update = { parallelism = 20 }
+  rolling_update = { parallelism = 20, max_surge = "10" }
   %(shape)s
 }
 """
@@ -134,8 +134,18 @@ def main():
         rolls = [big.run("plan", "-refresh=false", "-var=motd=changed") for _ in range(a.runs)]
         listed = len(re.findall(r"machine +=", rolls[0][3]))
         row(f"plan of a roll of {a.machines} machines without refresh ({listed} steps listed)", rolls)
+        tenfold = Group(plan, core, provider, root, "sandbox", 10 * a.machines)
+        tenfold.run("apply", "-auto-approve")
+        row(f"plan without refresh, {10 * a.machines} machines", [tenfold.run("plan", "-refresh=false") for _ in range(a.runs)])
+        row(f"plan with refresh, {10 * a.machines} machines on sandbox", [tenfold.run("plan") for _ in range(a.runs)])
+        hundred = Group(plan, core, provider, root, "sandbox", 100)
+        hundred.run("apply", "-auto-approve")
+        walls = [hundred.run("apply", "-auto-approve", f"-var=motd=roll{i}")[0] for i in range(3)]
+        rolled = (f"\nRolling 100 machines on sandbox, boot time 1 s, `max_surge = 10` (ideal: 10 batches of 1 s): {statistics.median(walls):.2f} s "
+                  f"({min(walls):.2f}..{max(walls):.2f}) for the whole apply, {statistics.median(walls) / 10:.2f} times the ideal.")
         upstream = os.environ.get("AWS_ENDPOINT_URL_EC2")
         if not upstream:
+            print(rolled)
             print("\nAWS was not measured: no stand-in ran.")
             return
         server = ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
@@ -150,6 +160,7 @@ def main():
                 group.run("destroy", "-auto-approve")
         counts.clear()
         row(f"plan with refresh, {a.machines} machines on EC2's stand-in", [aws[1].run("plan") for _ in range(a.runs)])
+        print(rolled)
         calls = {k: v / a.runs for k, v in counts.items()}
         print(f"\nCalls of one plan with refresh, {a.machines} machines: " + ", ".join(f"{k} {v:g}" for k, v in sorted(calls.items())) + ".")
         for n, (wall, calls) in zip((100, a.machines), made):
