@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""How many API calls the life of a machine takes: create and wait, refresh, delete; of N machines in one group.
+
+    calls.py --core terraform --scripts FOLDER [--peer PROVIDER] OURS
+
+FOLDER has apicount.py, plan.py and rusage_wrap.c (bench/run copies them there). EC2's stand-in is measured when AWS_ENDPOINT_URL_EC2 is set, OpenStack's
+services when OS_AUTH_URL is (tests/servers/with aws openstack). --peer is a binary of terraform-provider-openstack: its
+openstack_compute_instance_v2 with `count = N` is then measured on the same services, in the same way.
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from http.server import ThreadingHTTPServer
+
+import group
+
+PORT = 36999
+OPENSTACK = ('openstack = { auth_url = "%s" }', '"flatcar-stable"', 'openstack = { flavor_name = "small", networks = [{ name = "workers" }] }')
+PEER = """terraform {
+  required_providers {
+    openstack = { source = "terraform-provider-openstack/openstack" }
+  }
+}
+resource "openstack_compute_instance_v2" "bench" {
+  count       = %d
+  name        = "bench-${count.index}"
+  image_name  = "flatcar-stable"
+  flavor_name = "small"
+  user_data   = "x"
+  network { name = "workers" }
+}
+"""
+
+
+def ask(method, path):
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", method=method), timeout=60) as answer:
+        return json.loads(answer.read())
+
+
+def life(run, count, who, n):
+    """Runs it, and prints a row. `count` answers the calls since it was asked last."""
+    calls = []
+    count()
+    for words in (["apply", "-auto-approve"], ["plan"], ["destroy", "-auto-approve"]):
+        run(*words)
+        calls.append(count())
+    create, refresh, delete = (sum(c.values()) for c in calls)
+    # destroy refreshes first.
+    delete = max(delete - refresh, 0)
+    print(f"| {who} | {n} | {create} | {refresh} | {delete} | {(create + delete) / n:.2f} |", flush=True)
+    return [f"{who}, {what}: " + ", ".join(f"{k} {v}" for k, v in sorted(c.items())) for what, c in zip(("create and wait", "refresh", "refresh and delete"), calls)]
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--core", default="terraform")
+    ap.add_argument("--scripts", required=True)
+    ap.add_argument("--peer")
+    ap.add_argument("--machines", type=int, default=20)
+    ap.add_argument("provider")
+    a = ap.parse_args()
+    sys.path.insert(0, a.scripts)
+    import plan
+    core, provider, root = shutil.which(a.core) or sys.exit(f"no {a.core}"), os.path.abspath(a.provider), tempfile.mkdtemp(prefix="calls-bench-")
+    details, proxy = [], None
+    print("| what | machines | create and wait | refresh | delete | create + wait + delete, per machine |\n|---|---|---|---|---|---|")
+    try:
+        upstream = os.environ.get("AWS_ENDPOINT_URL_EC2")
+        if upstream:
+            server = ThreadingHTTPServer(("127.0.0.1", 0), group.Proxy)
+            server.upstream = int(upstream.rsplit(":", 1)[1])
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+
+            def taken():
+                with group.lock:
+                    calls = dict(group.counts)
+                    group.counts.clear()
+                return calls
+            ours = group.Group(plan, core, provider, root, "aws", a.machines, f"http://127.0.0.1:{server.server_port}")
+            details += life(ours.run, taken, "`flatcar_worker_group` on EC2's stand-in", a.machines)
+        auth = os.environ.get("OS_AUTH_URL")
+        if auth:
+            proxy = subprocess.Popen([sys.executable, os.path.join(a.scripts, "apicount.py"), "--port", str(PORT)])
+            time.sleep(1)
+            port, path = auth.split("//127.0.0.1:")[1].split("/", 1)
+            through = f"http://127.0.0.1:{PORT}/{port}/{path}"
+
+            def counted():
+                calls = ask("GET", "/_count")["calls"]
+                ask("POST", "/_reset")
+                return calls
+            group.CLOUDS["openstack"] = (OPENSTACK[0] % through, *OPENSTACK[1:])
+            ours = group.Group(plan, core, provider, root, "openstack", a.machines)
+            ours.env.update({k: v for k, v in os.environ.items() if k.startswith("OS_") and k != "OS_AUTH_URL"})
+            details += life(ours.run, counted, "`flatcar_worker_group` on OpenStack", a.machines)
+            if a.peer:
+                details += life(peer(a.peer, ours, root, through, a.machines), counted, "`openstack_compute_instance_v2`", a.machines)
+        print("\n" + "\n".join(f"* {line}" for line in details))
+    finally:
+        if proxy:
+            proxy.terminate()
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def peer(binary, ours, root, auth, n):
+    """Runs the core over the other provider, in the environment of ours."""
+    bin = tempfile.mkdtemp(dir=root)
+    shutil.copy(binary, os.path.join(bin, "terraform-provider-openstack"))
+    with open(os.path.join(root, "peer.tfrc"), "w") as f:
+        f.write(f'provider_installation {{\n  dev_overrides {{\n    "terraform-provider-openstack/openstack" = "{bin}"\n  }}\n}}\n')
+    folder = tempfile.mkdtemp(dir=root)
+    with open(os.path.join(folder, "main.tf"), "w") as f:
+        f.write(PEER % n)
+    env = {**ours.env, "TF_CLI_CONFIG_FILE": os.path.join(root, "peer.tfrc"), "OS_AUTH_URL": auth}
+
+    def run(*words):
+        command = [ours.core, f"-chdir={folder}", *words, "-no-color", "-input=false", *(["-parallelism=20"] if words[0] != "plan" else [])]
+        done = subprocess.run(command, env=env, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"{' '.join(words)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(main())
