@@ -5,8 +5,9 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::flatcar::{FEED_URL, RELEASE_URL};
+use crate::image::signature::Keyring;
 use crate::image::source::{Settings, Source};
-use crate::provider::{Attribute, Context, Diagnostic, Diagnostics};
+use crate::provider::{Attribute, Context, Diagnostic, Diagnostics, Path, Value};
 
 /// What the user wrote.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -27,7 +28,7 @@ pub fn release_server() -> Attribute {
             "Directory of a channel's releases, with `{channel}` and `{arch}` in it; a mirror has the same files below it.",
         )
         .default(RELEASE_URL)
-        .pattern("A URL that begins with `https://`, `http://` or `file://`", is_url),
+        .pattern(URL_SAYS, is_url),
         Attribute::string(
             "feed_url",
             &format!(
@@ -36,7 +37,7 @@ pub fn release_server() -> Attribute {
             ),
         )
         .optional()
-        .pattern("A URL that begins with `https://`, `http://` or `file://`", is_url),
+        .pattern(URL_SAYS, is_url),
         Attribute::string(
             "verify",
             "How release data is checked: `signature` wants an OpenPGP signature by an accepted key, `none` believes whoever answers, \
@@ -49,12 +50,17 @@ pub fn release_server() -> Attribute {
             "More accepted OpenPGP public keys, armored, one after another: for builds of one's own, or for a new key of Flatcar's. \
              Flatcar's key is built in.",
         )
-        .optional(),
+        .optional()
+        .check("", |keys, path| told(keys, path, "Signing keys cannot be read", |keys| Keyring::new(keys).map(drop))),
         Attribute::string(
             "ca_certificate",
             "Certificates of authorities to trust beside the system's, PEM: for a mirror inside a company.",
         )
-        .optional(),
+        .optional()
+        .check("", |roots, path| told(roots, path, "Certificates cannot be read", |roots| match roots.is_empty() {
+            true => Ok(()),
+            false => crate::http::check_roots(roots.as_bytes()),
+        })),
     ];
     Attribute::object(
         "release_server",
@@ -64,11 +70,35 @@ pub fn release_server() -> Attribute {
     .defaulted()
 }
 
+/// Paths are put behind it, so that nothing may come after its own.
 fn is_url(text: &str) -> bool {
-    ["https://", "http://", "file://"].iter().any(|scheme| {
-        text.strip_prefix(scheme)
-            .is_some_and(|rest| !rest.is_empty())
-    })
+    let schemes = ["https://", "http://", "file://"];
+    let rest = schemes.iter().find_map(|scheme| text.strip_prefix(scheme));
+    // Folders may be called as they like; only a server makes something else of these two.
+    let plain = text.starts_with("file://") || !text.contains(['?', '#']);
+    rest.is_some_and(|rest| !rest.is_empty()) && plain
+}
+
+const URL_SAYS: &str =
+    "A URL that begins with `https://`, `http://` or `file://`, without a query and a fragment";
+
+/// What cannot be used is told before anything is fetched, and without a word of it.
+fn told(
+    value: &Value,
+    path: &Path,
+    summary: &str,
+    check: fn(&str) -> Result<(), String>,
+) -> Diagnostics {
+    let Value::String(text) = value else {
+        return Diagnostics::none();
+    };
+    match check(text) {
+        Ok(()) => Diagnostics::none(),
+        Err(why) => {
+            let detail = format!("`{path}` of the provider block: {why}.");
+            Diagnostic::error(summary, detail).at(path.clone()).into()
+        }
+    }
 }
 
 /// The release server of the provider block, one for the process.
@@ -122,6 +152,46 @@ mod tests {
     use super::*;
     use crate::provider::Value;
     use crate::provider::schema::null_object;
+
+    #[test]
+    fn what_could_never_be_used_is_refused_before_anything_is_fetched() {
+        let crate::provider::schema::Kind::Object(attributes) = release_server().kind else {
+            unreachable!()
+        };
+        let private = "-----BEGIN PGP PRIVATE KEY BLOCK-----\n";
+        let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let cases = [
+            ("url", "https://m.example/{channel}?key=s3cret", "query"),
+            ("url", "https://m.example/{channel}#top", "fragment"),
+            ("url", "ftp://m.example", "https://"),
+            ("url", "file:///srv/why?/x", ""),
+            ("url", "http://m.example/{channel}", ""),
+            ("feed_url", "https://m.example/?a", "query"),
+            ("signing_keys", "s3cret", "no armored key"),
+            ("signing_keys", private, "public one"),
+            ("signing_keys", "", ""),
+            ("ca_certificate", "s3cret", "no PEM certificate"),
+            ("ca_certificate", certificate, "ca_certificate"),
+            ("ca_certificate", "", ""),
+        ];
+        for (name, text, says) in cases {
+            let attribute = attributes.iter().find(|known| known.name == name).unwrap();
+            let value = Value::String(text.to_owned());
+            let path = Path::of("release_server").attribute(name);
+            let checks = attribute.checks.iter();
+            let problems: Vec<_> = checks.flat_map(|check| check(&value, &path).0).collect();
+            assert_eq!(
+                problems.len(),
+                usize::from(!says.is_empty()),
+                "{name} {text}"
+            );
+            for problem in problems {
+                assert!(problem.detail.contains(says), "{}", problem.detail);
+                assert!(!problem.detail.contains("s3cret"), "{}", problem.detail);
+                assert_eq!(problem.path, Some(path.clone()));
+            }
+        }
+    }
 
     #[tokio::test]
     async fn what_is_not_known_in_the_provider_block_is_named() {
