@@ -14,7 +14,9 @@ use serde_json::{Map, Value as Json, json};
 use crate::ignition::config::{Kind, Object, Value};
 use crate::ignition::json::{self, Writing};
 use crate::ignition::render::NEWEST_MINOR;
-use crate::ignition::{Style, data_url, header, ignition_json, json_input};
+use crate::ignition::{
+    Origin, Severity, Style, data_url, header, ignition_json, json_input, translate,
+};
 
 /// A packed config or content of more than this stays packed.
 const UNPACKED_MAX: u64 = 64 << 20;
@@ -80,6 +82,20 @@ pub fn check_user_data(text: &str) -> Result<(), Unusable> {
     parse(text).map(|_| ())
 }
 
+/// What keeps a machine from booting with an Ignition 3 config, with the place and without a value:
+/// `error at $.storage.files.0.path, line 1 col 60: path not specified`. Empty when nothing does.
+pub fn refusals(text: &str) -> Vec<String> {
+    translate::rendered(text, Origin::Argument("user_data"))
+        .entries
+        .iter()
+        .filter(|entry| entry.severity == Severity::Error)
+        .map(|entry| match &entry.advice {
+            Some(advice) => format!("{entry} ({advice})"),
+            None => entry.to_string(),
+        })
+        .collect()
+}
+
 /// The config with `/etc/hostname` as its own file, in place of whatever it has at that path.
 /// # Errors
 /// When the text is no Ignition 3 config, or one that replaces itself with another.
@@ -95,6 +111,9 @@ pub fn merge_hostname(text: &str, hostname: &str) -> Result<String, Unusable> {
         "mode": 0o644,
     });
     let storage = member(&mut config, "storage", || Json::Object(Map::new()));
+    if !storage.is_object() {
+        return Err(Unusable::NotIgnition);
+    }
     for list in ["directories", "files", "links"] {
         if let Some(nodes) = storage.get_mut(list).and_then(Json::as_array_mut) {
             nodes.retain(|node| node["path"] != HOSTNAME);

@@ -44,7 +44,7 @@ mod yaml;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use compare::{Unusable, canonical, check_user_data, differences, merge_hostname};
+pub use compare::{Unusable, canonical, check_user_data, differences, merge_hostname, refusals};
 pub use release::check_release;
 pub use render::{merge_unchecked, render};
 pub use report::{Report, ReportEntry, Severity};

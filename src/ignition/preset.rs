@@ -408,6 +408,80 @@ mod tests {
         assert!(different.is_empty(), "{}", different.join("\n"));
     }
 
+    /// What systemd reads in a file of variables (its `env-file.c`): quotes at the beginning of a value, a backslash before any letter,
+    /// blanks at the end, comments at the beginning of a line.
+    fn as_systemd_reads(file: &str) -> Vec<(String, String)> {
+        let lines = file.lines().map(str::trim_start);
+        let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));
+        let variable = |line: &str| {
+            let (key, rest) = line.split_once('=').expect("an assignment");
+            let rest = rest.trim_start();
+            let value = match rest.strip_prefix('\'') {
+                Some(inside) => inside.split_once('\'').expect("a closing quote").0,
+                None => rest.trim_end(),
+            };
+            assert!(!value.contains('\\') && !value.starts_with('"'), "{line}");
+            (key.to_owned(), value.to_owned())
+        };
+        lines.map(variable).collect()
+    }
+
+    #[test]
+    fn systemd_reads_in_files_of_variables_what_was_written() {
+        // Every letter that a value may have.
+        let letters: String = ('!'..='~')
+            .filter(|one| is_word(&one.to_string()))
+            .collect();
+        let address = format!("http://user:{letters}@proxy.example:3128/?#");
+        let host = letters.replace(',', "");
+        assert!(is_address(&address) && is_direct(&host), "{address} {host}");
+        let proxy = Proxy {
+            profile: 1,
+            http_proxy: Some(address.clone()),
+            https_proxy: None,
+            no_proxy: Some(vec![host.clone(), "#;".to_owned()]),
+        };
+        let updates = Updates {
+            profile: 1,
+            automatic: true,
+            reboot_strategy: None,
+            reboot_window: Some(RebootWindow {
+                start: "Thu 04:00".to_owned(),
+                length: "1h30m".to_owned(),
+            }),
+            channel: Some("stable".to_owned()),
+            server: Some(address.clone()),
+        };
+        let of = |document: Document, path: &str| {
+            let rest = document.text.split(&format!("- path: {path}\n")).nth(1);
+            let rest = rest.and_then(|rest| rest.split("inline: |\n").nth(1));
+            let lines = rest.expect("a file").lines();
+            let lines = lines.map_while(|line| line.strip_prefix("          "));
+            as_systemd_reads(&lines.collect::<Vec<_>>().join("\n"))
+        };
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let direct = format!("{host},#;");
+        assert_eq!(
+            of(proxy.document(), "/etc/flatcar/proxy.env"),
+            [
+                pair("HTTP_PROXY", &address),
+                pair("http_proxy", &address),
+                pair("NO_PROXY", &direct),
+                pair("no_proxy", &direct),
+            ]
+        );
+        assert_eq!(
+            of(updates.document(), "/etc/flatcar/update.conf"),
+            [
+                pair("GROUP", "stable"),
+                pair("SERVER", &address),
+                pair("REBOOT_STRATEGY", "reboot"),
+                pair("LOCKSMITHD_REBOOT_WINDOW_START", "Thu 04:00"),
+                pair("LOCKSMITHD_REBOOT_WINDOW_LENGTH", "1h30m"),
+            ]
+        );
+    }
+
     #[test]
     fn the_guide_shows_what_is_written() {
         let cases: Vec<Case> =
