@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::protocol::value::{Type, Value};
@@ -39,6 +40,9 @@ pub struct Context {
     pub configuration: Arc<Value>,
     /// Cancelled by StopProvider, Shutdown and SIGTERM: return soon, with the newest known state.
     pub cancel: CancellationToken,
+    /// When the operation has to be over, where whoever began it has said so: what waits inside gives up before, and says for what it
+    /// waited.
+    pub until: Option<Instant>,
     /// What data sources and resources of one configuration share (the HTTP cache, open connections); one of each type.
     pub shared: Arc<Shared>,
 }
@@ -49,7 +53,16 @@ impl Context {
         Self {
             configuration: Arc::new(configuration),
             cancel: CancellationToken::new(),
+            until: None,
             shared: Arc::default(),
+        }
+    }
+    /// The same, for an operation that has to be over by then.
+    #[must_use]
+    pub fn until(&self, deadline: Instant) -> Self {
+        Self {
+            until: Some(deadline),
+            ..self.clone()
         }
     }
     /// An attribute of the provider block; null where it is not set, or no such attribute exists.

@@ -36,6 +36,7 @@ impl Service {
         let context = Context {
             configuration: Arc::new(Value::Null),
             cancel: process.child_token(),
+            until: None,
             shared: Arc::new(Shared::default()),
         };
         Self {
@@ -175,6 +176,7 @@ impl Service {
         let context = Context {
             configuration: Arc::new(config),
             cancel: self.process.child_token(),
+            until: None,
             shared: Arc::new(Shared::default()),
         };
         *self.context.write().unwrap_or_else(PoisonError::into_inner) = context;

@@ -141,6 +141,8 @@ pub(crate) struct Roll<'a> {
     halted: bool,
     problems: Vec<Problem>,
     started: Instant,
+    /// When no more step begins: the rest of the time is for calls under way, and for a last look.
+    closes: Instant,
 }
 
 /// A machine that exists, or whose create is under way.
@@ -242,6 +244,7 @@ impl<'a> Roll<'a> {
             halted: false,
             problems: Vec::new(),
             started: now,
+            closes: calls.closes(),
         }
     }
 
@@ -250,6 +253,7 @@ impl<'a> Roll<'a> {
         // Nothing of `self` may be borrowed by the calls under way: they carry copies of these.
         let (calls, nodes) = (self.calls, self.nodes);
         let cancel: CancellationToken = calls.cancel.clone();
+        let closes = self.closes;
         let mut under_way: FuturesUnordered<BoxFuture<'a, Event>> = FuturesUnordered::new();
         let mut busy = 0;
         let mut looking = false;
@@ -277,17 +281,19 @@ impl<'a> Roll<'a> {
             }
             let timer = match waiting && !looking {
                 true => look_at,
-                false => calls.deadline,
+                false => closes,
             };
             let event = tokio::select! {
                 biased;
                 () = cancel.cancelled() => {
-                    self.finish_calls(&mut under_way, "Interrupted").await;
+                    self.finish_calls(&mut under_way, "Interrupted", calls.soon()).await;
                     break;
                 }
-                () = sleep_until(calls.deadline) => {
+                () = sleep_until(closes) => {
                     self.problems.push(self.out_of_time());
-                    self.finish_calls(&mut under_way, "").await;
+                    // The other half is for the last look.
+                    let until = Instant::now() + calls.deadline.duration_since(Instant::now()) / 2;
+                    self.finish_calls(&mut under_way, "", until).await;
                     break;
                 }
                 Some(event) = under_way.next(), if !under_way.is_empty() => event,
@@ -421,6 +427,7 @@ impl<'a> Roll<'a> {
         &mut self,
         under_way: &mut FuturesUnordered<BoxFuture<'a, Event>>,
         why: &str,
+        until: Instant,
     ) {
         self.halted = true;
         if !why.is_empty() {
@@ -429,7 +436,6 @@ impl<'a> Roll<'a> {
                 "The apply was asked to stop, and began no further step.",
             ));
         }
-        let until = Instant::now() + LAST_CALLS;
         while let Ok(Some(event)) = tokio::time::timeout_at(until, under_way.next()).await {
             if !matches!(event, Event::Seen(_)) {
                 self.hear(event).await;
@@ -461,7 +467,7 @@ impl<'a> Roll<'a> {
         if self.tracked.iter().any(open) {
             let Mark { cluster, group, .. } = &self.order.mark;
             let list = self.calls.cloud.list(cluster, group);
-            if let Ok(Ok(listed)) = tokio::time::timeout(LAST_CALLS, list).await {
+            if let Ok(Ok(listed)) = tokio::time::timeout_at(self.calls.soon(), list).await {
                 for machine in listed {
                     if let Some(tracked) = self.find(&machine.name) {
                         tracked.machine.get_or_insert(machine);
@@ -578,8 +584,6 @@ fn short(what: &str, name: &str) -> String {
 
 /// A wait begins with short pauses, for clouds that are quick; they grow to the cloud's own interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// How long calls under way may still answer after an interrupt.
-const LAST_CALLS: Duration = Duration::from_secs(5);
 /// Attempts at one name in one apply.
 const MOST_ATTEMPTS: u32 = 8;
 /// Longer than any `min_ready`.

@@ -183,7 +183,7 @@ mod tests {
             directory: directory.path().to_owned(),
         };
         std::fs::write(directory.path().join(FILE), rules).unwrap();
-        let locked = store.lock(0).unwrap();
+        let locked = store.try_lock(0).unwrap().unwrap();
         let conditions = Conditions::load(&locked).unwrap();
         calls
             .iter()

@@ -4,8 +4,10 @@
 //! are pending, run, fail; names are unique; user data has a limit; there is a quota if the user says so. It is safe under concurrent
 //! processes: everything happens under one lock.
 
+mod access;
 mod create;
 mod faults;
+mod shape;
 mod store;
 
 use std::collections::BTreeMap;
@@ -18,10 +20,12 @@ use async_trait::async_trait;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use self::access::Access;
 use self::create::{CREATE, Wanted, create, missing_image, missing_zone};
 use self::faults::{Call, Conditions, Fault, Met};
-use self::store::{Locked, Store, millis};
-use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Path, Type, Value};
+use self::shape::{SOME_WORD, Shape, group_schema, is_some_word, validate};
+use self::store::{Locked, Store};
+use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Path, Value};
 use crate::worker_group::cloud::{
     Cloud, CloudError, Connect, Deletion, Entry, Kind, Machine, Mark, Spec,
 };
@@ -48,62 +52,11 @@ fn provider_schema() -> Attribute {
                 "directory",
                 "Directory of records, relative to the working directory; made at the first create.",
             )
-            .default(DIRECTORY),
+            .default(DIRECTORY)
+            .pattern(SOME_WORD, is_some_word),
         ],
     )
     .optional()
-}
-
-/// The attribute `sandbox` of the group: one machine's shape.
-fn group_schema() -> Attribute {
-    Attribute::object(
-        "sandbox",
-        "Machines that exist in a directory only: for demonstrations and tests of modules.",
-        vec![
-            Attribute::string(
-                "boot_time",
-                "Time that a machine is pending before it runs.",
-            )
-            .default("0s")
-            .duration(),
-            Attribute::string("zone", "Zone that the machines are in.").default("sandbox-a"),
-            Attribute::string("size", "Size of a machine; any word.").default("small"),
-            Attribute::map(
-                "tags",
-                "Tags of the machines; changed in place.",
-                Type::String,
-            )
-            .optional(),
-        ],
-    )
-    .optional()
-}
-
-/// The attribute `sandbox` of the group, as a struct.
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
-struct Shape {
-    boot_time: String,
-    zone: String,
-    size: String,
-    tags: Option<BTreeMap<String, String>>,
-}
-
-impl Shape {
-    fn read(shape: &Value) -> Result<Self, CloudError> {
-        Self::from_value(shape).map_err(|problems| {
-            refused(
-                "Sandbox",
-                "the shape",
-                Kind::BadRequest,
-                &text_of(&problems),
-            )
-        })
-    }
-}
-
-/// Everything that can be said without asking is said by the schema.
-fn validate(_: &Value) -> Diagnostics {
-    Diagnostics::none()
 }
 
 fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnostics>> {
@@ -115,6 +68,7 @@ fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnos
         let sandbox = Sandbox {
             store,
             clock: Arc::new(SystemTime::now),
+            access: Access::of(connect.context),
             lag: Duration::ZERO,
         };
         sandbox.open(expected).await.map(|sandbox| {
@@ -154,6 +108,7 @@ fn unknown_directory() -> Diagnostics {
 struct Sandbox {
     store: Store,
     clock: Clock,
+    access: Access,
     /// How late lists may be, as ordered when it was opened.
     lag: Duration,
 }
@@ -176,26 +131,44 @@ impl Sandbox {
         {
             return Err(self.elsewhere(expected, "holds no sandbox"));
         }
-        let opened = self
-            .blocking(|_, locked, _| Ok((locked.id()?, Conditions::load(locked)?)))
-            .await;
+        let opened = self.locked(|_, locked, conditions| Ok((locked.id()?, conditions.clone())));
+        let opened = opened.await;
         match (opened, expected) {
             (Ok((id, _)), Some(expected)) if id != expected => {
                 Err(self.elsewhere(&expected, &format!("holds {id}")))
             }
             (Ok((_, conditions)), _) => {
-                self.lag = Duration::try_from_secs_f64(conditions.list_lag_seconds)
-                    .unwrap_or_default();
+                self.lag =
+                    Duration::try_from_secs_f64(conditions.list_lag_seconds).unwrap_or_default();
                 Ok(self)
             }
-            (Err(error), _) => Err(Diagnostic::error(
+            (Err(error), _) => Err(self.closed(&error).into()),
+        }
+    }
+
+    /// Why it cannot be used: a file in it that is not what it should be, or no directory for us.
+    fn closed(&self, error: &io::Error) -> Diagnostic {
+        let directory = self.store.directory.display();
+        match error.kind() {
+            io::ErrorKind::InvalidData => Diagnostic::error(
+                "A file of the sandbox cannot be read",
+                format!(
+                    "In {directory}, {error}. Correct the file, or delete it: without faults.json nothing goes wrong, and without its \
+                     file a machine is gone."
+                ),
+            ),
+            io::ErrorKind::WouldBlock => Diagnostic::error(
+                "The sandbox is held by another process",
+                format!(
+                    "In {directory}, {error}. Wait for that process to end, or end it: one that was stopped holds the lock, too."
+                ),
+            ),
+            _ => Diagnostic::error(
                 "Could not open the sandbox",
                 format!(
-                    "{}: {error}. Choose another directory with sandbox.directory of the provider block.",
-                    self.store.directory.display()
+                    "{directory}: {error}. Choose another directory with sandbox.directory of the provider block."
                 ),
-            )
-            .into()),
+            ),
         }
     }
 
@@ -211,22 +184,6 @@ impl Sandbox {
         .into()
     }
 
-    /// Runs file operations under the lock, away from the threads that must not wait.
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(u64, &Locked<'_>, &Conditions) -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
-        tokio::task::spawn_blocking(move || {
-            let now_ms = millis(clock());
-            let locked = store.lock(now_ms)?;
-            let conditions = Conditions::load(&locked)?;
-            work(now_ms, &locked, &conditions)
-        })
-        .await
-        .unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
-    }
-
     /// One call: meets the faults that were ordered for it, then does its work.
     async fn call<T: Send + 'static>(
         &self,
@@ -237,7 +194,7 @@ impl Sandbox {
     ) -> Result<T, CloudError> {
         let name = object.to_owned();
         let answer = self
-            .blocking(move |now_ms, locked, conditions| {
+            .locked(move |now_ms, locked, conditions| {
                 let met = conditions.meet(locked, call, &name)?;
                 if let Some(met) = met {
                     if met.fault == Fault::StallBefore {
@@ -276,7 +233,11 @@ impl Sandbox {
             Err(error) => Err(refused(
                 action,
                 object,
-                Kind::Unavailable,
+                match error.kind() {
+                    // Only somebody who edits the file changes that.
+                    io::ErrorKind::InvalidData => Kind::BadRequest,
+                    _ => Kind::Unavailable,
+                },
                 &format!("{}: {error}", self.store.directory.display()),
             )),
         }
@@ -302,7 +263,7 @@ impl Moment {
 #[async_trait]
 impl Cloud for Sandbox {
     async fn scope(&self) -> Result<String, CloudError> {
-        self.blocking(|_, locked, _| locked.id())
+        self.locked(|_, locked, _| locked.id())
             .await
             .map_err(|error| {
                 refused(
@@ -599,6 +560,7 @@ mod tests {
                     directory: directory.path().to_owned(),
                 },
                 clock: Arc::new(move || *clock.lock().unwrap()),
+                access: Access::of(&Context::of(Value::Null)),
                 lag: Duration::ZERO,
             };
             let sandbox = sandbox.open(None).await.unwrap();
@@ -749,11 +711,11 @@ mod tests {
         let bench = Bench::with("{}").await;
         std::fs::write(bench.directory.path().join("machines/w-0.json"), "oops").unwrap();
         let error = bench.sandbox.list("prod", "w").await.unwrap_err();
-        assert_eq!(error.kind, Kind::Unavailable);
+        assert_eq!(error.kind, Kind::BadRequest);
         assert!(
             error
                 .message
-                .contains("machines/w-0.json is not what a sandbox keeps there"),
+                .contains("machines/w-0.json is not what it has to be"),
             "{error}"
         );
     }

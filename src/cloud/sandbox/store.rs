@@ -4,7 +4,7 @@
 //! somebody edits is a machine that changed.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -121,20 +121,23 @@ impl Store {
         self.directory.join(ID).is_file()
     }
 
-    /// Waits for the lock; makes the directory where there is none.
-    pub(super) fn lock(&self, now_ms: u64) -> io::Result<Locked<'_>> {
+    /// Takes the lock, unless it is held; makes the directory where there is none.
+    pub(super) fn try_lock(&self, now_ms: u64) -> io::Result<Option<Locked<'_>>> {
         fs::create_dir_all(self.directory.join(MACHINES))?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(self.directory.join("lock"))?;
-        lock.lock()?;
-        Ok(Locked {
-            store: self,
-            now_ms,
-            _lock: lock,
-        })
+            .open(self.directory.join(LOCK))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Locked {
+                store: self,
+                now_ms,
+                _lock: lock,
+            })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 }
 
@@ -226,10 +229,7 @@ impl Locked<'_> {
         let file = file.as_ref();
         match fs::read(self.store.directory.join(file)) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-                let message = format!(
-                    "{} is not what a sandbox keeps there: {error}",
-                    file.display()
-                );
+                let message = format!("{} is not what it has to be: {error}", file.display());
                 io::Error::new(io::ErrorKind::InvalidData, message)
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -290,3 +290,5 @@ fn machine_path(name: &str) -> PathBuf {
 
 const MACHINES: &str = "machines";
 const ID: &str = "id";
+/// The file that is locked, beside the machines.
+pub(super) const LOCK: &str = "lock";

@@ -53,7 +53,7 @@ impl WorkerGroup {
         };
         let shape = model.shape(entry).clone();
         let connect = Connect {
-            context,
+            context: &context.until(deadline),
             shape: &shape,
             scope: fields.scope.known().map(String::as_str),
         };

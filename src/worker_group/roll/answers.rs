@@ -1,6 +1,6 @@
 //! Answers: what an apply makes of each create and delete that came back, and of machines that will not serve.
 
-use super::{Event, LAST_CALLS, MOST_ATTEMPTS, Problem, Refusal, Roll, Stage, host, short};
+use super::{Event, MOST_ATTEMPTS, Problem, Refusal, Roll, Stage, host, short};
 use crate::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Phase};
 
 impl Roll<'_> {
@@ -112,9 +112,10 @@ impl Roll<'_> {
             return;
         }
         let mut detail = format!("{name} is {why}.");
+        let until = self.calls.soon();
         if let Some(machine) = &machine
             && let Ok(Ok(Some(console))) =
-                tokio::time::timeout(LAST_CALLS, self.calls.cloud.console(machine)).await
+                tokio::time::timeout_at(until, self.calls.cloud.console(machine)).await
         {
             detail = format!("{detail} Its console ends with:\n{}", tail(&console));
         }

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::protocol::value::Value;
@@ -22,6 +22,17 @@ pub(crate) struct Calls<'a> {
 }
 
 impl Calls<'_> {
+    /// When an apply that begins now begins no further step: the rest of its time is for calls under way, and for a last look.
+    pub(super) fn closes(&self) -> Instant {
+        let whole = self.deadline - Instant::now();
+        self.deadline - (whole / 10).min(2 * LAST_CALLS)
+    }
+
+    /// How long calls under way may still answer at the end, and a last question take.
+    pub(super) fn soon(&self) -> Instant {
+        self.deadline.min(Instant::now() + LAST_CALLS)
+    }
+
     /// Every machine of (cluster, group).
     pub(crate) async fn list(
         &self,
@@ -66,12 +77,8 @@ impl Calls<'_> {
     pub(crate) async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError> {
         let result = self
             .persist(self.deadline, || {
-                answered(
-                    "Delete",
-                    &machine.name,
-                    Kind::Unavailable,
-                    self.cloud.delete(machine),
-                )
+                let call = self.cloud.delete(machine);
+                self.answered("Delete", &machine.name, Kind::Unavailable, call)
             })
             .await;
         match result {
@@ -90,7 +97,10 @@ impl Calls<'_> {
         let mut tries = 0;
         loop {
             let call = self.cloud.create(spec);
-            let error = match answered("Create", spec.name, Kind::Ambiguous, call).await {
+            let error = match self
+                .answered("Create", spec.name, Kind::Ambiguous, call)
+                .await
+            {
                 Ok(machine) => return Ok(machine),
                 Err(error) => error,
             };
@@ -111,7 +121,8 @@ impl Calls<'_> {
     async fn look(&self, spec: &Spec<'_>) -> Option<Machine> {
         let Mark { cluster, group, .. } = spec.mark;
         let call = self.cloud.list(cluster, group);
-        let listed = answered("List", spec.name, Kind::Unavailable, call).await;
+        let listed = self.answered("List", spec.name, Kind::Unavailable, call);
+        let listed = listed.await;
         listed
             .ok()?
             .into_iter()
@@ -127,7 +138,7 @@ impl Calls<'_> {
     ) -> Result<T, CloudError> {
         tokio::select! {
             biased;
-            result = answered(action, object, Kind::Unavailable, call) => result,
+            result = self.answered(action, object, Kind::Unavailable, call) => result,
             () = self.cancel.cancelled() => Err(CloudError {
                 action,
                 object: object.to_owned(),
@@ -137,6 +148,28 @@ impl Calls<'_> {
                 retry_after: None,
             }),
         }
+    }
+
+    /// An answer within [`ANSWER`], and before the operation has to be over; silence is an error of this kind.
+    async fn answered<T>(
+        &self,
+        action: &'static str,
+        object: &str,
+        kind: Kind,
+        call: impl Future<Output = Result<T, CloudError>>,
+    ) -> Result<T, CloudError> {
+        let asked = Instant::now();
+        let until = self.deadline.min(asked + ANSWER);
+        timeout_at(until, call).await.unwrap_or_else(|_| {
+            Err(CloudError {
+                action,
+                object: object.to_owned(),
+                kind,
+                message: format!("nothing within {} seconds", asked.elapsed().as_secs()),
+                attribute: None,
+                retry_after: None,
+            })
+        })
     }
 
     async fn persist<T, F: Future<Output = Result<T, CloudError>>>(
@@ -175,25 +208,6 @@ impl Calls<'_> {
     }
 }
 
-/// An answer within [`ANSWER`]; silence is an error of this kind.
-async fn answered<T>(
-    action: &'static str,
-    object: &str,
-    kind: Kind,
-    call: impl Future<Output = Result<T, CloudError>>,
-) -> Result<T, CloudError> {
-    timeout(ANSWER, call).await.unwrap_or_else(|_| {
-        Err(CloudError {
-            action,
-            object: object.to_owned(),
-            kind,
-            message: format!("nothing within {} seconds", ANSWER.as_secs()),
-            attribute: None,
-            retry_after: None,
-        })
-    })
-}
-
 /// Half a second, doubled each time, up to half a minute.
 fn back_off(tries: u32) -> Duration {
     let factor = 2_u32.saturating_pow(tries.saturating_sub(1).min(6));
@@ -204,5 +218,6 @@ fn back_off(tries: u32) -> Duration {
 const TRIES: u32 = 5;
 /// Throttling ends by waiting: some four minutes.
 const TRIES_WHEN_THROTTLED: u32 = 12;
+const LAST_CALLS: Duration = Duration::from_secs(5);
 /// Clients have shorter deadlines of their own; this one keeps a silent cloud from holding an apply for ever.
 const ANSWER: Duration = Duration::from_secs(60);

@@ -517,6 +517,42 @@ async fn a_timeout_of_the_operation_ends_it_and_keeps_what_exists() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_cloud_makes_no_operation_longer_than_its_timeout() {
+    for (call, seconds) in [
+        (Call::Create, 10),
+        (Call::Create, 50),
+        (Call::List, 10),
+        (Call::Delete, 10),
+        (Call::Delete, 300),
+    ] {
+        let memory = Memory {
+            boot: Duration::from_secs(100),
+            ..with(0..2)
+        };
+        memory.order(call, "", Fault::Silent);
+        let test = Test {
+            replicas: 2,
+            unavailable: 2,
+            creates: &[2, 3],
+            deletes: &[0, 1],
+            timeout: Duration::from_secs(seconds),
+            ..TEST
+        };
+        let start = Instant::now();
+        let ended = run(&test, &memory).await;
+        let took = start.elapsed();
+        assert!(took <= test.timeout, "{call:?} {took:?} of {seconds}");
+        let told = summaries(&ended);
+        assert!(
+            seconds > 200 || told.contains(&"Timeout of the operation is over"),
+            "{call:?} {told:?}"
+        );
+        // What was carried out and not answered is found by the last look.
+        assert_eq!(names(&ended), memory.names(), "{call:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_group_is_deleted_as_far_as_it_goes() {
     let memory = Memory {
         deletion: Duration::from_secs(20),
