@@ -62,7 +62,7 @@ pub(crate) fn outlook(
         Some(prior) => wanted.changed_in_place(prior),
         None => Vec::new(),
     };
-    let changes = plan::changes(
+    let mut changes = plan::changes(
         &Desired {
             prefix: &prefix(wanted, uid),
             replicas: wanted.replicas,
@@ -74,6 +74,13 @@ pub(crate) fn outlook(
             in_place: &in_place,
             reason: &reason,
         },
+        members,
+    );
+    plan::in_order(
+        &mut changes,
+        &wanted.limits,
+        wanted.pace.parallelism,
+        &generation,
         members,
     );
     let history = members

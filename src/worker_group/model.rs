@@ -383,7 +383,7 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
             .range(0..=MOST_REPLICAS),
         Attribute::string("image", "Image that new machines boot, in the cloud's own form; `data.flatcar_image.<name>.image` has it.")
             .required()
-            .length(1..=1024),
+            .pattern(IMAGE_SAYS, is_image),
         Attribute::string("user_data", "Ignition JSON that machines boot with: `data.flatcar_ignition.<name>.rendered`. It is packed and encoded for the cloud here.")
             .optional()
             .sensitive(),
@@ -408,12 +408,13 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
             .optional(),
         Attribute::string("machine_timeout", "Time from the creation of a machine until it has to run, and to have joined.")
             .default("15m")
-            .duration(),
+            .duration()
+            .pattern(SOME_TIME, is_some_time),
         Attribute::list("remove_first", "Names of machines that scale-in and rolls take first.", Type::String)
             .optional(),
         Attribute::bool("paused", "Whether an apply leaves all machines alone; plans say what it would do otherwise.")
             .default(false),
-        Attribute::bool("deletion_protection", "Whether the group refuses to be destroyed.")
+        Attribute::bool("deletion_protection", "Whether the group refuses to be destroyed, to be replaced by another group, and to be scaled to no machine.")
             .default(false),
         Attribute::string("on_existing", "What a creation does when another state has machines of this (cluster, name): stops (`fail`), leaves them alone with a warning (`keep`, for create_before_destroy), or takes them over (`adopt`).")
             .default("fail")
@@ -473,7 +474,7 @@ fn check_shares(update: &Value, _path: &Path) -> Diagnostics {
     .into()
 }
 
-/// An operation without any time could never do anything.
+/// An operation, or a machine, without any time could never do anything.
 fn is_some_time(text: &str) -> bool {
     duration::parse(text).is_none_or(|time| !time.is_zero())
 }
@@ -561,6 +562,11 @@ pub(crate) fn identity(fields: &Fields) -> Value {
     Value::Map(pairs.map(|(key, value)| (key.to_owned(), value)).into())
 }
 
+/// Blanks around an image are never part of its name: they come from a file that was read with its line feed.
+fn is_image(text: &str) -> bool {
+    (1..=1024).contains(&text.chars().count()) && text.trim() == text
+}
+
 /// One error that says what is allowed.
 pub(crate) fn refusal(path: Path, summary: &str, detail: impl Into<String>) -> Diagnostic {
     Diagnostic::error(summary, detail).at(path)
@@ -592,5 +598,6 @@ const NAME_SAYS: &str =
     "At most 40 lower-case letters, digits and hyphens, a letter first, no hyphen last";
 const CLUSTER_SAYS: &str =
     "At most 63 lower-case letters, digits and hyphens, a letter first, no hyphen last";
+const IMAGE_SAYS: &str = "From 1 to 1024 characters, no blank first or last";
 const SOME_TIME: &str = "Longer than `0s`";
 const SHARE_SAYS: &str = "A number of machines such as `1`, or a percentage from `0%` to `100%`";

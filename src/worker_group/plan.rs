@@ -5,9 +5,12 @@
 //! `workers-k3v9x2ab-3..5`. [`steps`] answers the second at every moment of an apply: three ready machines, all leaving, surge 1,
 //! unavailable 0 give "create one". Whatever fails or vanishes meanwhile, asking again is right: there is no memory between calls.
 
+mod order;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
+pub(crate) use self::order::in_order;
 use super::generation::{Generation, Rolls};
 
 /// What a group should be.
@@ -98,7 +101,7 @@ impl Action {
 /// The answer of [`changes`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Changes {
-    /// In the order in which they begin, as far as that is known beforehand.
+    /// Grouped by kind; [`in_order`] makes it the order in which they begin.
     pub(crate) list: Vec<Change>,
     /// The lowest ordinal that is unused after them.
     pub(crate) next_ordinal: u64,
@@ -406,27 +409,19 @@ pub(crate) struct Steps {
 pub(crate) fn steps(limits: &Limits, slots: &[Slot]) -> Steps {
     let count = |wanted: &dyn Fn(&Slot) -> bool| slots.iter().filter(|slot| wanted(slot)).count();
     let ready = count(&|slot| slot.state == State::Ready);
-    let staying = count(&|slot| !slot.leaves && slot.state != State::Leaving);
-    let ceiling = limits.replicas + limits.surge;
-    let floor = limits.replicas.saturating_sub(limits.unavailable);
-
-    let mut create = limits
-        .replicas
-        .saturating_sub(staying)
-        .min(ceiling.saturating_sub(slots.len()));
-    let mut delete_ready = ready.saturating_sub(floor);
-
-    let trying = count(&|slot| slot.current && !slot.leaves && slot.state == State::Starting);
-    let rolling = count(&|slot| slot.leaves && slot.state == State::Ready) > 0
-        && (staying < limits.replicas || trying > 0);
-    let proven = count(&|slot| slot.current && !slot.leaves && slot.state == State::Ready) > 0;
-    if limits.canary && rolling && !proven {
-        let going = count(&|slot| slot.state == State::Leaving);
-        create = create.min(1_usize.saturating_sub(trying));
-        let over = slots.len().saturating_sub(ceiling);
-        let make_room = slots.len() == ceiling && trying + going == 0;
-        delete_ready = delete_ready.min(over.saturating_sub(going) + usize::from(make_room));
-    }
+    let current = |slot: &Slot| slot.current && !slot.leaves;
+    let allowed = limits.allowed(&Counts {
+        slots: slots.len(),
+        ready,
+        staying: count(&|slot| !slot.leaves && slot.state != State::Leaving),
+        trying: count(&|slot| current(slot) && slot.state == State::Starting),
+        going: count(&|slot| slot.state == State::Leaving),
+        replaceable: count(&|slot| slot.leaves && slot.state == State::Ready),
+        proven: slots
+            .iter()
+            .any(|slot| current(slot) && slot.state == State::Ready),
+    });
+    let mut delete_ready = allowed.delete_ready;
 
     let delete = slots
         .iter()
@@ -442,7 +437,59 @@ pub(crate) fn steps(limits: &Limits, slots: &[Slot]) -> Steps {
         })
         .map(|(index, _)| index)
         .collect();
-    Steps { delete, create }
+    Steps {
+        delete,
+        create: allowed.create,
+    }
+}
+
+/// How many of the machines that exist are how far.
+struct Counts {
+    /// All, creates under way among them.
+    slots: usize,
+    /// Those that serve.
+    ready: usize,
+    /// Those that are neither to be deleted nor being deleted.
+    staying: usize,
+    /// Those of the desired generation that are on their way.
+    trying: usize,
+    /// Those that are being deleted.
+    going: usize,
+    /// Those that serve and are to be deleted.
+    replaceable: usize,
+    /// Whether one of the desired generation serves and stays.
+    proven: bool,
+}
+
+/// What may begin, in numbers.
+struct Allowed {
+    create: usize,
+    /// Of machines that serve: others may go at once.
+    delete_ready: usize,
+}
+
+impl Limits {
+    fn allowed(&self, counts: &Counts) -> Allowed {
+        let ceiling = self.replicas + self.surge;
+        let floor = self.replicas.saturating_sub(self.unavailable);
+        let mut allowed = Allowed {
+            create: self
+                .replicas
+                .saturating_sub(counts.staying)
+                .min(ceiling.saturating_sub(counts.slots)),
+            delete_ready: counts.ready.saturating_sub(floor),
+        };
+        let rolling =
+            counts.replaceable > 0 && (counts.staying < self.replicas || counts.trying > 0);
+        if self.canary && rolling && !counts.proven {
+            allowed.create = allowed.create.min(1_usize.saturating_sub(counts.trying));
+            let over = counts.slots.saturating_sub(ceiling);
+            let make_room = counts.slots == ceiling && counts.trying + counts.going == 0;
+            let going = over.saturating_sub(counts.going) + usize::from(make_room);
+            allowed.delete_ready = allowed.delete_ready.min(going);
+        }
+        allowed
+    }
 }
 
 #[cfg(test)]

@@ -31,12 +31,15 @@ use crate::provider::{
     Resource, Schema, Stored, Value,
 };
 
-use self::check::check_user_data;
+use self::check::{check_cloud, check_user_data, emptied};
 use self::create::new_uid;
 use self::import::{import_id, imported, one_uid};
 use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
 use self::place::{doubled, existing, refreshed, saved_is_saved, within, without_twins};
-use self::report::{bug, diagnostic, errors, news_since_the_plan, paused, protected, strangers};
+use self::report::{
+    bug, diagnostic, errors, news_since_the_plan, paused, protected, replaces, strangers,
+    taken_since_the_plan,
+};
 
 /// Groups on these clouds.
 pub struct WorkerGroup {
@@ -76,26 +79,11 @@ impl Resource for WorkerGroup {
     fn validate(&self, config: Group) -> Diagnostics {
         let mut problems = Diagnostics::none();
         let fields = &config.fields;
-        let unknown = config
-            .clouds
-            .values()
-            .any(|v| matches!(v, Value::Unknown(_)));
-        let names: Vec<&str> = self.clouds.iter().map(|entry| entry.name).collect();
-        let names = names.join(", ");
         let entry = match config.chosen(self.clouds) {
             Chosen::One(entry) => Some(entry),
-            Chosen::None if unknown => None,
-            Chosen::None => {
-                let detail = format!("A group is on one cloud. Write one of {names}.");
-                problems.push(Diagnostic::error("No cloud is chosen", detail));
-                None
-            }
-            Chosen::Many => {
-                let detail = format!("A group is on one cloud. Keep one of {names}.");
-                problems.push(Diagnostic::error("More than one cloud is chosen", detail));
-                None
-            }
+            Chosen::None | Chosen::Many => None,
         };
+        problems.extend(check_cloud(&config, self.clouds));
         if let Some(entry) = entry {
             let shape = (entry.validate)(config.shape(entry));
             problems.extend(shape.under(&Path::of(entry.name)));
@@ -118,14 +106,16 @@ impl Resource for WorkerGroup {
         if let (Some(entry), Some(was)) = (entry, known_cloud)
             && was != entry.name
         {
+            let problems = replaces(&prior.model.fields, &model.fields, &[was, entry.name]);
             return Outcome {
                 value: Some(replaced_by_another_cloud(model, was, entry, prior.private)),
-                problems: protected(&prior.model.fields),
+                problems,
             };
         }
-        let mut problems = Diagnostics::none();
-        if is_renamed(&model.fields, &prior.model.fields) {
-            problems.extend(protected(&prior.model.fields));
+        let mut problems = emptied(&model.fields, &prior.model.fields);
+        let renamed = renamed(&model.fields, &prior.model.fields);
+        if !renamed.is_empty() {
+            problems.extend(replaces(&prior.model.fields, &model.fields, &renamed));
         }
         if private.first_image.is_none() {
             let image = prior.model.fields.image.known();
@@ -143,17 +133,18 @@ impl Resource for WorkerGroup {
         };
         let outlook = outlook_of_state(&wanted, &prior.model, &private);
         model.fields.generation = Attr::Known(outlook.generation.to_string());
-        if outlook.changes.list.is_empty() {
+        let nothing = outlook.changes.list.is_empty();
+        if nothing || wanted.paused {
+            // What this apply does is nothing: the last one's is kept.
             if prior.model.fields.rollout.known().is_none() {
                 model.fields.rollout = Whole::Known(Vec::new());
             }
         } else {
             model.fields.rollout = Whole::Known(steps(&outlook.changes));
-            if wanted.paused {
-                problems.push(paused(&outlook.changes));
-            } else {
-                model.fields.machines = Whole::Unknown;
-            }
+            model.fields.machines = Whole::Unknown;
+        }
+        if wanted.paused && !nothing {
+            problems.push(paused(&outlook.changes));
         }
         private.history = outlook.history;
         Outcome {
@@ -255,6 +246,10 @@ impl Resource for WorkerGroup {
             Ok(observed) => observed,
             Err(problem) => return Outcome::failed(problem),
         };
+        let taken = taken_since_the_plan(&observed);
+        if taken.has_errors() {
+            return Outcome::failed(taken);
+        }
         let mark = place.mark(String::new());
         saved_is_saved(&calls, &mark, &observed).await;
         let existing = existing(&observed, &prior.model, &mark);
@@ -403,13 +398,13 @@ impl Resource for WorkerGroup {
         let Some(entry) = self.entry(&cloud) else {
             return Outcome::failed(self.unknown_cloud(&cloud));
         };
+        let limit = timeout(&Fields::default(), |t| &t.read, READ_TIMEOUT);
+        let deadline = Instant::now() + limit;
         let connect = Connect {
-            context,
+            context: &context.until(deadline),
             shape: &Value::Null,
             scope: Some(&scope),
         };
-        let limit = timeout(&Fields::default(), |t| &t.read, READ_TIMEOUT);
-        let deadline = Instant::now() + limit;
         let cloud = match within(context, deadline, (entry.connect)(connect)).await {
             Ok(cloud) => cloud,
             Err(problems) => return Outcome::failed(problems),
@@ -486,10 +481,15 @@ fn planned(model: Group, private: &Private) -> Planned<Group> {
     }
 }
 
-/// Such a change replaces the group.
-fn is_renamed(fields: &Fields, prior: &Fields) -> bool {
+/// Attributes whose change replaces the group, of those that changed.
+fn renamed(fields: &Fields, prior: &Fields) -> Vec<&'static str> {
     let differs = |new: &Attr<String>, old: &Attr<String>| matches!((new, old), (Attr::Known(new), Attr::Known(old)) if new != old);
-    differs(&fields.name, &prior.name) || differs(&fields.cluster, &prior.cluster)
+    let changed = [
+        ("name", differs(&fields.name, &prior.name)),
+        ("cluster", differs(&fields.cluster, &prior.cluster)),
+    ];
+    let changed = changed.into_iter().filter(|(_, changed)| *changed);
+    changed.map(|(name, _)| name).collect()
 }
 
 fn replaced_by_another_cloud(

@@ -2,7 +2,7 @@
 
 use crate::flatcar;
 use crate::ignition::user_data::{Compress, pack};
-use crate::ignition::{Unusable, check_user_data, merge_hostname};
+use crate::ignition::{Unusable, check_user_data, merge_hostname, refusals};
 
 /// Why user data cannot be what a machine boots with; never a part of it, for it is a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,31 +14,43 @@ pub(crate) struct Fault {
 }
 
 /// What is wrong with user data for machines of this platform; `host` is the longest name that is merged into it, if any is.
-pub(crate) fn fault(text: &str, platform: &str, host: Option<&str>) -> Option<Fault> {
-    let whole = match host {
-        Some(host) => merge_hostname(text, host),
-        None => check_user_data(text).map(|()| text.to_owned()),
+pub(crate) fn faults(text: &str, platform: &str, host: Option<&str>) -> Vec<Fault> {
+    let unusable = |unusable: Unusable| {
+        vec![Fault {
+            summary: match unusable {
+                Unusable::Packed => "User data is already packed",
+                Unusable::Replaces => "User data discards the host name",
+                _ => "User data is not Ignition JSON",
+            },
+            detail: unusable.to_string(),
+        }]
     };
-    let whole = match whole {
-        Ok(whole) => whole,
-        Err(unusable) => {
-            return Some(Fault {
-                summary: match unusable {
-                    Unusable::Packed => "User data is already packed",
-                    Unusable::Replaces => "User data discards the host name",
-                    _ => "User data is not Ignition JSON",
-                },
-                detail: unusable.to_string(),
-            });
-        }
+    if let Err(why) = check_user_data(text) {
+        return unusable(why);
+    }
+    let refused = refusals(text);
+    if !refused.is_empty() {
+        let fault = |refusal| Fault {
+            summary: "No machine boots with this user data",
+            detail: format!(
+                "Ignition would refuse it: {refusal}. What data.flatcar_ignition.NAME.rendered gives has been checked for that."
+            ),
+        };
+        return refused.into_iter().map(fault).collect();
+    }
+    let whole = match host.map(|host| merge_hostname(text, host)) {
+        None => text.to_owned(),
+        Some(Ok(merged)) => merged,
+        Some(Err(why)) => return unusable(why),
     };
-    let platform = flatcar::platform(platform)?;
-    pack(&whole, platform, Compress::Auto)
-        .err()
-        .map(|too_large| Fault {
+    let packed = flatcar::platform(platform).map(|known| pack(&whole, known, Compress::Auto));
+    match packed {
+        Some(Err(too_large)) => vec![Fault {
             summary: "User data is too large",
             detail: too_large.to_string(),
-        })
+        }],
+        Some(Ok(_)) | None => Vec::new(),
+    }
 }
 
 /// The config with `/etc/hostname`. One that cannot take it was refused when it was checked, and stays as it is.
@@ -80,19 +92,62 @@ mod tests {
             (&large, None, Some("User data is too large")),
         ];
         for (text, host, summary) in cases {
-            let fault = fault(text, "aws", host);
-            let found = fault.as_ref().map(|fault| fault.summary);
-            assert_eq!(
-                found,
-                summary,
-                "{}",
-                text.chars().take(60).collect::<String>()
-            );
-            let named = fault.is_none_or(|fault| {
-                fault.summary != "User data is not Ignition JSON"
-                    || fault.detail.contains(".rendered")
-            });
-            assert!(named);
+            let faults = faults(text, "aws", host);
+            let found: Vec<&str> = faults.iter().map(|fault| fault.summary).collect();
+            let expected: Vec<&str> = summary.into_iter().collect();
+            let beginning: String = text.chars().take(60).collect();
+            assert_eq!(found, expected, "{beginning}");
+            for fault in faults {
+                let of_format = fault.summary == "User data is not Ignition JSON";
+                assert!(!of_format || fault.detail.contains(".rendered"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_ignition_would_refuse_is_refused_fault_by_fault_and_without_a_value() {
+        let ignition = r#""ignition":{"version":"3.4.0"}"#;
+        let cases: [(String, &[&str]); 8] = [
+            (
+                r#"{"ignition":{"version":"3.99.0"}}"#.to_owned(),
+                &["$.ignition.version"],
+            ),
+            (
+                format!(r#"{{{ignition},"storage":"s3cret"}}"#),
+                &["line 1 col"],
+            ),
+            (
+                format!(r#"{{{ignition},"storage":{{"files":{{"path":"s3cret"}}}}}}"#),
+                &["line 1 col"],
+            ),
+            (
+                format!(r#"{{{ignition},"storage":{{"files":[{{"path":"s3cret"}}]}}}}"#),
+                &["$.storage.files.0.path"],
+            ),
+            (
+                format!(
+                    r#"{{{ignition},"storage":{{"files":[{{"path":"s3cret"}}]}},"systemd":{{"units":[{{"name":"s3cret"}}]}}}}"#
+                ),
+                &["$.storage.files.0.path", "$.systemd.units.0.name"],
+            ),
+            (
+                format!(r#"{{{ignition},"passwd":{{"users":[{{"name":7}}]}}}}"#),
+                &["line 1 col"],
+            ),
+            // Ignition passes over a key that it does not know.
+            (format!(r#"{{{ignition},"later":1}}"#), &[]),
+            (format!(r#"{{{ignition}}}"#), &[]),
+        ];
+        for (text, places) in cases {
+            for host in [None, Some("h")] {
+                let faults = faults(&text, "sandbox", host);
+                assert_eq!(faults.len(), places.len(), "{text} {faults:?}");
+                for (fault, place) in faults.iter().zip(places) {
+                    assert_eq!(fault.summary, "No machine boots with this user data");
+                    assert!(fault.detail.contains(place), "{}", fault.detail);
+                    assert!(!fault.detail.contains("s3cret"), "{}", fault.detail);
+                }
+            }
         }
     }
 

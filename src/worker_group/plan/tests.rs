@@ -248,6 +248,71 @@ fn changes_name_every_machine_once_and_in_order() {
 }
 
 #[test]
+fn changes_are_listed_as_they_begin() {
+    let limits = |surge, unavailable, canary| {
+        Limits::new(3, Share::Count(surge), Share::Count(unavailable), canary)
+    };
+    let rolled = Case {
+        before: "0:old 1:old 2:old",
+        ..CASE
+    };
+    let cases = [
+        (&rolled, limits(1, 0, true), 10, "+3 -0 +4 -1 +5 -2"),
+        (&rolled, limits(0, 1, true), 10, "-0 +3 -1 +4 -2 +5"),
+        (&rolled, limits(3, 0, true), 10, "+3 -0 +4 +5 -1 -2"),
+        (&rolled, limits(3, 0, false), 10, "+3 +4 +5 -0 -1 -2"),
+        (&rolled, limits(3, 0, false), 2, "+3 +4 -0 -1 +5 -2"),
+        (&rolled, limits(0, 3, false), 10, "-0 -1 -2 +3 +4 +5"),
+        // What does not serve is not waited with, and makes room.
+        (
+            &Case {
+                before: "0:old 1:broken 2:old",
+                ..CASE
+            },
+            limits(1, 0, true),
+            10,
+            "-1 +3 +4 -0 +5 -2",
+        ),
+        (
+            &Case {
+                before: "0:tags 1 2:gone 3:leaving",
+                ..CASE
+            },
+            limits(1, 0, true),
+            10,
+            "~0 +4",
+        ),
+        (
+            &Case {
+                before: "0 1 2 3 4",
+                ..CASE
+            },
+            limits(1, 0, true),
+            10,
+            "-4 -3",
+        ),
+        (
+            &Case { before: "", ..CASE },
+            limits(1, 0, true),
+            2,
+            "+0 +1 +2",
+        ),
+    ];
+    for (case, limits, parallelism, then) in cases {
+        let mut changes = planned(case);
+        let members = members(case.before);
+        in_order(
+            &mut changes,
+            &limits,
+            parallelism,
+            &generation("2"),
+            &members,
+        );
+        assert_eq!(short(&changes), then, "{} {limits:?}", case.before);
+    }
+}
+
+#[test]
 fn reasons_say_what_changed_and_what_replaces_what() {
     let changes = planned(&Case {
         replicas: 5,
@@ -708,6 +773,56 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_order_of_a_plan_is_that_of_an_apply_to_which_nothing_happens(mut sim in sim()) {
+        for (_, state) in &mut sim.machines {
+            if *state == State::Starting {
+                *state = State::Ready;
+            }
+        }
+        let mut changes = sim.changes();
+        let all: BTreeSet<String> = changes.list.iter().map(|change| change.machine.clone()).collect();
+        let current = generation(&sim.version.to_string());
+        in_order(&mut changes, &sim.limits(), usize::MAX, &current, &sim.observed());
+        let listed: Vec<String> = changes.list.iter().map(|change| change.machine.clone()).collect();
+        prop_assert_eq!(listed.iter().cloned().collect::<BTreeSet<_>>(), all, "none is lost");
+        prop_assert_eq!(listed.len(), changes.list.len());
+        // The same, one round after the other, over machines in the order in which they go.
+        sim.machines.sort_by_key(|(member, _)| listed.iter().position(|name| *name == member.name));
+        sim.plan();
+        let mut begun: Vec<BTreeSet<String>> = Vec::new();
+        loop {
+            let names = |sim: &Sim| sim.machines.iter().map(|(m, _)| m.name.clone()).collect::<BTreeSet<_>>();
+            let before = names(&sim);
+            let deleted = sim.deleted.clone();
+            sim.begin(false);
+            let mut round: BTreeSet<String> = names(&sim).difference(&before).cloned().collect();
+            round.extend(sim.deleted.difference(&deleted).cloned());
+            let going = sim.machines.len();
+            sim.machines.retain(|(_, state)| *state != State::Leaving);
+            for (_, state) in &mut sim.machines {
+                if *state == State::Starting {
+                    *state = State::Ready;
+                }
+            }
+            if round.is_empty() && going == sim.machines.len() {
+                break;
+            }
+            begun.push(round);
+        }
+        let mut rest = listed.as_slice();
+        for round in begun {
+            let (now, later) = rest.split_at(round.len());
+            prop_assert_eq!(now.iter().cloned().collect::<BTreeSet<_>>(), round, "{:?}", listed);
+            rest = later;
+        }
+        prop_assert_eq!(rest.len(), 0);
+    }
+}
+
 #[test]
 fn the_cost_of_a_plan_grows_linearly_to_10_000_machines() {
     let none = BTreeSet::new();
@@ -721,7 +836,7 @@ fn the_cost_of_a_plan_grows_linearly_to_10_000_machines() {
             })
             .collect();
         count.set(0);
-        let changes = changes(
+        let mut changes = changes(
             &Desired {
                 prefix: "w-u-",
                 replicas: size,
@@ -740,5 +855,8 @@ fn the_cost_of_a_plan_grows_linearly_to_10_000_machines() {
         );
         assert_eq!(changes.list.len(), 2 * size);
         assert_eq!(count.get(), size, "each machine is looked at once");
+        let limits = Limits::new(size, Share::Count(1), Share::Count(0), true);
+        in_order(&mut changes, &limits, 10, &current, &all);
+        assert_eq!(changes.list.len(), 2 * size);
     }
 }

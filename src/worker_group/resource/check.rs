@@ -1,9 +1,65 @@
 //! Checks of a configuration that no single attribute's schema can make. Pure; values may be unknown.
 
-use crate::provider::{Attr, Diagnostic, Diagnostics, Path};
+use crate::provider::{Attr, Diagnostic, Diagnostics, Path, Value};
 use crate::worker_group::cloud::Entry;
-use crate::worker_group::model::{Fields, refusal};
+use crate::worker_group::model::{Chosen, Fields, Group, refusal};
 use crate::worker_group::user_data;
+
+/// Exactly one cloud is written, or it is not known yet which one.
+pub(super) fn check_cloud(config: &Group, clouds: &'static [&'static Entry]) -> Diagnostics {
+    let names = |entries: &[&Entry]| {
+        let names: Vec<&str> = entries.iter().map(|entry| entry.name).collect();
+        names.join(", ")
+    };
+    let written: Vec<&Entry> = clouds
+        .iter()
+        .filter(|entry| !matches!(config.shape(entry), Value::Null | Value::Unknown(_)))
+        .copied()
+        .collect();
+    let unknown = config
+        .clouds
+        .values()
+        .any(|value| matches!(value, Value::Unknown(_)));
+    let known = names(clouds);
+    match (config.chosen(clouds), clouds, written.as_slice()) {
+        // Any of them would do: the first one stands for all.
+        (Chosen::None, [first, ..], _) if !unknown => refusal(
+            Path::of(first.name),
+            "No cloud is chosen",
+            format!("A group is on one cloud. Write one of {known}."),
+        )
+        .into(),
+        (Chosen::Many, _, [_, second, ..]) => refusal(
+            Path::of(second.name),
+            "More than one cloud is chosen",
+            format!(
+                "A group is on one cloud, and {} are written. Keep one of them.",
+                names(&written)
+            ),
+        )
+        .into(),
+        _ => Diagnostics::none(),
+    }
+}
+
+/// No machine is left of a protected group only after the protection was taken off: to delete all of them is what it is there against.
+pub(super) fn emptied(fields: &Fields, prior: &Fields) -> Diagnostics {
+    let machines = prior.machines.known().map_or(0, |machines| machines.len());
+    let empties = fields.replicas == Attr::Known(0) && machines > 0;
+    let is_on = |flag: &Attr<bool>| flag == &Attr::Known(true);
+    if !empties || !is_on(&fields.deletion_protection) || is_on(&fields.paused) {
+        return Diagnostics::none();
+    }
+    refusal(
+        Path::of("replicas"),
+        "Group is protected from deletion",
+        format!(
+            "deletion_protection is true, and replicas = 0 would delete all {machines} machines of the group. Write deletion_protection = \
+             false with it if that is meant, or at least 1."
+        ),
+    )
+    .into()
+}
 
 /// One of the two user datas, with a version where it needs one, and in a form that a machine of this cloud can boot with.
 pub(super) fn check_user_data(fields: &Fields, entry: Option<&'static Entry>) -> Diagnostics {
@@ -48,7 +104,7 @@ pub(super) fn check_user_data(fields: &Fields, entry: Option<&'static Entry>) ->
         let Attr::Known(text) = value else {
             continue;
         };
-        if let Some(fault) = user_data::fault(text, entry.platform, host.as_deref()) {
+        for fault in user_data::faults(text, entry.platform, host.as_deref()) {
             problems.push(Diagnostic::error(fault.summary, fault.detail).at(Path::of(attribute)));
         }
     }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::provider::schema::Kind;
-use crate::provider::{Attr, Attribute, Diagnostic, Diagnostics, Model as _, Stored, Value};
+use crate::provider::schema::{Kind, null_object};
+use crate::provider::{Attr, Attribute, Diagnostic, Diagnostics, Model as _, Stored, Type, Value};
 use crate::worker_group::apply;
 use crate::worker_group::cloud::{Entry, Machine};
 use crate::worker_group::model::{Fields, Group, Note, Private, Whole, schema};
@@ -118,6 +118,7 @@ pub(super) fn imported(
         .map(|used| used.saturating_add(1))
         .max();
     let image = newest.as_ref().map(|machine| machine.image.clone());
+    let shape = shape_of(entry, newest.as_ref());
     let private = Private {
         next_ordinal: next_ordinal.unwrap_or_default(),
         first_image: image.clone(),
@@ -148,11 +149,54 @@ pub(super) fn imported(
     let clouds: BTreeMap<String, Value> = group
         .clouds
         .iter()
-        .map(|entry| (entry.name.to_owned(), Value::Null))
+        .map(|known| {
+            let shape = match known.name == entry.name {
+                true => shape.clone(),
+                false => Value::Null,
+            };
+            (known.name.to_owned(), shape)
+        })
         .collect();
     let mut value = Group { fields, clouds }.to_value();
     fill(&schema(group.clouds).attributes, &mut value);
     Ok(stored(Group::from_value(&value)?, &private))
+}
+
+/// What a machine tells of the shape that it was made from. It is never null: a configuration that a core generates from the state says by
+/// it which cloud the group is on.
+fn shape_of(entry: &Entry, machine: Option<&Machine>) -> Value {
+    let Kind::Object(attributes) = (entry.group_schema)().kind else {
+        return Value::Null;
+    };
+    let mut shape = null_object(&attributes);
+    let (Some(machine), Value::Map(fields)) = (machine, &mut shape) else {
+        return shape;
+    };
+    for attribute in &attributes {
+        let observed = machine.observed.get(attribute.name);
+        let observed = observed.filter(|text| !text.is_empty());
+        let value = match (&attribute.kind, observed) {
+            (Kind::Plain(Type::String), Some(text)) => Value::String(text.clone()),
+            (Kind::Plain(Type::List(_) | Type::Set(_)), Some(text)) => {
+                let words = text.split(',').map(str::trim);
+                Value::List(words.map(|word| Value::String(word.to_owned())).collect())
+            }
+            (Kind::Plain(Type::Map(_)), _) => {
+                let prefix = format!("{}.", attribute.name);
+                let pairs = machine.observed.iter().filter_map(|(key, value)| {
+                    let key = key.strip_prefix(&prefix)?;
+                    Some((key.to_owned(), Value::String(value.clone())))
+                });
+                match pairs.collect::<BTreeMap<_, _>>() {
+                    none if none.is_empty() => Value::Null,
+                    pairs => Value::Map(pairs),
+                }
+            }
+            _ => Value::Null,
+        };
+        fields.insert(attribute.name.to_owned(), value);
+    }
+    shape
 }
 
 /// What a configuration that says nothing would say: the next plan then shows only what is really unknown.

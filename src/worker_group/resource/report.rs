@@ -119,12 +119,61 @@ pub(super) fn protected(fields: &Fields) -> Diagnostics {
     problems
 }
 
+/// What a replacement does to the machines of the group that goes; `rollout` is of the group that comes. Or why it is refused.
+pub(super) fn replaces(prior: &Fields, next: &Fields, changed: &[&str]) -> Diagnostics {
+    let refused = protected(prior);
+    let machines: Vec<&str> = prior
+        .machines
+        .known()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    if refused.has_errors() || machines.is_empty() {
+        return refused;
+    }
+    let others = match next.replicas.known() {
+        Some(replicas) => format!("{replicas} others are"),
+        None => "others are".to_owned(),
+    };
+    let detail = format!(
+        "A change of {} makes another group of it: {} machines are deleted ({}), and {others} created. They are deleted first, unless \
+         the resource has create_before_destroy.",
+        changed.join(" and "),
+        machines.len(),
+        first_of(&machines)
+    );
+    let path = Path::of(changed.last().copied().unwrap_or("name"));
+    Diagnostic::warning("Group is replaced", detail)
+        .at(path)
+        .into()
+}
+
+/// What is planned for a paused group stands here alone: `rollout` is what an apply does.
 pub(super) fn paused(changes: &Changes) -> Diagnostic {
+    let steps: Vec<String> = changes
+        .list
+        .iter()
+        .take(SHOWN)
+        .map(|change| {
+            format!(
+                "{} {} ({})",
+                change.action.word(),
+                change.machine,
+                change.reason
+            )
+        })
+        .collect();
+    let more = match changes.list.len() - steps.len() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
     Diagnostic::warning(
         "Group is paused",
         format!(
-            "{} steps are left undone: rollout lists them. Write paused = false to have them done.",
-            changes.list.len()
+            "{} steps are left undone: {}{more}. Write paused = false to have them done.",
+            changes.list.len(),
+            steps.join("; ")
         ),
     )
     .at(Path::of("paused"))
@@ -141,6 +190,23 @@ pub(super) fn news_since_the_plan(rollout: &[Step], changes: &Changes) -> Diagno
         format!(
             "{}. What is still right was done; plan again to see the rest.",
             words.join("; ")
+        ),
+    )
+    .into()
+}
+
+/// That another state has adopted machines of the group since the plan: others in their place would be a surprise.
+pub(super) fn taken_since_the_plan(observed: &Observed) -> Diagnostics {
+    if observed.adopted.is_empty() {
+        return Diagnostics::none();
+    }
+    Diagnostic::error(
+        "Machines belong to another group now",
+        format!(
+            "Since the plan another group has adopted {} machines of this one: {}. Nothing was changed. Plan again: it shows what would be \
+             made in their place.",
+            observed.adopted.len(),
+            names(&observed.adopted)
         ),
     )
     .into()
@@ -193,10 +259,20 @@ pub(super) fn strangers(observed: &Observed) -> Diagnostics {
 
 /// The names of the first few.
 pub(super) fn names(machines: &[Machine]) -> String {
-    let names = machines.iter().map(|machine| machine.name.as_str());
-    let first: Vec<&str> = names.take(10).collect();
-    match machines.len() - first.len() {
+    let names: Vec<&str> = machines
+        .iter()
+        .map(|machine| machine.name.as_str())
+        .collect();
+    first_of(&names)
+}
+
+fn first_of(names: &[&str]) -> String {
+    let first: Vec<&str> = names.iter().take(SHOWN).copied().collect();
+    match names.len() - first.len() {
         0 => first.join(", "),
         more => format!("{} and {more} more", first.join(", ")),
     }
 }
+
+/// How many are named.
+const SHOWN: usize = 10;

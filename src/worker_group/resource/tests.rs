@@ -400,11 +400,12 @@ async fn a_plan_says_machine_by_machine_what_changes_and_why_and_apply_does_that
         let (rollout, problems) = world.run(changes.clone()).await;
         assert_eq!(problems, NOTHING);
         assert_eq!(rollout.len(), 6, "{rollout:?}");
+        // In the order of their beginning: one more machine may exist, none may be missing.
+        assert_eq!(rollout[0], "create 3: replaces 0");
         assert!(
-            rollout[0].starts_with(&format!("delete 0: {reason}")),
+            rollout[1].starts_with(&format!("delete 0: {reason}")),
             "{rollout:?}"
         );
-        assert_eq!(rollout[1], "create 3: replaces 0");
         assert_eq!(world.ordinals(), [3, 4, 5]);
         world.is_settled(changes).await;
     }
@@ -462,7 +463,7 @@ async fn an_image_rolls_as_image_update_says() {
     roll["replicas"] = json!(5);
     let (rollout, problems) = world.run(roll).await;
     assert_eq!(problems, NOTHING);
-    assert_eq!(rollout[0], "delete 0: image: flatcar -> other");
+    assert_eq!(rollout[1], "delete 0: image: flatcar -> other");
     assert_eq!(rollout.len(), 8);
     assert_eq!(images(&world), "other other other other other");
 }
@@ -484,7 +485,7 @@ async fn a_write_only_user_data_rolls_by_its_version_and_is_in_no_state() {
     assert!(!stored.contains("s3cret"));
     world.is_settled(wo("s3cret-2", 1)).await;
     let (rollout, _) = world.run(wo("s3cret-3", 2)).await;
-    assert_eq!(rollout[0], "delete 0: user_data_wo_version: 1 -> 2");
+    assert_eq!(rollout[1], "delete 0: user_data_wo_version: 1 -> 2");
     assert!(
         world
             .memory
@@ -522,8 +523,8 @@ async fn tags_change_in_place_and_drift_is_mended() {
     assert_eq!(
         rollout,
         [
-            "delete 1: memory.size changed outside of this configuration",
-            "create 3: replaces 1"
+            "create 3: replaces 1",
+            "delete 1: memory.size changed outside of this configuration"
         ]
     );
     world.is_settled(tags("b")).await;
@@ -548,18 +549,22 @@ async fn a_paused_group_is_planned_and_left_alone() {
     let paused = json!({"paused": true, "user_data": with_motd("b")});
     let before = world.memory.log().len();
     let (rollout, problems) = world.run(paused.clone()).await;
-    assert_eq!(rollout.len(), 6);
-    assert!(
-        problems[0].starts_with("Group is paused: 6 steps"),
-        "{problems:?}"
+    // What is planned is nothing, and what is left undone is told.
+    assert_eq!(rollout, NOTHING);
+    let first = format!(
+        "Group is paused: 6 steps are left undone: create {} (replaces {}); delete {} (user_data: ",
+        world.machine(3),
+        world.machine(0),
+        world.machine(0)
     );
+    assert!(problems[0].starts_with(&first), "{problems:?}");
     assert_eq!(world.memory.log().len(), before);
     world.refresh().await;
     let plan = world.plan(paused).await;
     assert!(plan.planned == world.state);
     let (rollout, problems) = world.run(json!({"user_data": with_motd("b")})).await;
     assert_eq!(problems, NOTHING);
-    assert!(rollout[0].starts_with("delete 0: user_data"), "{rollout:?}");
+    assert!(rollout[1].starts_with("delete 0: user_data"), "{rollout:?}");
     assert_eq!(world.ordinals(), [3, 4, 5]);
 }
 
@@ -595,6 +600,36 @@ async fn a_protected_group_refuses_to_be_destroyed() {
     assert_eq!(world.ordinals(), [0, 1, 2]);
     world.run(json!({})).await;
     assert_eq!(world.destroy().await, NOTHING);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_protected_group_is_not_emptied_either() {
+    let mut world = World::new("protected-empty", Memory::default()).await;
+    let protected =
+        |replicas: u8, on: bool| json!({"deletion_protection": on, "replicas": replicas});
+    world.run(protected(3, true)).await;
+    world.refresh().await;
+    let plan = world.plan(protected(0, true)).await;
+    assert!(
+        plan.said[0].starts_with("Group is protected from deletion")
+            && plan.said[0].contains("all 3 machines"),
+        "{:?}",
+        plan.said
+    );
+    // One at a time is no deletion of the group.
+    let (rollout, problems) = world.run(protected(1, true)).await;
+    assert_eq!((rollout.len(), problems.len()), (2, 0), "{problems:?}");
+    let paused = json!({"deletion_protection": true, "replicas": 0, "paused": true});
+    let plan = world.plan(paused).await;
+    assert!(
+        plan.said[0].starts_with("Group is paused"),
+        "{:?}",
+        plan.said
+    );
+    let (rollout, problems) = world.run(protected(0, false)).await;
+    assert_eq!((rollout.len(), problems.len()), (1, 0), "{problems:?}");
+    let (_, problems) = world.run(protected(0, true)).await;
+    assert_eq!(problems, NOTHING, "there is nothing to protect");
 }
 
 #[tokio::test(start_paused = true)]
@@ -810,7 +845,7 @@ async fn machines_that_another_creation_made_and_no_state_has_refreshed_yet_are_
             assert_eq!(next.state.is_null(), policy == "fail", "{id}");
             if policy == "adopt" && phase == Phase::Running {
                 let (rollout, _) = next.run(other).await;
-                assert!(rollout[0].starts_with("delete "), "{rollout:?}");
+                assert!(rollout[1].starts_with("delete "), "{rollout:?}");
             }
         }
     }
@@ -1005,10 +1040,24 @@ async fn a_group_that_replaces_another_of_its_name_leaves_its_machines_alone_and
 async fn a_name_or_a_cluster_that_changes_replaces_the_group() {
     let mut world = World::new("renamed", Memory::default()).await;
     world.run(json!({})).await;
-    for changes in [json!({"name": "v"}), json!({"cluster": "test"})] {
-        assert!(world.plan(changes).await.replaces);
+    let both = json!({"name": "v", "cluster": "test", "replicas": 2});
+    for (changes, what) in [
+        (json!({"name": "v"}), "A change of name makes"),
+        (json!({"cluster": "test"}), "A change of cluster makes"),
+        (both, "2 others"),
+    ] {
+        let plan = world.plan(changes).await;
+        assert!(plan.replaces);
+        let [said] = &plan.said[..] else {
+            panic!("{:?}", plan.said)
+        };
+        assert!(said.starts_with("Group is replaced: "), "{said}");
+        assert!(said.contains(what), "{said}");
+        assert!(said.contains(&world.machine(2)), "{said}");
     }
-    assert!(!world.plan(json!({"replicas": 1})).await.replaces);
+    let plan = world.plan(json!({"replicas": 1})).await;
+    assert!(!plan.replaces);
+    assert_eq!(plan.said, NOTHING);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1079,6 +1128,12 @@ async fn an_imported_group_is_planned_without_touching_a_machine() {
         let imported = response.imported_resources.remove(0);
         world.state = undynamic(imported.state);
         world.private = imported.private;
+        // A configuration that is generated from it has its cloud in it.
+        let Value::Map(shape) = &world.group().clouds["memory"] else {
+            panic!("no shape")
+        };
+        assert_eq!(shape["size"], Value::String("small".to_owned()));
+        assert_eq!(shape["tags"], Value::Null);
         assert_eq!(world.refresh().await, NOTHING);
         let before = world.memory.log().len();
         let plan = world.plan(json!({})).await;
@@ -1157,6 +1212,188 @@ async fn a_plan_that_the_cloud_has_overtaken_is_finished_safely() {
     world.is_settled(json!({"replicas": 4})).await;
 }
 
+/// What happens on the cloud between a plan and its apply.
+struct Overtaken {
+    id: &'static str,
+    /// `replicas` before.
+    before: u8,
+    /// What the plan has seen already.
+    seen: fn(&World),
+    changes: Json,
+    happens: fn(&World),
+    /// All of these are told, with ordinals for names.
+    says: &'static [&'static str],
+    /// What exists afterwards.
+    left: &'static [u64],
+}
+
+impl Overtaken {
+    const CASE: Self = Self {
+        id: "",
+        before: 3,
+        seen: |_| (),
+        changes: Json::Null,
+        happens: |_| (),
+        says: &[],
+        left: &[],
+    };
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happens_between_plan_and_apply_is_told_what_is_still_right_is_done_and_nothing_surprises()
+ {
+    let case = Overtaken::CASE;
+    let cases = [
+        Overtaken {
+            id: "roll-lost",
+            changes: json!({"user_data": with_motd("b")}),
+            happens: |world| world.memory.remove(&world.machine(1)),
+            says: &["delete of 1 is not needed any more"],
+            left: &[3, 4, 5],
+            ..case
+        },
+        Overtaken {
+            id: "roll-all-lost",
+            changes: json!({"user_data": with_motd("b")}),
+            happens: |world| (0..3).for_each(|n| world.memory.remove(&world.machine(n))),
+            says: &["delete of 0 is not needed", "delete of 2 is not needed"],
+            left: &[3, 4, 5],
+            ..case
+        },
+        Overtaken {
+            id: "repair-recovered",
+            seen: |world| world.memory.set(&world.machine(1), Phase::Stopped),
+            changes: json!({}),
+            happens: |world| world.memory.set(&world.machine(1), Phase::Running),
+            says: &["delete of 1 is not needed", "create of 3 is not needed"],
+            left: &[0, 1, 2],
+            ..case
+        },
+        Overtaken {
+            id: "scale-out-lost",
+            changes: json!({"replicas": 4}),
+            happens: |world| world.memory.remove(&world.machine(0)),
+            says: &["create of 4 is needed as well"],
+            left: &[1, 2, 3, 4],
+            ..case
+        },
+        // Two were planned to go; with one that broke meanwhile only one may, and the broken one was not planned to.
+        Overtaken {
+            id: "scale-in-broken",
+            before: 5,
+            changes: json!({}),
+            happens: |world| world.memory.set(&world.machine(0), Phase::Stopped),
+            says: &[
+                "0 would have to go and is left for the next plan: stopped",
+                "Roll cannot go on",
+            ],
+            left: &[0, 1, 2, 3],
+            ..case
+        },
+        Overtaken {
+            id: "scale-in-lost",
+            before: 5,
+            changes: json!({}),
+            happens: |world| world.memory.remove(&world.machine(0)),
+            says: &["delete of 3 is not needed any more"],
+            left: &[1, 2, 3],
+            ..case
+        },
+        Overtaken {
+            id: "grown-by-others",
+            changes: json!({"replicas": 4}),
+            happens: |world| {
+                let mark = world.memory.machines().remove(0).mark;
+                world.memory.put(&world.machine(3), &mark);
+                world.memory.put(&world.machine(4), &mark);
+            },
+            says: &["create of 3 is not needed", "1 more than replicas = 4"],
+            left: &[0, 1, 2, 3, 4],
+            ..case
+        },
+        Overtaken {
+            id: "tags-lost",
+            changes: json!({"memory": {"tags": {"owner": "b"}}}),
+            happens: |world| world.memory.remove(&world.machine(2)),
+            says: &[
+                "update of 2 is not needed",
+                "create of 3 is needed as well: replaces 2, which is gone",
+            ],
+            left: &[0, 1, 3],
+            ..case
+        },
+        Overtaken {
+            id: "drifted",
+            changes: json!({"replicas": 4}),
+            happens: |world| world.memory.observe(&world.machine(0), "size", "huge"),
+            says: &[
+                "0 would have to go and is left for the next plan: memory.size changed outside",
+            ],
+            left: &[0, 1, 2, 3],
+            ..case
+        },
+    ];
+    for case in cases {
+        let id = case.id;
+        let mut world = World::new(&format!("overtaken-{id}"), Memory::default()).await;
+        world.run(json!({"replicas": case.before})).await;
+        (case.seen)(&world);
+        world.refresh().await;
+        let plan = world.plan(case.changes.clone()).await;
+        assert!(!world.rollout(&plan.planned).is_empty(), "{id}");
+        (case.happens)(&world);
+        let before: BTreeSet<String> = world.memory.names().into_iter().collect();
+        let planned = Group::from_value(&plan.planned).unwrap();
+        let planned = planned.fields.rollout.known().cloned().unwrap();
+        let problems = world.apply(plan).await.join("\n");
+        let short = problems.replace(&format!("w-{}-", world.uid()), "");
+        assert!(
+            short.contains("Group has changed since the plan"),
+            "{id} {short}"
+        );
+        for words in case.says {
+            assert!(short.contains(words), "{id}: no {words:?} in {short}");
+        }
+        assert_eq!(world.ordinals(), case.left, "{id} {short}");
+        let after: BTreeSet<String> = world.memory.names().into_iter().collect();
+        for name in before.difference(&after) {
+            let step = planned.iter().find(|step| step.machine == *name);
+            assert_eq!(
+                step.map(|step| step.action.as_str()),
+                Some("delete"),
+                "{id} {name}"
+            );
+        }
+        // What was left undone is in the next plan.
+        let (_, problems) = world.run(case.changes.clone()).await;
+        assert_eq!(problems, NOTHING, "{id}");
+        let replicas = case.changes["replicas"].as_u64().unwrap_or(3);
+        assert_eq!(world.ordinals().len() as u64, replicas, "{id}");
+        world.is_settled(case.changes).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_another_state_has_adopted_since_the_plan_is_not_made_anew() {
+    let id = "overtaken-adopted";
+    let mut world = World::new(id, Memory::default()).await;
+    world.run(json!({})).await;
+    world.refresh().await;
+    let plan = world.plan(json!({"replicas": 4})).await;
+    let mut other = World::again(id).await;
+    other.run(json!({"on_existing": "adopt"})).await;
+    let before = world.memory.names();
+    let state = world.state.clone();
+    let problems = world.apply(plan).await;
+    assert!(
+        problems[0].starts_with("Machines belong to another group now"),
+        "{problems:?}"
+    );
+    assert!(problems[0].contains("Nothing was changed"), "{problems:?}");
+    assert_eq!(world.memory.names(), before);
+    assert!(world.state == state);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_preflight_refuses_before_anything_is_deleted() {
     let mut world = World::new("preflight", Memory::default()).await;
@@ -1206,7 +1443,7 @@ async fn bad_input_is_refused_on_its_attribute() {
         (json!({"cluster": "1"}), "cluster"),
         (json!({"replicas": -1}), "replicas"),
         (json!({"replicas": 10001}), "replicas"),
-        (json!({"memory": null}), "(none)"),
+        (json!({"memory": null}), "memory"),
         (
             json!({"rolling_update": {"max_surge": "101%"}}),
             "rolling_update.max_surge",
@@ -1236,6 +1473,15 @@ async fn bad_input_is_refused_on_its_attribute() {
             "user_data_wo",
         ),
         (json!({"machine_timeout": "soon"}), "machine_timeout"),
+        (json!({"machine_timeout": "0s"}), "machine_timeout"),
+        (json!({"machine_timeout": "0"}), "machine_timeout"),
+        (json!({"machine_timeout": "1ms"}), ""),
+        (json!({"rolling_update": {"min_ready": "0s"}}), ""),
+        (json!({"image": ""}), "image"),
+        (json!({"image": "  "}), "image"),
+        (json!({"image": "flatcar\n"}), "image"),
+        (json!({"image": "a".repeat(1025)}), "image"),
+        (json!({"image": "Flatcar stable"}), ""),
         (json!({"on_existing": "steal"}), "on_existing"),
         (json!({"user_data": "<unknown>", "image": "<unknown>"}), ""),
     ];
