@@ -6,6 +6,7 @@ mod aws;
 mod bad_input;
 mod crash;
 mod life;
+mod lifecycle;
 mod sandbox;
 
 use std::collections::BTreeMap;
