@@ -3,6 +3,7 @@
 //! In: `{name = "workers", cluster = "prod", replicas = 3, sandbox = {...}}`. Out: a [`Group`], and from it, once everything is known,
 //! [`Wanted`]: what a plan or an apply works with.
 
+mod identity;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::identity::{identity, identity_schema};
 pub(crate) use self::whole::Whole;
 use super::cloud::Entry;
 use super::generation::{Reasons, Rolls};
@@ -19,8 +21,7 @@ use super::wanted::Wanted;
 use crate::provider::convert::to_value;
 use crate::provider::schema::Kind;
 use crate::provider::{
-    Attr, Attribute, Diagnostic, Diagnostics, IdentityAttribute, Model, Path, Schema, Type, Value,
-    convert, duration,
+    Attr, Attribute, Diagnostic, Diagnostics, Model, Path, Schema, Type, Value, convert, duration,
 };
 
 /// A group, planned, stored or configured.
@@ -523,43 +524,6 @@ fn machine() -> Vec<Attribute> {
             "One of `pending`, `running`, `stopped`, `failed`, `deleting`.",
         ),
     ]
-}
-
-/// The schema of a group's identity.
-pub(crate) fn identity_schema() -> Vec<IdentityAttribute> {
-    let text = |name, description, required_for_import| IdentityAttribute {
-        name,
-        kind: Type::String,
-        description,
-        required_for_import,
-    };
-    vec![
-        text("cloud", "Name of the cloud.", true),
-        text(
-            "scope",
-            "Where on the cloud, such as account and region.",
-            true,
-        ),
-        text("cluster", "Name of the cluster.", true),
-        text("name", "Name of the group.", true),
-        text("uid", "Tells groups of one name apart.", false),
-    ]
-}
-
-/// The identity of a stored group.
-pub(crate) fn identity(fields: &Fields) -> Value {
-    let text = |value: &Attr<String>| match value {
-        Attr::Known(text) => Value::String(text.clone()),
-        Attr::Null | Attr::Unknown => Value::Null,
-    };
-    let pairs = [
-        ("cloud", text(&fields.cloud)),
-        ("scope", text(&fields.scope)),
-        ("cluster", text(&fields.cluster)),
-        ("name", text(&fields.name)),
-        ("uid", text(&fields.uid)),
-    ];
-    Value::Map(pairs.map(|(key, value)| (key.to_owned(), value)).into())
 }
 
 /// Blanks around an image are never part of its name: they come from a file that was read with its line feed.
