@@ -9,7 +9,7 @@ use super::cloud::{Cloud, CloudError, Machine, Mark, Phase};
 use super::generation::{Generation, Reasons};
 use super::model::{self, Note, Private, Step};
 use super::plan::{self, Action, Changes, Desired, Health, Member};
-use super::roll::{Calls, Known, Leftovers, Order, Problem, Roll};
+use super::roll::{Calls, Known, Leftovers, Order, Places, Problem, Roll};
 use super::wanted::Wanted;
 use crate::kubernetes::Nodes;
 use crate::protocol::value::Value;
@@ -323,7 +323,8 @@ pub(crate) async fn perform(job: Job<'_>, changes: &Changes, existing: Vec<Known
         leftovers: job.leftovers,
         mark: job.mark,
     };
-    let ended = Roll::new(job.calls, job.nodes, order, existing).run().await;
+    let places = Places::new(job.nodes, job.calls, &order.deletes);
+    let ended = Roll::new(job.calls, &places, order, existing).run().await;
     problems.extend(ended.problems);
     Performed {
         machines: ended.machines,

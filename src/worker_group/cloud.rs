@@ -3,13 +3,14 @@
 //! Order, surge, waiting, retry of steps, orphan search and draining are written once, in this room. A cloud only answers: which
 //! machines carry the group's mark, create this one, delete this one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
+use crate::kubernetes::Host;
 use crate::provider::{Attribute, Context, Diagnostics, Value};
 
 /// One row of the table of clouds (`cloud::ALL`).
@@ -194,17 +195,41 @@ pub trait Cloud: Send + Sync {
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String>;
 
     /// What only the cloud knows (zone, image, architecture, quota, permissions by dry run), asked at the start of an apply. Paths are
-    /// relative to the group (`image`, `aws.subnet_ids`). `new`: how many machines are about to be created.
+    /// relative to the group (`image`, `aws.subnet_ids`). `new`: how many machines are about to be created; with none, only what changes
+    /// in place is asked about.
     async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics;
 
     /// The machine's console, for the diagnostic of one that does not come up; `None` where the cloud has none.
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError>;
+
+    /// Where machines are entered when they are ready, if this cloud has such a place. What it knows is as of the last list.
+    fn members(&self) -> Option<&dyn Members> {
+        None
+    }
 
     /// How long after a create a list may not show it yet.
     fn consistency_window(&self) -> Duration;
 
     /// The longest pause between two lists of a wait; a wait begins with shorter ones.
     fn poll_interval(&self) -> Duration;
+}
+
+/// Who gets traffic: machines are entered once they run and have joined, and taken out before they are drained and deleted (the target
+/// groups of a load balancer). Calls are idempotent, and few: one a place for all hosts.
+#[async_trait]
+pub trait Members: Send + Sync {
+    /// Enters those of these hosts that are not entered where they belong, and answers the names of those that get traffic everywhere.
+    /// Hosts that leave are not asked for here.
+    async fn enter(&self, hosts: &[Host]) -> Result<BTreeSet<String>, CloudError>;
+
+    /// Of hosts that leave, the names of those that get no traffic any more.
+    fn out(&self, hosts: &[Host]) -> BTreeSet<String>;
+
+    /// Begins to take hosts out; waits for nothing.
+    async fn leave(&self, hosts: &[Host]) -> Result<(), CloudError>;
+
+    /// Waits until a host that [`Members::leave`] was called for gets no traffic any more, or for as long as the place allows.
+    async fn left(&self, host: &Host) -> Result<(), CloudError>;
 }
 
 /// A call that a cloud did not carry out, or whose answer was lost.

@@ -7,6 +7,7 @@
 
 mod answers;
 mod calls;
+mod places;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,6 +25,7 @@ use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
 
 pub(crate) use self::calls::Calls;
+pub(crate) use self::places::Places;
 use self::watch::Seen;
 pub(crate) use self::watch::{Observed, Recorded, observe};
 

@@ -104,6 +104,7 @@ pub(crate) enum Act {
 pub(crate) type Shown = Result<(), &'static str>;
 
 /// A behaviour, as a sentence and as a function.
+#[derive(Clone, Copy)]
 pub(crate) struct Behaviour {
     pub(crate) says: &'static str,
     pub(crate) show: for<'a> fn(&'a Bench<'a>) -> BoxFuture<'a, Shown>,

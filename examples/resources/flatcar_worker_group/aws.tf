@@ -20,7 +20,13 @@ resource "flatcar_worker_group" "workers" {
     instance_type          = "m6i.large"
     subnet_ids             = ["subnet-0a1b2c3d4e5f60718", "subnet-1a1b2c3d4e5f60718"]
     vpc_security_group_ids = ["sg-0a1b2c3d4e5f60718"]
-    tags                   = { owner = "platform" }
+
+    # A new machine counts when the target group finds it healthy; an old one is drained before it goes.
+    target_group_arns = [
+      "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0a1b2c3d4e5f6071",
+    ]
+
+    tags = { owner = "platform" }
   }
 
   rolling_update = {

@@ -15,7 +15,8 @@ use aws_sdk_ec2::types::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::shape::{MACHINE, NAME, Shape, TAGS, is_reserved};
+use super::shape::{MACHINE, NAME, Shape, TAGS, TARGET_GROUPS, is_reserved};
+use super::targets;
 use crate::worker_group::cloud::{GENERATION, Machine, Mark, Phase, Spec, UNSAVED};
 
 /// The request that makes one machine in one subnet. `user_data` is base64.
@@ -208,6 +209,7 @@ fn tag_specifications(spec: &Spec<'_>, shape: &Shape) -> Vec<TagSpecification> {
     let names = || [tag(NAME, spec.name), tag(MACHINE, spec.name)].into_iter();
     let of_instance = mark_tags(spec.mark).into_iter().chain(user_tags(shape));
     let of_parts = part_tags(spec.mark).into_iter().chain(user_tags(shape));
+    let of_instance = of_instance.chain(target_groups(shape));
     let of_instance: Vec<Tag> = of_instance.chain(names()).collect();
     let of_parts: Vec<Tag> = of_parts.chain(names()).collect();
     [
@@ -224,6 +226,13 @@ fn tag_specifications(spec: &Spec<'_>, shape: &Shape) -> Vec<TagSpecification> {
             .build()
     })
     .collect()
+}
+
+/// Where the machine will be registered, said before it is.
+fn target_groups(shape: &Shape) -> Option<Tag> {
+    let arns = shape.target_group_arns.as_ref()?;
+    let ids = arns.iter().map(|arn| targets::id_of(arn));
+    (!arns.is_empty()).then(|| tag(TARGET_GROUPS, &targets::claim(ids)))
 }
 
 /// The mark as tags.

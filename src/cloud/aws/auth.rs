@@ -62,7 +62,7 @@ pub(super) fn provider_schema() -> Attribute {
             .pattern("12 digits", |text| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())),
             Attribute::list("shared_config_files", "Files to read in place of `~/.aws/config`.", Type::String).optional(),
             Attribute::list("shared_credentials_files", "Files to read in place of `~/.aws/credentials`.", Type::String).optional(),
-            Attribute::string("endpoint", "URL of EC2 and STS. Without it `AWS_ENDPOINT_URL`, then Amazon's.").optional(),
+            Attribute::string("endpoint", "URL of EC2, load balancing and STS. Without it `AWS_ENDPOINT_URL`, then Amazon's.").optional(),
             Attribute::string(
                 "ca_bundle",
                 "File of PEM certificates that are trusted beside the system's. Without it `AWS_CA_BUNDLE`.",
@@ -104,6 +104,7 @@ struct AssumeRole {
 /// An open session: one for all groups of a configuration.
 pub(super) struct Session {
     pub(super) ec2: aws_sdk_ec2::Client,
+    pub(super) elb: aws_sdk_elasticloadbalancingv2::Client,
     pub(super) region: String,
     sts: aws_sdk_sts::Client,
     account: OnceCell<String>,
@@ -129,6 +130,11 @@ impl Session {
         Ok(Self {
             ec2: aws_sdk_ec2::Client::from_conf(
                 aws_sdk_ec2::config::Builder::from(&sdk)
+                    .interceptor(WholeAnswers)
+                    .build(),
+            ),
+            elb: aws_sdk_elasticloadbalancingv2::Client::from_conf(
+                aws_sdk_elasticloadbalancingv2::config::Builder::from(&sdk)
                     .interceptor(WholeAnswers)
                     .build(),
             ),

@@ -1,21 +1,25 @@
 //! Amazon EC2: one RunInstances a machine, one DescribeInstances a page of the group.
 //!
 //! What a machine looks like is in `shape`, EC2's words are in `api`, what its refusals mean in `failure`, credentials and the scope in
-//! `auth`, what is asked before an apply in `preflight`. See: EC2 API reference, 2016-11-15.
+//! `auth`, what is asked before an apply in `preflight`, what is changed on
+//! machines in `tags`, and where they get traffic in `targets`. See: EC2 API reference, 2016-11-15.
 
 mod api;
 mod auth;
 mod failure;
+mod health;
 mod preflight;
 mod shape;
+mod tags;
+mod targets;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
-use aws_sdk_ec2::types::{Filter, Instance, InstanceStateName, Tag};
+use aws_sdk_ec2::types::{Filter, Instance, InstanceStateName};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::FutureExt as _;
@@ -25,11 +29,13 @@ use self::api::filter;
 use self::auth::Session;
 use self::failure::{fault, is_ambiguous, is_local_shortage};
 use self::shape::Shape;
+use self::targets::Targets;
 use crate::flatcar::platform;
 use crate::ignition::user_data::{Compress, pack};
 use crate::provider::{Diagnostic, Diagnostics, Model as _, Value};
 use crate::worker_group::cloud::{
-    CLUSTER, Cloud, CloudError, Connect, Deletion, Entry, GROUP, Kind, Machine, Mark, Phase, Spec,
+    CLUSTER, Cloud, CloudError, Connect, Deletion, Entry, GROUP, Kind, Machine, Mark, Members,
+    Phase, Spec,
 };
 
 /// The row of the table of clouds.
@@ -37,7 +43,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "aws",
     provider_schema: auth::provider_schema,
     group_schema: shape::group_schema,
-    in_place: &["tags"],
+    in_place: &["tags", "target_group_arns"],
     set_hostname: false,
     platform: "aws",
     validate: shape::validate,
@@ -55,7 +61,11 @@ fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnos
         if let Some(expected) = connect.scope {
             check_scope(&session, expected).await?;
         }
+        let arns = Shape::from_value(connect.shape).ok();
+        let arns = arns.and_then(|shape| shape.target_group_arns);
+        let arns = arns.into_iter().flatten().collect();
         let cloud: Box<dyn Cloud> = Box::new(Aws {
+            targets: Targets::new(session.elb.clone(), arns),
             session,
             begun: Mutex::default(),
         });
@@ -93,6 +103,7 @@ async fn check_scope(session: &Session, expected: &str) -> Result<(), Diagnostic
 /// EC2, for one group's shape.
 struct Aws {
     session: Arc<Session>,
+    targets: Targets,
     /// Which subnet a create ended with, as an index of [`api::subnets`]: a repeat must not begin with another one.
     begun: Mutex<HashMap<(String, u32), usize>>,
 }
@@ -109,10 +120,10 @@ impl Cloud for Aws {
             filter(&format!("tag:{GROUP}"), [group]),
             filter("instance-state-name", api::ALIVE),
         ];
-        let instances = self
-            .describe(&filters, &format!("{cluster}/{group}"))
-            .await?;
-        let machines: Vec<Machine> = instances.iter().filter_map(api::machine).collect();
+        let object = format!("{cluster}/{group}");
+        let described = self.describe(&filters, &object);
+        let (instances, ()) = tokio::try_join!(described, self.targets.look())?;
+        let machines = self.machines(&instances);
         self.remember_going(&machines);
         Ok(machines)
     }
@@ -130,7 +141,7 @@ impl Cloud for Aws {
                     &format!("{} instances", ids.len()),
                 )
                 .await?;
-            machines.extend(instances.iter().filter_map(api::machine));
+            machines.extend(self.machines(&instances));
         }
         machines.retain(|machine| {
             machine.phase != Phase::Failed
@@ -226,41 +237,7 @@ impl Cloud for Aws {
         mark: &Mark,
         shape: &Value,
     ) -> Result<(), CloudError> {
-        let mut instances: Vec<String> =
-            machines.iter().map(|machine| machine.id.clone()).collect();
-        let young: Vec<&str> = machines
-            .iter()
-            .filter(|machine| is_young(machine) && !self.ended().contains(&machine.id))
-            .map(|machine| machine.id.as_str())
-            .collect();
-        let mut tags = api::mark_tags(mark);
-        let mut left = BTreeSet::new();
-        let mut parts = Vec::new();
-        let mut of_parts = api::part_tags(mark);
-        if !matches!(shape, Value::Null) {
-            let shape = read_shape(shape)?;
-            tags.extend(api::user_tags(&shape));
-            of_parts.extend(api::user_tags(&shape));
-            let kept = shape.tags.unwrap_or_default();
-            left = machines
-                .iter()
-                .flat_map(|machine| machine.observed.keys())
-                .filter_map(|key| key.strip_prefix("tags."))
-                .filter(|key| !kept.contains_key(*key))
-                .map(str::to_owned)
-                .collect();
-            // Users' tags are on volumes and interfaces too.
-            (instances, parts) = self.with_parts(&instances).await?;
-        }
-        for (ids, tags) in [(&instances, &tags), (&parts, &of_parts)] {
-            for ids in ids.chunks(TAGGED_AT_ONCE) {
-                self.tag(ids, tags, &young).await?;
-                if !left.is_empty() {
-                    self.untag(ids, &left).await?;
-                }
-            }
-        }
-        Ok(())
+        self.rewrite(machines, mark, shape).await
     }
 
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
@@ -269,7 +246,7 @@ impl Cloud for Aws {
 
     async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics {
         match Shape::from_value(shape) {
-            Ok(shape) => preflight::check(&self.session.ec2, image, &shape, new).await,
+            Ok(shape) => preflight::check(&self.session, image, &shape, new).await,
             Err(problems) => problems,
         }
     }
@@ -297,6 +274,10 @@ impl Cloud for Aws {
             .filter(|text| !text.trim().is_empty()))
     }
 
+    fn members(&self) -> Option<&dyn Members> {
+        Some(&self.targets)
+    }
+
     fn consistency_window(&self) -> Duration {
         CONSISTENCY_WINDOW
     }
@@ -307,6 +288,15 @@ impl Cloud for Aws {
 }
 
 impl Aws {
+    fn machines(&self, instances: &[Instance]) -> Vec<Machine> {
+        let machine = |instance: &Instance| {
+            let mut machine = api::machine(instance)?;
+            self.targets.tell(instance, &mut machine);
+            Some(machine)
+        };
+        instances.iter().filter_map(machine).collect()
+    }
+
     /// All pages.
     async fn describe(
         &self,
@@ -389,99 +379,6 @@ impl Aws {
                     && machine.image == spec.image
             })
             .ok_or(told)
-    }
-
-    /// Those of these instances that are not gone; and their volumes and network interfaces.
-    async fn with_parts(&self, ids: &[String]) -> Result<(Vec<String>, Vec<String>), CloudError> {
-        let (mut instances, mut parts) = (Vec::new(), Vec::new());
-        for ids in ids.chunks(FILTER_VALUES) {
-            let filters = [
-                filter("instance-id", ids),
-                filter("instance-state-name", api::ALIVE),
-            ];
-            let object = format!("{} instances", ids.len());
-            for instance in self.describe(&filters, &object).await? {
-                let volumes = instance
-                    .block_device_mappings()
-                    .iter()
-                    .filter_map(|device| device.ebs().and_then(|ebs| ebs.volume_id()));
-                let interfaces = instance
-                    .network_interfaces()
-                    .iter()
-                    .filter_map(|interface| interface.network_interface_id());
-                parts.extend(volumes.chain(interfaces).map(str::to_owned));
-                instances.extend(instance.instance_id.clone());
-            }
-        }
-        Ok((instances, parts))
-    }
-
-    /// One that is gone makes EC2 refuse them all: then once more with those that are there. One that is young may only not be shown yet.
-    async fn tag(&self, ids: &[String], tags: &[Tag], young: &[&str]) -> Result<(), CloudError> {
-        let told = match self.try_tag(ids, tags).await {
-            Err(told) if told.is_not_found() => told,
-            done => return done,
-        };
-        let there: HashSet<String> = self
-            .find(ids)
-            .await?
-            .into_iter()
-            .map(|machine| machine.id)
-            .collect();
-        let hidden = ids
-            .iter()
-            .any(|id| !there.contains(id) && young.contains(&id.as_str()));
-        if hidden || there.len() == ids.len() {
-            return Err(CloudError {
-                kind: Kind::Unavailable,
-                ..told
-            });
-        }
-        let there: Vec<String> = there.into_iter().collect();
-        self.try_tag(&there, tags).await
-    }
-
-    async fn try_tag(&self, ids: &[String], tags: &[Tag]) -> Result<(), CloudError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        self.session
-            .ec2
-            .create_tags()
-            .set_resources(Some(ids.to_vec()))
-            .set_tags(Some(tags.to_vec()))
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| {
-                fault(
-                    "EC2 CreateTags",
-                    &format!("{} resources", ids.len()),
-                    &error,
-                )
-            })
-    }
-
-    async fn untag(&self, ids: &[String], keys: &BTreeSet<String>) -> Result<(), CloudError> {
-        let tags = keys
-            .iter()
-            .map(|key| Tag::builder().key(key).build())
-            .collect();
-        self.session
-            .ec2
-            .delete_tags()
-            .set_resources(Some(ids.to_vec()))
-            .set_tags(Some(tags))
-            .send()
-            .await
-            .map(|_| ())
-            .map_err(|error| {
-                fault(
-                    "EC2 DeleteTags",
-                    &format!("{} resources", ids.len()),
-                    &error,
-                )
-            })
     }
 
     /// What has been seen going is gone when it is seen no more.
@@ -569,8 +466,6 @@ const RUN: &str = "EC2 RunInstances";
 const PAGE: i32 = 1_000;
 /// A filter takes 200 values.
 const FILTER_VALUES: usize = 200;
-/// CreateTags takes 1,000 resources; Amazon advises smaller batches.
-const TAGGED_AT_ONCE: usize = 500;
 /// Lists lag behind creates by seconds as a rule; Amazon advises to allow for five minutes.
 const CONSISTENCY_WINDOW: Duration = Duration::from_secs(300);
 const POLL_INTERVAL: Duration = Duration::from_secs(5);

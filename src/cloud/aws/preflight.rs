@@ -1,29 +1,48 @@
 //! What only EC2 knows, asked before the first machine is deleted: the image and its architecture, the type, the subnets, and a
 //! RunInstances that is not carried out (permissions, groups, keys, profiles).
 //!
-//! In: an image, a shape and how many machines are about to be made. Out: one problem a fault, on its attribute. Four calls. What the
+//! In: an image, a shape and how many machines are about to be made. Out: one problem a fault, on its attribute. Four calls, and three a target group. What the
 //! credentials may not ask is not asked again: the dry run decides.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use aws_sdk_ec2::types::{Image, ImageState, InstanceTypeInfo, Subnet};
+use aws_sdk_elasticloadbalancingv2 as elb;
+use aws_sdk_elasticloadbalancingv2::types::TargetGroup;
+use futures::future::join_all;
 
 use super::api::{self, filter};
+use super::auth::Session;
 use super::failure::{fault, is_capacity};
 use super::shape::Shape;
+use super::targets;
 use crate::provider::{Diagnostic, Diagnostics, Path};
 use crate::worker_group::cloud::{CloudError, Kind, Mark, Spec};
 
-/// Asks all of it at once.
-pub(super) async fn check(client: &Client, image: &str, shape: &Shape, new: usize) -> Diagnostics {
-    let (found, kind, subnets, dry_run) = tokio::join!(
+/// Asks all of it at once. Where nothing is to be created, only what changes in place is asked about: the target groups.
+pub(super) async fn check(
+    session: &Session,
+    image: &str,
+    shape: &Shape,
+    new: usize,
+) -> Diagnostics {
+    let client = &session.ec2;
+    let mut problems = Diagnostics::none();
+    let mut told = Vec::new();
+    let found_groups = target_groups_of(&session.elb, shape);
+    if new == 0 {
+        let (subnets, groups) = tokio::join!(subnets_of(client, shape), found_groups);
+        let networks = networks(subnets.as_deref().unwrap_or_default());
+        tell_of_groups(groups, &networks, &mut told, &mut problems);
+        return problems;
+    }
+    let (found, kind, subnets, dry_run, groups) = tokio::join!(
         image_of(client, image),
         type_of(client, &shape.instance_type),
         subnets_of(client, shape),
         dry_run(client, image, shape),
+        found_groups,
     );
-    let mut problems = Diagnostics::none();
-    let mut told = Vec::new();
     match &found {
         Ok(Some(found)) => problems.extend(check_image(found, shape)),
         Ok(None) => {}
@@ -41,6 +60,8 @@ pub(super) async fn check(client: &Client, image: &str, shape: &Shape, new: usiz
     if let Err(error) = &dry_run {
         tell(error, &mut told, &mut problems);
     }
+    let networks = networks(subnets.as_deref().unwrap_or_default());
+    tell_of_groups(groups, &networks, &mut told, &mut problems);
     problems
 }
 
@@ -51,13 +72,17 @@ fn tell(
     problems: &mut Diagnostics,
 ) {
     let cause = (error.kind, error.attribute);
-    // A refusal of a question is not a fault of the group; the dry run tells whether machines may be made.
-    let is_question = error.action != DRY_RUN;
+    // A refusal of a question is not a fault of the group; what is tried tells whether machines may be made and registered.
+    let is_question = ![DRY_RUN, TRY_REGISTER, TRY_DEREGISTER].contains(&error.action);
     if told.contains(&cause) || (error.kind == Kind::Forbidden && is_question) {
         return;
     }
     told.push(cause);
     let (summary, advice) = match error.kind {
+        Kind::Forbidden if error.action != DRY_RUN => (
+            "Not allowed to change the target groups",
+            "Allow elasticloadbalancing:RegisterTargets and elasticloadbalancing:DeregisterTargets for them.",
+        ),
         Kind::Forbidden => (
             "Not allowed to create machines on AWS",
             "Allow ec2:RunInstances and ec2:CreateTags for instances, volumes and network interfaces, and iam:PassRole for the profile.",
@@ -261,9 +286,7 @@ fn check_subnets(found: &[Subnet], shape: &Shape, new: usize) -> Diagnostics {
             );
         }
     }
-    let mut networks: Vec<&str> = found.iter().filter_map(Subnet::vpc_id).collect();
-    networks.sort_unstable();
-    networks.dedup();
+    let networks = networks(found);
     if networks.len() > 1 {
         problems.push(
             Diagnostic::error(
@@ -295,4 +318,105 @@ fn check_subnets(found: &[Subnet], shape: &Shape, new: usize) -> Diagnostics {
     problems
 }
 
+fn networks(subnets: &[Subnet]) -> Vec<&str> {
+    let mut networks: Vec<&str> = subnets.iter().filter_map(Subnet::vpc_id).collect();
+    networks.sort_unstable();
+    networks.dedup();
+    networks
+}
+
+/// Those of the shape that exist, and what stands in the way of changing them.
+type Groups = (Vec<TargetGroup>, Vec<CloudError>);
+
+/// One by one, for one that does not exist makes load balancing refuse all.
+async fn target_groups_of(client: &elb::Client, shape: &Shape) -> Groups {
+    let arns = shape.target_group_arns.iter().flatten();
+    let asked = join_all(arns.map(|arn| target_group_of(client, arn))).await;
+    let (mut groups, mut errors) = (Vec::new(), Vec::new());
+    for (group, error) in asked {
+        groups.extend(group);
+        errors.extend(error);
+    }
+    (groups, errors)
+}
+
+async fn target_group_of(
+    client: &elb::Client,
+    arn: &str,
+) -> (Option<TargetGroup>, Option<CloudError>) {
+    let asked = client.describe_target_groups().target_group_arns(arn);
+    let group = match asked.send().await {
+        Ok(answer) => answer.target_groups.unwrap_or_default().into_iter().next(),
+        Err(error) => {
+            let told = fault("ELB DescribeTargetGroups", arn, &error);
+            if told.kind != Kind::Forbidden {
+                return (None, Some(told));
+            }
+            None
+        }
+    };
+    (group, may_change(client, arn).await.err())
+}
+
+/// Load balancing has no dry run: an instance that cannot exist is refused as such where registering is allowed, and deregistering what is
+/// not registered does nothing.
+async fn may_change(client: &elb::Client, arn: &str) -> Result<(), CloudError> {
+    let nobody = targets::targets(&[NOBODY.to_owned()]);
+    let register = client.register_targets().target_group_arn(arn);
+    let registered = register.set_targets(Some(nobody.clone())).send().await;
+    let deregister = client.deregister_targets().target_group_arn(arn);
+    let deregistered = deregister.set_targets(Some(nobody)).send().await;
+    let is_refusal = |error: &CloudError| error.kind == Kind::Forbidden;
+    match registered.map_err(|error| fault(TRY_REGISTER, arn, &error)) {
+        Err(error) if is_refusal(&error) => return Err(error),
+        _ => {}
+    }
+    match deregistered.map_err(|error| fault(TRY_DEREGISTER, arn, &error)) {
+        Err(error) if is_refusal(&error) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn tell_of_groups(
+    (groups, errors): Groups,
+    networks: &[&str],
+    told: &mut Vec<(Kind, Option<&'static str>)>,
+    problems: &mut Diagnostics,
+) {
+    for error in &errors {
+        tell(error, told, problems);
+    }
+    let mut refuse = |summary: &str, detail: String| {
+        let at = Path::of("aws.target_group_arns");
+        problems.push(Diagnostic::error(summary, detail).at(at));
+    };
+    for group in &groups {
+        let name = group.target_group_name().unwrap_or_default();
+        let kind = group.target_type().map_or("instance", |kind| kind.as_str());
+        if kind != "instance" {
+            refuse(
+                "Target group takes no instances",
+                format!(
+                    "Target group {name} has target type {kind}. No machine has been touched. Use one of type instance."
+                ),
+            );
+        }
+        if let (Some(of_group), [network]) = (group.vpc_id(), networks)
+            && of_group != *network
+        {
+            refuse(
+                "Target group is in another VPC",
+                format!(
+                    "Target group {name} is in {of_group}, the machines' subnets are in {network}. No machine has been touched. Use a target \
+                     group or subnets of one VPC."
+                ),
+            );
+        }
+    }
+}
+
+const TRY_REGISTER: &str = "ELB RegisterTargets (of no machine)";
+const TRY_DEREGISTER: &str = "ELB DeregisterTargets (of no machine)";
+/// No instance has this id.
+const NOBODY: &str = "i-00000000000000000";
 const DRY_RUN: &str = "EC2 RunInstances (dry run)";

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::targets;
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
 use crate::worker_group::cloud::{CLUSTER, GENERATION, GROUP, UID, UNSAVED};
 
@@ -92,6 +93,14 @@ fn attributes() -> Vec<Attribute> {
         Attribute::string("cpu_credits", "How burstable types pay for bursts.")
             .optional()
             .one_of(["standard", "unlimited"]),
+        Attribute::set(
+            "target_group_arns",
+            "Target groups of load balancers, of target type `instance`, by ARN. A machine is registered when it runs (and has joined), counts \
+             once each of them finds it healthy, and is deregistered and drained before it is deleted; changed in place.",
+            Type::String,
+        )
+        .optional()
+        .length(0..=MOST_TARGET_GROUPS),
         Attribute::map(
             "tags",
             "Tags of instances, volumes and network interfaces; changed in place.",
@@ -163,6 +172,8 @@ pub(super) struct Shape {
     pub(super) tenancy: Option<String>,
     pub(super) capacity_reservation_id: Option<String>,
     pub(super) cpu_credits: Option<String>,
+    #[serde(default)]
+    pub(super) target_group_arns: Option<BTreeSet<String>>,
     pub(super) tags: Option<BTreeMap<String, String>>,
 }
 
@@ -224,6 +235,9 @@ impl Shape {
         for (key, value) in self.tags.iter().flatten() {
             wanted.insert(format!("tags.{key}"), value.clone());
         }
+        for arn in self.target_group_arns.iter().flatten() {
+            wanted.insert(targets::observed_key(arn), targets::REGISTERED.to_owned());
+        }
         wanted
     }
 
@@ -265,6 +279,11 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
                 );
             }
             devices.push(device);
+        }
+    }
+    if let Value::List(arns) = field(shape, "target_group_arns") {
+        for arn in arns {
+            problems.extend(check_target_group(arn));
         }
     }
     if let Value::Map(tags) = field(shape, "tags") {
@@ -325,6 +344,25 @@ fn check_volume(volume: &Value, at: &Path, problems: &mut Diagnostics) {
             )
             .at(at.attribute("kms_key_id")),
         );
+    }
+}
+
+fn check_target_group(arn: &Value) -> Diagnostics {
+    let is_arn = |text: &str| {
+        let parts: Vec<&str> = text.split(':').collect();
+        matches!(parts[..], ["arn", _, "elasticloadbalancing", _, _, group] if group.starts_with("targetgroup/") && group.split('/').count() == 3)
+    };
+    match arn {
+        Value::String(text) if !is_arn(text) => Diagnostic::error(
+            "Not the ARN of a target group",
+            format!(
+                "{text:?} is none. It looks like arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef: \
+                 the arn of an aws_lb_target_group."
+            ),
+        )
+        .at(Path::of("target_group_arns"))
+        .into(),
+        _ => Diagnostics::none(),
     }
 }
 
@@ -400,9 +438,21 @@ pub(super) const NAME: &str = "Name";
 pub(super) const MACHINE: &str = "flatcar-machine";
 /// Which of the tags are the user's, as short hashes: those that left the configuration are taken off, those of others stay.
 pub(super) const TAGS: &str = "flatcar-tags";
-const RESERVED: [&str; 8] = [
-    CLUSTER, GROUP, UID, GENERATION, UNSAVED, MACHINE, TAGS, NAME,
+/// The ids of the target groups that the machine is, or may be, registered in.
+pub(super) const TARGET_GROUPS: &str = "flatcar-target-groups";
+const RESERVED: [&str; 9] = [
+    CLUSTER,
+    GROUP,
+    UID,
+    GENERATION,
+    UNSAVED,
+    MACHINE,
+    TAGS,
+    TARGET_GROUPS,
+    NAME,
 ];
+/// Those that leave the list and those that come fit into one tag.
+const MOST_TARGET_GROUPS: usize = 7;
 /// EC2 takes 50.
 const MOST_TAGS: usize = 50 - RESERVED.len();
 const ROOT_DEVICE: &str = "/dev/xvda";

@@ -530,3 +530,43 @@ async fn a_provider_block_that_cannot_do_says_what_to_set() {
         assert!(broken.contains(name), "{broken}");
     }
 }
+
+#[test]
+fn a_target_group_is_named_by_its_arn() {
+    let good =
+        "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef";
+    let cases = [
+        (good, true),
+        (
+            "arn:aws-cn:elasticloadbalancing:cn-north-1:123456789012:targetgroup/web/0123456789abcdef",
+            true,
+        ),
+        ("web", false),
+        ("", false),
+        (
+            "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/app/web/0123456789abcdef",
+            false,
+        ),
+        (
+            "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web",
+            false,
+        ),
+    ];
+    for (arn, is_good) in cases {
+        let shape = shape(&format!(
+            r#"{{"instance_type": "m7g.large", "target_group_arns": ["{arn}"]}}"#
+        ));
+        let problems = (ENTRY.validate)(&shape);
+        assert_eq!(problems.is_empty(), is_good, "{arn}: {problems:?}");
+        for problem in problems.0 {
+            let path = problem.path.map(|path| path.to_string());
+            assert_eq!(path.as_deref(), Some("target_group_arns"));
+        }
+    }
+    let shape = shape(&format!(
+        r#"{{"instance_type": "m7g.large", "target_group_arns": ["{good}"]}}"#
+    ));
+    let wanted = Shape::from_value(&shape).unwrap().wanted();
+    let key = format!("target_group_arns.{good}");
+    assert_eq!(wanted.get(&key).map(String::as_str), Some("registered"));
+}

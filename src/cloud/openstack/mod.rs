@@ -290,6 +290,9 @@ impl Cloud for OpenStack {
     }
 
     async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics {
+        if new == 0 {
+            return Diagnostics::none();
+        }
         match Shape::read(shape) {
             Ok(shape) => preflight::check(&self.session, image, &shape, new).await,
             Err(error) => Diagnostic::error("Could not read the shape", error.to_string())

@@ -403,6 +403,9 @@ impl Cloud for Sandbox {
     }
 
     async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics {
+        if new == 0 {
+            return Diagnostics::none();
+        }
         let shape = match Shape::read(shape) {
             Ok(shape) => shape,
             Err(error) => {

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Cloud, CloudError, Deletion, Entry, Kind, Machine, Mark, Phase, Spec};
+use super::{Cloud, CloudError, Deletion, Entry, Kind, Machine, Mark, Members, Phase, Spec};
 use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Type};
@@ -49,6 +49,8 @@ pub(crate) struct Memory {
     pub(crate) window: Duration,
     /// How late lists are.
     pub(crate) lag: Duration,
+    /// Who gets traffic, where somebody does.
+    pub(crate) balancer: Option<Balancer>,
 }
 
 #[derive(Default)]
@@ -83,6 +85,7 @@ impl Default for Memory {
             deletion: Duration::ZERO,
             window: Duration::ZERO,
             lag: Duration::ZERO,
+            balancer: None,
         }
     }
 }
@@ -436,9 +439,9 @@ impl Cloud for Memory {
         wanted
     }
 
-    async fn preflight(&self, image: &str, _shape: &Value, _new: usize) -> Diagnostics {
+    async fn preflight(&self, image: &str, _shape: &Value, new: usize) -> Diagnostics {
         match image {
-            "absent" => Diagnostic::error("Image does not exist", "Choose another one.")
+            "absent" if new > 0 => Diagnostic::error("Image does not exist", "Choose another one.")
                 .at(crate::provider::Path::of("image"))
                 .into(),
             _ => Diagnostics::none(),
@@ -449,6 +452,10 @@ impl Cloud for Memory {
         Ok(Some(format!("{}: no bootable device", machine.name)))
     }
 
+    fn members(&self) -> Option<&dyn Members> {
+        self.balancer.as_ref().map(|balancer| balancer as _)
+    }
+
     fn consistency_window(&self) -> Duration {
         self.window
     }
@@ -456,6 +463,115 @@ impl Cloud for Memory {
     fn poll_interval(&self) -> Duration {
         Duration::from_secs(1)
     }
+}
+
+/// Members by script: a machine gets traffic some time after it was entered, and some until some time after it was taken out.
+#[derive(Default)]
+pub(crate) struct Balancer {
+    pub(crate) serves_after: Duration,
+    pub(crate) drain_takes: Duration,
+    /// The next call is refused.
+    pub(crate) refuses: Mutex<Option<Kind>>,
+    pub(crate) inner: Mutex<BalancerInner>,
+}
+
+#[derive(Default)]
+pub(crate) struct BalancerInner {
+    members: BTreeMap<String, Member>,
+    log: Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Member {
+    Since(Instant),
+    Until(Instant),
+}
+
+impl Balancer {
+    /// `enter w-u-0`, `leave w-u-0`, `out w-u-0`, in order.
+    pub(crate) fn log(&self) -> Vec<String> {
+        locked(&self.inner).log.clone()
+    }
+
+    /// A machine that gets traffic since long ago.
+    pub(crate) fn put(&self, name: &str) {
+        let since = Instant::now() - self.serves_after;
+        locked(&self.inner)
+            .members
+            .insert(name.to_owned(), Member::Since(since));
+    }
+
+    fn answer(&self, action: &'static str) -> Result<(), CloudError> {
+        match locked(&self.refuses).take() {
+            None => Ok(()),
+            Some(kind) => Err(CloudError {
+                action,
+                object: "the balancer".to_owned(),
+                kind,
+                message: format!("{kind:?}"),
+                attribute: None,
+                retry_after: None,
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl Members for Balancer {
+    async fn enter(&self, hosts: &[Host]) -> Result<BTreeSet<String>, CloudError> {
+        self.answer("Enter")?;
+        let now = Instant::now();
+        let mut inner = locked(&self.inner);
+        let mut serve = BTreeSet::new();
+        for host in hosts {
+            match inner.members.get(&host.name) {
+                Some(Member::Since(since)) if now >= *since + self.serves_after => {
+                    serve.insert(host.name.clone());
+                }
+                Some(Member::Since(_)) => {}
+                Some(Member::Until(_)) | None => {
+                    inner.members.insert(host.name.clone(), Member::Since(now));
+                    inner.log.push(format!("enter {}", host.name));
+                }
+            }
+        }
+        Ok(serve)
+    }
+
+    fn out(&self, hosts: &[Host]) -> BTreeSet<String> {
+        let inner = locked(&self.inner);
+        let is_out = |host: &&Host| matches!(inner.members.get(&host.name), Some(Member::Until(_)));
+        let names = hosts.iter().filter(is_out);
+        names.map(|host| host.name.clone()).collect()
+    }
+
+    async fn leave(&self, hosts: &[Host]) -> Result<(), CloudError> {
+        self.answer("Leave")?;
+        let mut inner = locked(&self.inner);
+        for host in hosts {
+            if let Some(Member::Since(_)) = inner.members.get(&host.name) {
+                let until = Instant::now() + self.drain_takes;
+                inner
+                    .members
+                    .insert(host.name.clone(), Member::Until(until));
+                inner.log.push(format!("leave {}", host.name));
+            }
+        }
+        Ok(())
+    }
+
+    async fn left(&self, host: &Host) -> Result<(), CloudError> {
+        let member = locked(&self.inner).members.get(&host.name).copied();
+        if let Some(Member::Until(until)) = member {
+            tokio::time::sleep_until(until).await;
+        }
+        locked(&self.inner).log.push(format!("out {}", host.name));
+        Ok(())
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Nodes by script: a machine joins some time after it was first asked for.
@@ -627,6 +743,9 @@ impl Cloud for Handle {
     }
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
         self.0.console(machine).await
+    }
+    fn members(&self) -> Option<&dyn Members> {
+        self.0.members()
     }
     fn consistency_window(&self) -> Duration {
         self.0.consistency_window()

@@ -170,7 +170,7 @@ impl Place {
         changes: &Changes,
     ) -> Diagnostics {
         let new = changes.names(Action::Create).count();
-        if new == 0 {
+        if new == 0 && changes.names(Action::Update).next().is_none() {
             return Diagnostics::none();
         }
         let found = self.cloud.preflight(&wanted.image, &wanted.shape, new);

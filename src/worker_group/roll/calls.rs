@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::kubernetes::Host;
 use crate::protocol::value::Value;
-use crate::worker_group::cloud::{Cloud, CloudError, Deletion, Kind, Machine, Mark, Spec};
+use crate::worker_group::cloud::{Cloud, CloudError, Deletion, Kind, Machine, Mark, Members, Spec};
 
 /// A cloud, and how long it is given.
 #[derive(Clone, Copy)]
@@ -69,6 +70,19 @@ impl Calls<'_> {
         self.persist(self.deadline, || {
             let call = self.cloud.mark(machines, mark, shape);
             self.asked("Mark", &object, call)
+        })
+        .await
+    }
+
+    /// Begins to take hosts out of where they get traffic.
+    pub(crate) async fn leave(
+        &self,
+        members: &dyn Members,
+        hosts: &[Host],
+    ) -> Result<(), CloudError> {
+        let object = format!("{} machines", hosts.len());
+        self.persist(self.deadline, || {
+            self.asked("Leave", &object, members.leave(hosts))
         })
         .await
     }

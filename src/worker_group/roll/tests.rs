@@ -1,6 +1,6 @@
 use super::*;
 use crate::kubernetes::NoNodes;
-use crate::worker_group::cloud::memory::{Call, Cluster, Fault, Memory};
+use crate::worker_group::cloud::memory::{Balancer, Call, Cluster, Fault, Memory};
 use crate::worker_group::cloud::{Cloud as _, Kind};
 use crate::worker_group::generation::Rolls;
 use crate::worker_group::plan::Share;
@@ -82,7 +82,8 @@ async fn run_with(
         cancel,
         deadline: Instant::now() + test.timeout,
     };
-    Roll::new(calls, nodes, order, existing).run().await
+    let places = Places::new(nodes, calls, &order.deletes);
+    Roll::new(calls, &places, order, existing).run().await
 }
 
 async fn run(test: &Test, memory: &Memory) -> Ended {
@@ -259,6 +260,151 @@ async fn a_node_that_cannot_be_drained_keeps_its_machine() {
     let ended = run_with(&test, &memory, &cluster, &CancellationToken::new()).await;
     assert_eq!(summaries(&ended), ["Could not drain machine w-u-0"]);
     assert_eq!(memory.names(), ["w-u-0", "w-u-1", "w-u-2", "w-u-3"]);
+    assert_eq!(names(&ended), memory.names());
+}
+
+/// Machines of a group that a balancer sends traffic to.
+fn balanced(ordinals: std::ops::Range<u64>, balancer: Balancer) -> Memory {
+    for ordinal in ordinals.clone() {
+        balancer.put(&format!("w-u-{ordinal}"));
+    }
+    Memory {
+        balancer: Some(balancer),
+        ..with(ordinals)
+    }
+}
+
+fn balancer_log(memory: &Memory) -> Vec<String> {
+    memory.balancer.as_ref().map(Balancer::log).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_machine_goes_after_the_new_one_gets_traffic_and_after_its_own_has_ended() {
+    let memory = balanced(
+        0..1,
+        Balancer {
+            serves_after: Duration::from_secs(60),
+            drain_takes: Duration::from_secs(30),
+            ..Balancer::default()
+        },
+    );
+    let cluster = Cluster::default();
+    let test = Test {
+        replicas: 1,
+        creates: &[1],
+        deletes: &[0],
+        ..TEST
+    };
+    let start = Instant::now();
+    let ended = run_with(&test, &memory, &cluster, &CancellationToken::new()).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert_eq!(
+        balancer_log(&memory),
+        ["enter w-u-1", "leave w-u-0", "out w-u-0"]
+    );
+    assert_eq!(cluster.log(), ["drain w-u-0", "forget w-u-0"]);
+    assert_eq!(ended.machines[0].node, "node-w-u-1");
+    // Boot, health, and the end of the old one's traffic.
+    let took = start.elapsed().as_secs();
+    assert!((100..108).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_gets_no_traffic_does_not_count_and_no_old_one_goes_for_it() {
+    let memory = balanced(
+        0..3,
+        Balancer {
+            serves_after: Duration::from_secs(86_400),
+            ..Balancer::default()
+        },
+    );
+    let test = Test {
+        creates: &[3, 4, 5],
+        deletes: &[0, 1, 2],
+        ..TEST
+    };
+    let ended = run(&test, &memory).await;
+    assert_eq!(summaries(&ended), ["Machine does not serve: w-u-3"]);
+    assert_eq!(memory.names(), ["w-u-0", "w-u-1", "w-u-2", "w-u-3"]);
+    assert_eq!(balancer_log(&memory), ["enter w-u-3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_that_leave_for_good_end_their_traffic_side_by_side() {
+    let memory = balanced(
+        0..12,
+        Balancer {
+            drain_takes: Duration::from_secs(300),
+            ..Balancer::default()
+        },
+    );
+    let start = Instant::now();
+    let test = Test {
+        replicas: 0,
+        deletes: &[11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
+        pace: Pace {
+            parallelism: 2,
+            ..TEST.pace
+        },
+        ..TEST
+    };
+    let ended = run(&test, &memory).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert!(memory.names().is_empty());
+    let took = start.elapsed().as_secs();
+    assert!((300..320).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_to_give_traffic_is_told_and_what_may_succeed_later_is_tried_again() {
+    for (kind, problems) in [
+        (Kind::Unavailable, &[][..]),
+        (
+            Kind::Forbidden,
+            &["Could not find out which machines serve"],
+        ),
+    ] {
+        let memory = balanced(
+            0..1,
+            Balancer {
+                refuses: std::sync::Mutex::new(Some(kind)),
+                ..Balancer::default()
+            },
+        );
+        let test = Test {
+            replicas: 1,
+            creates: &[1],
+            deletes: &[0],
+            ..TEST
+        };
+        let ended = run(&test, &memory).await;
+        assert_eq!(summaries(&ended), problems, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_does_not_wait_for_traffic_to_end() {
+    let memory = balanced(
+        0..3,
+        Balancer {
+            drain_takes: Duration::from_secs(3_600),
+            ..Balancer::default()
+        },
+    );
+    let cancel = CancellationToken::new();
+    let stop = async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        cancel.cancel();
+    };
+    let start = Instant::now();
+    let test = Test {
+        replicas: 0,
+        deletes: &[2, 1, 0],
+        ..TEST
+    };
+    let (ended, ()) = tokio::join!(run_with(&test, &memory, &NoNodes, &cancel), stop);
+    assert!(start.elapsed() < Duration::from_secs(40));
+    assert_eq!(names(&ended), ["w-u-0", "w-u-1", "w-u-2"]);
     assert_eq!(names(&ended), memory.names());
 }
 

@@ -112,7 +112,7 @@ impl Roll<'_> {
         }
         if let Err(error) = self.nodes.cordon(&hosts).await {
             self.halt(Problem::new(
-                "Could not cordon the leaving nodes",
+                "Could not prepare the machines that leave",
                 format!("{error}."),
             ));
         }
@@ -259,7 +259,7 @@ impl Roll<'_> {
             Err(error) if error.retryable => return,
             Err(error) => {
                 self.halt(Problem {
-                    summary: "Could not look for the group's nodes".to_owned(),
+                    summary: "Could not find out which machines serve".to_owned(),
                     detail: format!("{error}."),
                     attribute: None,
                 });

@@ -3,7 +3,7 @@
 //! The provider's endpoint is the proxy; these tests themselves ask moto directly. Several tests share one moto, each with a cluster of
 //! its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +25,8 @@ pub(super) struct Moto {
     port: u16,
     proxy: Proxy,
     cluster: String,
+    /// The ARN of a target group that every machine is to be in.
+    target_group: Option<String>,
 }
 
 impl Moto {
@@ -46,7 +48,84 @@ impl Moto {
             port,
             proxy: Proxy::start(&[&endpoint]),
             cluster: format!("e2e-{}-{number}", std::process::id()),
+            target_group: None,
         })
+    }
+
+    /// The same with a target group behind a listener, which lets deregistered targets finish for a second.
+    pub(super) fn find_with_a_target_group() -> Option<Self> {
+        let mut moto = Self::find()?;
+        let between = |text: &str, from: &str| -> Option<String> {
+            let (_, after) = text.split_once(from)?;
+            Some(after.split('<').next()?.to_owned())
+        };
+        let subnets = moto.ask("DescribeSubnets", &[]);
+        let vpc = between(&subnets, "<vpcId>").expect("a VPC");
+        let ids: Vec<&str> = subnets.split("<subnetId>").skip(1).collect();
+        let ids: Vec<&str> = ids.iter().filter_map(|id| id.split('<').next()).collect();
+        let name = moto.cluster.clone();
+        let made = moto.balance(
+            "CreateTargetGroup",
+            &[
+                ("Name", &name),
+                ("Protocol", "HTTP"),
+                ("Port", "80"),
+                ("VpcId", &vpc),
+            ],
+        );
+        let group = between(&made, "<TargetGroupArn>").expect("an ARN");
+        moto.balance(
+            "ModifyTargetGroupAttributes",
+            &[
+                ("TargetGroupArn", &group),
+                (
+                    "Attributes.member.1.Key",
+                    "deregistration_delay.timeout_seconds",
+                ),
+                ("Attributes.member.1.Value", "1"),
+            ],
+        );
+        let made = moto.balance(
+            "CreateLoadBalancer",
+            &[
+                ("Name", &name),
+                ("Subnets.member.1", ids[0]),
+                ("Subnets.member.2", ids[1]),
+            ],
+        );
+        let balancer = between(&made, "<LoadBalancerArn>").expect("an ARN");
+        moto.balance(
+            "CreateListener",
+            &[
+                ("LoadBalancerArn", &balancer),
+                ("Protocol", "HTTP"),
+                ("Port", "80"),
+                ("DefaultActions.member.1.Type", "forward"),
+                ("DefaultActions.member.1.TargetGroupArn", &group),
+            ],
+        );
+        moto.target_group = Some(group);
+        Some(moto)
+    }
+
+    /// Ids of the instances in the target group, but those that are being taken out.
+    pub(super) fn targets(&self) -> BTreeSet<String> {
+        let group = self.target_group.as_deref().expect("a target group");
+        let answer = self.balance("DescribeTargetHealth", &[("TargetGroupArn", group)]);
+        let targets = answer.split("<Id>").skip(1);
+        targets
+            .filter(|target| !target.contains("<State>draining<"))
+            .filter_map(|target| target.split('<').next().map(str::to_owned))
+            .collect()
+    }
+
+    /// Takes an instance out of the target group.
+    pub(super) fn deregister(&self, id: &str) {
+        let group = self.target_group.as_deref().expect("a target group");
+        self.balance(
+            "DeregisterTargets",
+            &[("TargetGroupArn", group), ("Targets.member.1.Id", id)],
+        );
     }
 
     /// Where the provider finds EC2.
@@ -56,14 +135,29 @@ impl Moto {
 
     /// Asks moto for an action of EC2 and gives its XML.
     fn ask(&self, action: &str, parameters: &[(&str, &str)]) -> String {
-        let mut form = format!("Action={action}&Version=2016-11-15");
+        self.ask_of("ec2", "2016-11-15", action, parameters)
+    }
+
+    /// The same of load balancing.
+    fn balance(&self, action: &str, parameters: &[(&str, &str)]) -> String {
+        self.ask_of("elasticloadbalancing", "2015-12-01", action, parameters)
+    }
+
+    fn ask_of(
+        &self,
+        service: &str,
+        version: &str,
+        action: &str,
+        parameters: &[(&str, &str)],
+    ) -> String {
+        let mut form = format!("Action={action}&Version={version}");
         for (name, value) in parameters {
             form.push_str(&format!("&{name}={value}"));
         }
         // In HTTP/1.0 an answer ends with its connection.
         let request = format!(
             "POST / HTTP/1.0\r\nHost: 127.0.0.1\r\n\
-             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/ec2/aws4_request, SignedHeaders=host, Signature=0\r\n\
+             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
             form.len()
         );
@@ -86,7 +180,12 @@ impl Stage for Moto {
     }
 
     fn shape(&self) -> String {
-        r#"aws = { instance_type = "t3.small" }"#.to_owned()
+        match &self.target_group {
+            None => r#"aws = { instance_type = "t3.small" }"#.to_owned(),
+            Some(arn) => {
+                format!(r#"aws = {{ instance_type = "t3.small", target_group_arns = ["{arn}"] }}"#)
+            }
+        }
     }
 
     fn image(&self) -> String {

@@ -1,6 +1,6 @@
 //! Create, change, scale, repair, import, destroy; and one pass over everything under each core.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -36,6 +36,55 @@ fn a_group_lives_on_aws_under_opentofu() {
     if let (Some(core), Some(moto)) = (Core::find("tofu"), Moto::find()) {
         whole_life(&core, &moto);
     }
+}
+
+#[test]
+fn a_group_gets_traffic_on_aws_and_loses_it_before_it_goes() {
+    let (Some(core), Some(moto)) = (Core::find("terraform"), Moto::find_with_a_target_group())
+    else {
+        return;
+    };
+    let workspace = workspace(&core, &moto);
+    let ids = |machines: &BTreeMap<String, String>| -> BTreeSet<String> {
+        machines.values().cloned().collect()
+    };
+    workspace.apply();
+    let first = complete(&workspace, &moto, 3);
+    assert_eq!(moto.targets(), ids(&first));
+    settled(&workspace);
+
+    // Somebody takes one out: that one alone is put back, and no machine is replaced.
+    let (name, id) = first.iter().next().expect("a machine");
+    moto.deregister(id);
+    let plan = workspace.plan();
+    assert_eq!(
+        plan.rollout(GROUP),
+        [(
+            name.clone(),
+            "update".to_owned(),
+            "aws.target_group_arns changed".to_owned()
+        )],
+        "{}",
+        plan.text
+    );
+    workspace.apply();
+    assert_eq!(complete(&workspace, &moto, 3), first);
+    assert_eq!(moto.targets(), ids(&first));
+    settled(&workspace);
+
+    workspace.variables(&json!({"message": "second"}));
+    workspace.apply();
+    let second = complete(&workspace, &moto, 3);
+    assert!(
+        first.keys().all(|name| !second.contains_key(name)),
+        "all rolled: {first:?}, {second:?}"
+    );
+    assert_eq!(moto.targets(), ids(&second));
+    settled(&workspace);
+
+    workspace.destroy();
+    complete(&workspace, &moto, 0);
+    assert_eq!(moto.targets(), BTreeSet::new());
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::any::Any;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ec2::types::{InstanceType, ResourceType, Tag, TagSpecification};
+use aws_sdk_elasticloadbalancingv2 as elb;
 use flatcar::worker_group::cloud::{Entry, Machine, Mark};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -14,10 +15,12 @@ use super::{Act, Bench, Subject, Trouble, conforms, entry};
 use crate::servers;
 
 mod depth;
+mod targets;
 
 struct Aws {
     server: servers::Aws,
     ec2: Client,
+    elb: elb::Client,
     http: reqwest::Client,
     subnets: Vec<String>,
     group: String,
@@ -28,7 +31,7 @@ async fn aws_behaves_like_a_cloud() {
     let Some(aws) = Aws::start().await else {
         return;
     };
-    conforms(&aws, depth::BEHAVIOURS).await;
+    conforms(&aws, &[depth::BEHAVIOURS, targets::BEHAVIOURS].concat()).await;
 }
 
 impl Aws {
@@ -45,6 +48,14 @@ impl Aws {
         let ec2 = Client::from_conf(
             aws_sdk_ec2::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
+                .region(Region::new(REGION))
+                .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+                .endpoint_url(&server.endpoint)
+                .build(),
+        );
+        let elb = elb::Client::from_conf(
+            elb::Config::builder()
+                .behavior_version(elb::config::BehaviorVersion::latest())
                 .region(Region::new(REGION))
                 .credentials_provider(Credentials::new("test", "test", None, None, "test"))
                 .endpoint_url(&server.endpoint)
@@ -70,6 +81,7 @@ impl Aws {
                 .expect("a default group")
                 .to_owned(),
             ec2,
+            elb,
             http: reqwest::Client::builder()
                 .no_proxy()
                 .build()
@@ -175,7 +187,8 @@ impl Subject for Aws {
     fn calm(&self) -> BoxFuture<'_, ()> {
         async {
             self.rules(json!([])).await;
-            self.timing(json!({"pending": 0, "stopping": 0})).await;
+            self.timing(json!({"pending": 0, "stopping": 0, "healthy": 0, "unhealthy": 0}))
+                .await;
         }
         .boxed()
     }

@@ -456,7 +456,7 @@ async fn said_account(bench: &Bench<'_>) -> Shown {
     Ok(())
 }
 
-async fn connected(bench: &Bench<'_>, configuration: &Json) -> Box<dyn Cloud> {
+pub(super) async fn connected(bench: &Bench<'_>, configuration: &Json) -> Box<dyn Cloud> {
     connect(bench.subject, configuration, &bench.shape, None)
         .await
         .unwrap_or_else(|problems| panic!("cannot connect: {problems:?}"))
@@ -470,7 +470,7 @@ fn of_cluster(bench: &Bench<'_>) -> Filter {
 }
 
 /// By name.
-async fn instances(bench: &Bench<'_>) -> BTreeMap<String, Instance> {
+pub(super) async fn instances(bench: &Bench<'_>) -> BTreeMap<String, Instance> {
     let answer = Aws::of(bench)
         .ec2
         .describe_instances()
@@ -578,7 +578,7 @@ async fn fired(bench: &Bench<'_>) -> usize {
 }
 
 /// How many calls have passed through microburst.
-async fn calls(bench: &Bench<'_>) -> u64 {
+pub(super) async fn calls(bench: &Bench<'_>) -> u64 {
     let aws = Aws::of(bench);
     let answer: Json = aws
         .http
