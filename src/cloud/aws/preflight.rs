@@ -366,14 +366,18 @@ async fn may_change(client: &elb::Client, arn: &str) -> Result<(), CloudError> {
     let registered = register.set_targets(Some(nobody.clone())).send().await;
     let deregister = client.deregister_targets().target_group_arn(arn);
     let deregistered = deregister.set_targets(Some(nobody)).send().await;
-    let is_refusal = |error: &CloudError| error.kind == Kind::Forbidden;
-    match registered.map_err(|error| fault(TRY_REGISTER, arn, &error)) {
-        Err(error) if is_refusal(&error) => return Err(error),
-        _ => {}
-    }
-    match deregistered.map_err(|error| fault(TRY_DEREGISTER, arn, &error)) {
-        Err(error) if is_refusal(&error) => Err(error),
-        _ => Ok(()),
+    let registered = registered.map_err(|error| fault(TRY_REGISTER, arn, &error));
+    let deregistered = deregistered.map_err(|error| fault(TRY_DEREGISTER, arn, &error));
+    let refused = [registered.err(), deregistered.err()].into_iter().flatten();
+    match refused
+        .into_iter()
+        .find(|error| error.kind == Kind::Forbidden)
+    {
+        Some(error) => Err(CloudError {
+            attribute: Some("aws.target_group_arns"),
+            ..error
+        }),
+        None => Ok(()),
     }
 }
 

@@ -1406,6 +1406,12 @@ async fn a_preflight_refuses_before_anything_is_deleted() {
     );
     assert_eq!(world.ordinals(), [0, 1, 2]);
     world.is_settled(json!({})).await;
+
+    // Where no machine is made, its image is not asked for.
+    let (rollout, problems) = world
+        .run(json!({"image": "absent", "memory": {"tags": {"owner": "b"}}}))
+        .await;
+    assert_eq!((rollout.len(), problems.len()), (3, 0), "{problems:?}");
 }
 
 #[tokio::test(start_paused = true)]

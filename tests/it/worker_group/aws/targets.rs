@@ -356,6 +356,8 @@ async fn forbidden(bench: &Bench<'_>) -> Shown {
             .await;
         let problems = cloud.preflight(bench.image(), &shape, 1).await;
         assert_eq!(problems.0.len(), 1, "{problems:?}");
+        let path = problems.0[0].path.as_ref().map(ToString::to_string);
+        assert_eq!(path.as_deref(), Some("aws.target_group_arns"));
         let detail = &problems.0[0].detail;
         assert!(
             detail.contains(&format!("elasticloadbalancing:{action}")),
