@@ -292,7 +292,11 @@ pub(crate) struct Performed {
 }
 
 /// Carries out changes: in place first, then creates and deletes.
-pub(crate) async fn perform(job: Job<'_>, changes: &Changes, existing: Vec<Known>) -> Performed {
+pub(crate) async fn perform(
+    job: Job<'_>,
+    changes: &Changes,
+    mut existing: Vec<Known>,
+) -> Performed {
     let wanted = job.wanted;
     let updates: BTreeSet<&str> = changes.names(Action::Update).collect();
     let machines: Vec<Machine> = existing
@@ -305,8 +309,11 @@ pub(crate) async fn perform(job: Job<'_>, changes: &Changes, existing: Vec<Known
     if let Err(error) = remark(&job.calls, &job.mark, &machines, &wanted.shape).await {
         problems.push(Problem::of("Could not change machines in place", &error));
         not_updated = machines.into_iter().map(|machine| machine.name).collect();
+    } else if !machines.is_empty() {
+        seen_again(&job, &mut existing).await;
     }
     let names = |action| changes.names(action).map(str::to_owned).collect();
+    let (calls, cluster, group) = (job.calls, job.mark.cluster.clone(), job.mark.group.clone());
     let order = Order {
         prefix: prefix(wanted, &job.mark.uid),
         image: &wanted.image,
@@ -326,11 +333,32 @@ pub(crate) async fn perform(job: Job<'_>, changes: &Changes, existing: Vec<Known
     let places = Places::new(job.nodes, job.calls, &order.deletes);
     let ended = Roll::new(job.calls, &places, order, existing).run().await;
     problems.extend(ended.problems);
+    // After an interrupt nothing more is asked: the next apply does.
+    if !calls.cancel.is_cancelled()
+        && let Err(error) = calls.sweep(&cluster, &group).await
+    {
+        let summary = "Could not release what machines left behind";
+        problems.push(Problem::of(summary, &error));
+    }
     Performed {
         machines: ended.machines,
         next_ordinal: ended.next_ordinal,
         problems,
         not_updated,
+    }
+}
+
+/// What was changed in place may look different (addresses). A list that fails leaves that to the next refresh.
+async fn seen_again(job: &Job<'_>, existing: &mut [Known]) {
+    let Mark { cluster, group, .. } = &job.mark;
+    let listed = job.calls.list(cluster, group).await.unwrap_or_default();
+    for machine in listed {
+        let known = existing
+            .iter_mut()
+            .find(|known| known.machine.id == machine.id);
+        if let Some(known) = known {
+            known.machine = machine;
+        }
     }
 }
 

@@ -183,6 +183,12 @@ pub trait Cloud: Send + Sync {
     /// Deletes a machine. One that is already gone is [`Deletion::Gone`].
     async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError>;
 
+    /// Releases what machines of the group that are gone have left behind (addresses, say); asked at the end of every apply. Here for
+    /// clouds where a machine takes all that it has with it.
+    async fn sweep(&self, _cluster: &str, _group: &str) -> Result<(), CloudError> {
+        Ok(())
+    }
+
     /// Rewrites marks and the in-place part of the shape on machines, in as few calls as the cloud allows. A null shape: marks alone.
     async fn mark(
         &self,

@@ -171,10 +171,16 @@ impl<'a> Bench<'a> {
     }
 
     /// As it is listed once it is pending no more.
-    async fn booted(&self, id: &str) -> Machine {
+    pub(crate) async fn booted(&self, id: &str) -> Machine {
         for _ in 0..POLLS {
             let listed = self.list().await;
-            if let Some(machine) = listed.into_iter().find(|machine| machine.id == id)
+            let mut machine = listed.into_iter().find(|machine| machine.id == id);
+            if machine.is_none() {
+                // Lists may be late.
+                let found = self.cloud.find(&[id.to_owned()]).await.expect("finds");
+                machine = found.into_iter().next();
+            }
+            if let Some(machine) = machine
                 && machine.phase != Phase::Pending
             {
                 return machine;

@@ -18,5 +18,8 @@ resource "flatcar_worker_group" "workers" {
     key_pair           = "ops"
     availability_zones = ["zone-a", "zone-b"]
     metadata           = { team = "platform" }
+
+    # Leave it out where nobody outside has to reach the machines.
+    floating_ip_pool = "public"
   }
 }

@@ -15,18 +15,23 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use tokio::sync::OnceCell;
 
+use super::auth::Login;
+use super::floating;
 use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Phase};
 
 /// One login for all groups of a provider.
 pub(super) struct Session {
     pub(super) sdk: AsyncOpenStack,
+    /// Certificates go unchecked.
+    pub(super) insecure: bool,
     found: [OnceCell<()>; 3],
 }
 
 impl Session {
-    pub(super) fn new(sdk: AsyncOpenStack) -> Self {
+    pub(super) fn new(login: Login) -> Self {
         Self {
-            sdk,
+            sdk: login.sdk,
+            insecure: login.insecure,
             found: Default::default(),
         }
     }
@@ -75,6 +80,9 @@ impl Call {
     }
     pub(super) fn post(service: Service, path: impl Into<String>, body: Json) -> Self {
         Self::new(service, Method::POST, path, Some(body))
+    }
+    pub(super) fn put(service: Service, path: impl Into<String>, body: Json) -> Self {
+        Self::new(service, Method::PUT, path, Some(body))
     }
     pub(super) fn delete(service: Service, path: impl Into<String>) -> Self {
         Self::new(service, Method::DELETE, path, None)
@@ -200,14 +208,58 @@ pub(super) async fn send(
     })
 }
 
-/// Status to kind, once. Nova says quota with 403, and the words tell it from a refusal; a server error may come after the work was done.
+/// All that a question finds, page by page: `"servers"` is the name of the list in the answer.
+///
+/// # Errors
+/// Those of [`send`]: what is cut short is no answer.
+pub(super) async fn pages(
+    session: &Session,
+    action: &'static str,
+    object: &str,
+    list: &str,
+    question: impl Fn() -> Call,
+) -> Result<Vec<Json>, CloudError> {
+    let mut all: Vec<Json> = Vec::new();
+    loop {
+        let mut call = question().query("limit", PAGE);
+        if let Some(last) = all.last().and_then(|last| last["id"].as_str()) {
+            call = call.query("marker", last);
+        }
+        let mut answer = send(session, action, object, call).await?;
+        let links = answer[format!("{list}_links")].take();
+        let more = links
+            .as_array()
+            .is_some_and(|links| links.iter().any(|link| link["rel"] == "next"));
+        let Json::Array(page) = answer[list].take() else {
+            return Err(CloudError {
+                action,
+                object: object.to_owned(),
+                kind: Kind::Unavailable,
+                message: format!("something without {list}"),
+                attribute: None,
+                retry_after: None,
+            });
+        };
+        let is_last = page.is_empty() || !more;
+        all.extend(page);
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
+/// Status to kind, once. Nova says quota with 403, Neutron with 409, and the words tell it from a refusal; a server error may come after the work was done.
 fn kind_of(status: StatusCode, words: &str, creates: bool) -> Kind {
     match status.as_u16() {
         400 | 406 | 415 | 422 => Kind::BadRequest,
         401 => Kind::Unauthenticated,
-        403 if words.contains("uota exceeded") => Kind::Quota,
+        403 | 409 if words.contains("uota exceeded") => Kind::Quota,
+        409 if words.contains("No more IP addresses") => Kind::Quota,
         403 => Kind::Forbidden,
         404 => Kind::NotFound,
+        409 if words.contains("matches found for name") => Kind::BadRequest,
+        // Nova knows it for a moment longer.
+        409 if words.contains("vm_state deleted") => Kind::NotFound,
         // A server that is building or being deleted: true for a moment only.
         409 => Kind::Unavailable,
         413 | 429 => Kind::RateLimit,
@@ -286,15 +338,20 @@ const BLAMED: &[(&str, &str)] = &[
     ("key_name", "openstack.key_pair"),
     ("eypair", "openstack.key_pair"),
     ("ecurity group", "openstack.security_groups"),
+    ("ecurity_group", "openstack.security_groups"),
     ("vailability zone", "openstack.availability_zones"),
+    ("xternal network", floating::ATTRIBUTE),
     ("etwork", "openstack.networks"),
     ("ixed IP", "openstack.networks"),
     ("server group", "openstack.server_group_id"),
+    ("nstance group", "openstack.server_group_id"),
     ("user_data", "user_data"),
     ("ser data", "user_data"),
     ("olume", "openstack.boot_volume"),
 ];
 
+/// The services' own limit of a page, unless the cloud has a smaller one: it then says that there is more.
+const PAGE: &str = "1000";
 const MESSAGE_CHARS: usize = 1000;
 
 /// Nova's microversion 2.52 is the first with tags in the create, and older than any cloud that is still supported (Pike, 2017).
@@ -402,6 +459,11 @@ impl Server {
         })
     }
 
+    /// `false` for one that is gone and shown for a moment longer.
+    pub(super) fn exists(&self) -> bool {
+        self.phase().is_some()
+    }
+
     fn phase(&self) -> Option<Phase> {
         if self.task.as_deref() == Some("deleting") {
             return Some(Phase::Deleting);
@@ -424,6 +486,8 @@ impl Server {
         if let Some(flavor) = flavor {
             observed.insert("flavor_name".to_owned(), flavor.to_owned());
         }
+        let pool = self.metadata.get(POOL).cloned().unwrap_or_default();
+        observed.insert(floating::FIELD.to_owned(), pool);
         observed.insert(
             "key_pair".to_owned(),
             self.key_name.clone().unwrap_or_default(),
@@ -478,6 +542,8 @@ pub(super) const OURS: &str = "flatcar-";
 pub(super) const IMAGE: &str = "flatcar-image";
 /// The keys of metadata that the configuration has written, with commas between them.
 pub(super) const KEYS: &str = "flatcar-keys";
+/// The pool of its floating address, as the user named it.
+pub(super) const POOL: &str = "flatcar-floating-ip-pool";
 /// Which try of the name this server is.
 pub(super) const ATTEMPT: &str = "flatcar-attempt";
 
@@ -499,6 +565,30 @@ mod tests {
             ),
             (403, "Policy doesn't allow", true, Kind::Forbidden),
             (404, "", false, Kind::NotFound),
+            (
+                409,
+                "Quota exceeded for resources: ['floatingip'].",
+                true,
+                Kind::Quota,
+            ),
+            (
+                409,
+                "Multiple security_group matches found for name 'x', use an ID to be more specific.",
+                true,
+                Kind::BadRequest,
+            ),
+            (
+                409,
+                "Cannot 'update metadata' instance x while it is in vm_state deleted",
+                true,
+                Kind::NotFound,
+            ),
+            (
+                409,
+                "No more IP addresses available on network 1.",
+                true,
+                Kind::Quota,
+            ),
             (
                 409,
                 "Cannot 'update metadata' while it is in vm_state building",
@@ -527,6 +617,18 @@ mod tests {
             (
                 "The requested availability zone is not available",
                 Some("openstack.availability_zones"),
+            ),
+            (
+                "Unable to find security_group with name or id 'x'",
+                Some("openstack.security_groups"),
+            ),
+            (
+                "Instance group x could not be found.",
+                Some("openstack.server_group_id"),
+            ),
+            (
+                "External network x is not reachable from subnet y.",
+                Some("openstack.floating_ip_pool"),
             ),
             ("Something else", None),
         ] {
@@ -580,6 +682,7 @@ mod tests {
             observed,
             [
                 ("flavor_name", "m1.small"),
+                ("floating_ip_pool", ""),
                 ("key_pair", "ops"),
                 ("metadata.team", "x"),
                 ("security_groups", "default, web")

@@ -2,11 +2,16 @@
 //!
 //! In: the provider block's `openstack`. Out: a session of openstack_sdk, or the attribute or variable that would set what is missing.
 
-use openstack_sdk::config::{CloudConfig, ConfigFile};
+use std::path::PathBuf;
+
+use openstack_sdk::config::{self, Auth, CloudConfig, ConfigFile, ConfigFileBuilderError};
 use openstack_sdk::{AsyncOpenStack, OpenStackError};
+// openstack_sdk finds ways to log in among what is linked. Its build script, which should see to that this one is, looks for dependencies in
+// a form that a published Cargo.toml does not have (0.22.8); it can go when `v3applicationcredential` is known without.
+use openstack_sdk_auth_applicationcredential as _;
 use serde_json::json;
 
-use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Path, Value};
+use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Value};
 
 /// The attribute `openstack` of the provider block; names are those of OpenStack's own provider.
 pub(super) fn provider_schema() -> Attribute {
@@ -57,33 +62,33 @@ struct Settings {
     endpoint_type: Option<String>,
 }
 
+/// A login, and what is to be said of it.
+pub(super) struct Login {
+    pub(super) sdk: AsyncOpenStack,
+    /// Certificates go unchecked.
+    pub(super) insecure: bool,
+}
+
 /// Logs in. Nothing is written to the disk: the SDK's cache of tokens is off.
 ///
 /// # Errors
 /// What is missing, unknown or refused, with the attribute or variable that would set it.
-pub(super) async fn session(setting: &Value) -> Result<AsyncOpenStack, Diagnostics> {
+pub(super) async fn login(setting: &Value) -> Result<Login, Diagnostics> {
     let settings = match setting {
         Value::Null => Settings::default(),
         given => Settings::from_value(given).map_err(|_| unknown(given))?,
     };
     let config = config(&settings)?;
-    let auth_url = config
-        .auth
-        .as_ref()
-        .and_then(|auth| auth.auth_url.as_deref());
-    let Some(auth_url) = auth_url.map(str::to_owned) else {
-        return Err(Diagnostic::error(
-            "OpenStack is not configured",
-            "There is no URL of Keystone. Set openstack.auth_url or openstack.cloud in the provider block, or the variable OS_AUTH_URL \
-             or OS_CLOUD.",
-        )
-        .into());
-    };
-    AsyncOpenStack::builder(&config)
+    complete(&config)?;
+    let sdk = AsyncOpenStack::builder(&config)
         .disable_auth_cache(true)
         .connect()
         .await
-        .map_err(|error| refused(&auth_url, &error).into())
+        .map_err(|error| refused(&config, &error))?;
+    Ok(Login {
+        sdk,
+        insecure: config.verify == Some(false),
+    })
 }
 
 /// The provider block over `clouds.yaml` or the variables.
@@ -91,17 +96,13 @@ fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
     let environment = CloudConfig::from_env().map_err(|error| {
         Diagnostic::error(
             "Could not read the OS_* variables",
-            format!("One of them has no meaning: {error}. Correct or unset it."),
+            format!(
+                "One of them has no meaning: {}. Correct or unset it.",
+                without_values(&error.to_string())
+            ),
         )
     })?;
     let variable = |name: &str| environment.options.get(name)?.clone().into_string().ok();
-    let auth_type = if settings.application_credential_id.is_some() {
-        Some("v3applicationcredential")
-    } else if settings.token.is_some() {
-        Some("v3token")
-    } else {
-        None
-    };
     let mut given: CloudConfig = serde_json::from_value(json!({
         "auth": {
             "auth_url": settings.auth_url,
@@ -114,7 +115,6 @@ fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
             "application_credential_secret": settings.application_credential_secret,
             "token": settings.token,
         },
-        "auth_type": auth_type,
         "region_name": settings.region,
         "cacert": settings.cacert_file,
         "verify": settings.insecure.unwrap_or(false).then_some(false),
@@ -123,45 +123,36 @@ fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
     .map_err(|error| {
         Diagnostic::error(
             "Could not read the provider block",
-            format!("{error}. This is a bug in the provider; please report it with the log."),
+            format!(
+                "{}. This is a bug in the provider; please report it with the log.",
+                without_values(&error.to_string())
+            ),
         )
     })?;
-    let cloud = settings.cloud.clone().or_else(|| variable("cloud"));
-    match cloud {
-        Some(cloud) => {
-            let files = ConfigFile::new().map_err(|error| {
-                Diagnostic::error(
-                    "Could not read clouds.yaml",
-                    format!("{error}. Correct the file."),
-                )
-                .at(Path::of("openstack.cloud"))
-            })?;
-            match files.get_cloud_config(&cloud) {
-                Ok(Some(entry)) => given.update(&entry),
-                _ => {
-                    let mut known = files.get_available_clouds();
-                    known.sort();
-                    let known = match known.is_empty() {
-                        true => "There is no clouds.yaml in this directory, in ~/.config/openstack or /etc/openstack".to_owned(),
-                        false => format!("There are {}", known.join(", ")),
-                    };
-                    return Err(Diagnostic::error(
-                        "clouds.yaml has no such entry",
-                        format!("{known}. Name one of its entries in openstack.cloud or OS_CLOUD."),
-                    )
-                    .into());
-                }
-            }
-        }
+    // What the provider block says how to log in holds, whatever else file or variables have.
+    given.auth_type = given.auth.as_ref().and_then(method).map(str::to_owned);
+    match settings.cloud.clone().or_else(|| variable("cloud")) {
+        Some(cloud) => given.update(&entry(&cloud, variable("client_config_file"))?),
         None => given.update(&environment),
     }
     let auth = given.auth.get_or_insert_default();
     if auth.project_name.is_none() && auth.project_id.is_none() {
         auth.project_name = variable("tenant_name");
+        auth.project_id = variable("tenant_id");
     }
-    // An application credential is its own scope and its own method, wherever it came from.
-    if given.auth_type.is_none() && auth.application_credential_id.is_some() {
-        given.auth_type = Some("v3applicationcredential".to_owned());
+    let of_fields = method(auth).map(str::to_owned);
+    given.auth_type = given.auth_type.or(of_fields);
+    let kind = given.auth_type.as_deref().unwrap_or_default();
+    if !kind.contains("applicationcredential") {
+        auth.application_credential_id = None;
+        auth.application_credential_name = None;
+        auth.application_credential_secret = None;
+    } else {
+        // It is its own scope.
+        auth.project_id = None;
+        auth.project_name = None;
+        auth.project_domain_id = None;
+        auth.project_domain_name = None;
     }
     if given.interface.is_none() {
         given.interface = Some(variable("endpoint_type").unwrap_or_else(|| "public".to_owned()));
@@ -169,15 +160,161 @@ fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
     Ok(given)
 }
 
-fn refused(auth_url: &str, error: &OpenStackError) -> Diagnostic {
+/// The way of logging in that these fields are for.
+fn method(auth: &Auth) -> Option<&'static str> {
+    if auth.application_credential_id.is_some() || auth.application_credential_secret.is_some() {
+        Some("v3applicationcredential")
+    } else if auth.token.is_some() {
+        Some("v3token")
+    } else if auth.username.is_some() || auth.user_id.is_some() || auth.password.is_some() {
+        Some("v3password")
+    } else {
+        None
+    }
+}
+
+/// An entry of `clouds.yaml`.
+fn entry(cloud: &str, client_config_file: Option<String>) -> Result<CloudConfig, Diagnostics> {
+    let clouds: Vec<PathBuf> = match client_config_file {
+        Some(file) => vec![file.into()],
+        None => config::find_config_files_specified_in_env()
+            .into_iter()
+            .chain(config::find_clouds_file())
+            .collect(),
+    };
+    let places = match &clouds[..] {
+        [] => "There is no clouds.yaml in this directory, in ~/.config/openstack or /etc/openstack"
+            .to_owned(),
+        files => {
+            let files: Vec<String> = files
+                .iter()
+                .map(|file| file.display().to_string())
+                .collect();
+            format!("It was looked for in {}", files.join(", "))
+        }
+    };
+    let mut builder = ConfigFile::builder();
+    let files = config::find_vendor_file()
+        .into_iter()
+        .chain(clouds)
+        .chain(config::find_secure_file());
+    for file in files {
+        builder = builder.add_source(&file).map_err(|error| {
+            let what = match &error {
+                ConfigFileBuilderError::FileParse { source, .. } => {
+                    format!("it is no YAML: {source}")
+                }
+                ConfigFileBuilderError::ConfigDeserialize { source, .. } => {
+                    format!("it says something unexpected: {source}")
+                }
+                other => other.to_string(),
+            };
+            Diagnostic::error(
+                "Could not read clouds.yaml",
+                format!(
+                    "{}: {}. Correct the file.",
+                    file.display(),
+                    without_values(&what)
+                ),
+            )
+        })?;
+    }
+    let files = builder.build().map_err(|error| {
+        Diagnostic::error(
+            "Could not read clouds.yaml",
+            format!("{}. Correct the file.", without_values(&error.to_string())),
+        )
+    })?;
+    let found = files.get_cloud_config(cloud).ok().flatten();
+    let Some(found) = found else {
+        let mut known = files.get_available_clouds();
+        known.sort();
+        let known = match known.is_empty() {
+            true => places,
+            false => format!("{places}; there are {}", known.join(", ")),
+        };
+        return Err(Diagnostic::error(
+            "clouds.yaml has no such entry",
+            format!("There is no {cloud:?}. {known}. Name one of its entries in openstack.cloud or OS_CLOUD."),
+        )
+        .into());
+    };
+    Ok(found)
+}
+
+/// All that is missing for a login, before anybody is asked.
+fn complete(config: &CloudConfig) -> Result<(), Diagnostics> {
+    let no_auth = Auth::default();
+    let auth = config.auth.as_ref().unwrap_or(&no_auth);
+    let mut missing = Vec::new();
+    if auth.auth_url.is_none() {
+        missing.push("the URL of Keystone (openstack.auth_url or openstack.cloud in the provider block, or the variable OS_AUTH_URL or OS_CLOUD)");
+    }
+    match config.auth_type.as_deref() {
+        Some(kind) if kind.contains("applicationcredential") => {
+            if auth.application_credential_id.is_none() && auth.application_credential_name.is_none() {
+                missing.push("the application credential's id (openstack.application_credential_id or OS_APPLICATION_CREDENTIAL_ID)");
+            }
+            if auth.application_credential_secret.is_none() {
+                missing.push("the application credential's secret (openstack.application_credential_secret or OS_APPLICATION_CREDENTIAL_SECRET)");
+            }
+        }
+        Some("v3password" | "password") => {
+            if auth.username.is_none() && auth.user_id.is_none() {
+                missing.push("the user (openstack.user_name or OS_USERNAME)");
+            }
+            if auth.password.is_none() {
+                missing.push("the user's password (openstack.password or OS_PASSWORD)");
+            }
+        }
+        Some(_) => {}
+        None => missing.push("who logs in (openstack.user_name, openstack.application_credential_id or openstack.token, or OS_USERNAME, OS_APPLICATION_CREDENTIAL_ID or OS_TOKEN)"),
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Diagnostic::error(
+        "OpenStack is not configured",
+        format!("What is missing: {}. Set it.", missing.join("; ")),
+    )
+    .into())
+}
+
+fn refused(config: &CloudConfig, error: &OpenStackError) -> Diagnostic {
+    let auth_url = config.auth.as_ref().and_then(|auth| auth.auth_url.clone());
+    let what = match config.auth_type.as_deref() {
+        Some(kind) if kind.contains("applicationcredential") => {
+            "Check openstack.application_credential_id and its secret, whether it has expired or was deleted, and openstack.auth_url; or the \
+             OS_* variables and clouds.yaml where the provider block leaves them out."
+        }
+        Some("v3token") => {
+            "Check openstack.token (or OS_TOKEN), whether it has expired, and openstack.auth_url."
+        }
+        _ => {
+            "Check openstack.auth_url, the user, its domain and the project in the provider block, or the OS_* variables and clouds.yaml \
+             where it leaves them out."
+        }
+    };
     // The words of the SDK name services and URLs, never credentials.
     Diagnostic::error(
         "Could not log in to OpenStack",
         format!(
-            "Keystone at {auth_url} answered: {error}. Check openstack.auth_url, the user, its domain and the project in the provider \
-             block, or the OS_* variables and clouds.yaml where it leaves them out."
+            "Keystone at {} answered: {}. {what}",
+            auth_url.unwrap_or_default(),
+            without_values(&error.to_string())
         ),
     )
+}
+
+/// Words without a full stop. Parsers quote what they did not expect, and that may be a secret.
+fn without_values(words: &str) -> String {
+    let mut inside = false;
+    let mut clean = String::new();
+    for part in words.split('"') {
+        clean += if inside { "…" } else { part };
+        inside = !inside;
+    }
+    clean.trim_end_matches('.').to_owned()
 }
 
 fn unknown(setting: &Value) -> Diagnostics {
@@ -198,4 +335,75 @@ fn unknown(setting: &Value) -> Diagnostics {
         ),
     )
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_to_log_in_is_that_of_the_fields() {
+        for (fields, expected) in [
+            (json!({}), None),
+            (json!({"auth_url": "http://keystone"}), None),
+            (
+                json!({"username": "demo", "password": "x"}),
+                Some("v3password"),
+            ),
+            (json!({"token": "x"}), Some("v3token")),
+            (
+                json!({"application_credential_secret": "x"}),
+                Some("v3applicationcredential"),
+            ),
+            (
+                json!({"application_credential_id": "1", "username": "demo"}),
+                Some("v3applicationcredential"),
+            ),
+        ] {
+            let auth: Auth = serde_json::from_value(fields.clone()).unwrap();
+            assert_eq!(method(&auth), expected, "{fields}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_told_all_at_once_with_what_sets_it() {
+        for (auth_type, fields, expected) in [
+            (None, json!({}), vec!["OS_AUTH_URL", "OS_USERNAME"]),
+            (
+                Some("v3password"),
+                json!({"auth_url": "u"}),
+                vec!["OS_USERNAME", "OS_PASSWORD"],
+            ),
+            (
+                Some("v3applicationcredential"),
+                json!({"auth_url": "u", "application_credential_id": "1"}),
+                vec!["OS_APPLICATION_CREDENTIAL_SECRET"],
+            ),
+            (
+                Some("v3password"),
+                json!({"auth_url": "u", "username": "demo", "password": "x"}),
+                vec![],
+            ),
+        ] {
+            let config: CloudConfig =
+                serde_json::from_value(json!({"auth": fields, "auth_type": auth_type})).unwrap();
+            let problems = complete(&config).err().unwrap_or_default();
+            assert_eq!(
+                problems.0.len(),
+                usize::from(!expected.is_empty()),
+                "{fields}"
+            );
+            for word in expected {
+                assert!(problems.0[0].detail.contains(word), "{word}: {problems:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_parser_quotes_is_left_out() {
+        assert_eq!(
+            without_values(r#"invalid type: string "hunter2", expected a map for key `auth`"#),
+            "invalid type: string …, expected a map for key `auth`"
+        );
+    }
 }

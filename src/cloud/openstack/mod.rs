@@ -5,6 +5,7 @@
 
 mod api;
 mod auth;
+mod floating;
 mod preflight;
 mod request;
 mod shape;
@@ -19,7 +20,8 @@ use futures::future::{BoxFuture, try_join_all};
 use serde_json::{Value as Json, json};
 use tokio::sync::OnceCell;
 
-use self::api::{Call, Server, Service, Session, send};
+use self::api::{Call, Server, Service, Session, pages, send};
+use self::floating::{Addresses, Wanting};
 use self::request::{Resolved, free_addresses};
 use self::shape::{Named, Shape, Volume};
 use crate::ignition::user_data::{Compress, pack};
@@ -33,7 +35,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "openstack",
     provider_schema: auth::provider_schema,
     group_schema: shape::group_schema,
-    in_place: &["metadata"],
+    in_place: &["metadata", floating::FIELD],
     set_hostname: false,
     platform: "openstack",
     validate: shape::validate,
@@ -46,7 +48,7 @@ fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnos
         let session = connect
             .context
             .shared
-            .try_of(|| async { auth::session(setting).await.map(Session::new) })
+            .try_of(|| async { auth::login(setting).await.map(Session::new) })
             .await?;
         let mut problems = Diagnostics::none();
         let cloud = OpenStack {
@@ -54,7 +56,13 @@ fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnos
             reserved: Mutex::default(),
             turns: Mutex::default(),
             resolved: OnceCell::new(),
+            floating: Addresses::default(),
         };
+        if let Value::Map(shape) = connect.shape
+            && !matches!(shape.get(floating::FIELD), None | Some(Value::Null))
+        {
+            cloud.floating.used();
+        }
         let scope = scope_of(&cloud.session);
         if let (Some(expected), Some(scope)) = (connect.scope, &scope)
             && expected != scope
@@ -94,6 +102,7 @@ struct OpenStack {
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// Names of the shape and what they are; asked once for a group.
     resolved: OnceCell<(String, Arc<Ids>)>,
+    floating: Addresses,
 }
 
 struct Reservation {
@@ -107,6 +116,8 @@ struct Ids {
     image: String,
     flavor: String,
     networks: Vec<String>,
+    /// The external network that floating addresses are of.
+    pool: Option<String>,
 }
 
 #[async_trait]
@@ -125,11 +136,15 @@ impl Cloud for OpenStack {
     async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError> {
         let tags = request::tags(cluster, group).join(",");
         let servers = self.servers(LIST, group, &[("tags", tags)]).await?;
-        Ok(servers
+        let mut machines: Vec<Machine> = servers
             .iter()
             .filter_map(Server::machine)
             .filter(|machine| machine.mark.cluster == cluster && machine.mark.group == group)
-            .collect())
+            .collect();
+        self.floating
+            .complete(&self.session, (cluster, group), &mut machines)
+            .await?;
+        Ok(machines)
     }
 
     async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
@@ -158,6 +173,10 @@ impl Cloud for OpenStack {
         let turn = self.turn(spec.name);
         let _turn = turn.lock().await;
         if let Some(machine) = self.named(spec).await? {
+            if shape.floating_ip_pool.is_some() {
+                let ids = self.ids(spec.image, &shape).await?;
+                self.want_address(&machine.id, &ids);
+            }
             return Ok(machine);
         }
         let platform = crate::flatcar::platform(ENTRY.platform)
@@ -186,6 +205,7 @@ impl Cloud for OpenStack {
             .as_str()
             .unwrap_or_default()
             .to_owned();
+        self.want_address(&id, &ids);
         // The answer of a create has no more than the id: what it will be is what was asked for.
         Ok(Machine {
             id,
@@ -210,6 +230,10 @@ impl Cloud for OpenStack {
         }
     }
 
+    async fn sweep(&self, cluster: &str, group: &str) -> Result<(), CloudError> {
+        self.floating.sweep(&self.session, (cluster, group)).await
+    }
+
     async fn mark(
         &self,
         machines: &[Machine],
@@ -221,12 +245,17 @@ impl Cloud for OpenStack {
             Value::Null => None,
             shape => Some(Shape::read(shape)?),
         };
+        if let Some(shape) = &shape {
+            self.mend_addresses(machines, mark, shape).await?;
+        }
         for machine in machines {
             let path = format!("servers/{}/metadata", machine.id);
             let mut metadata: BTreeMap<String, String> = BTreeMap::new();
             let mut left = Vec::new();
             if let Some(shape) = &shape {
                 metadata = request::metadata_of(shape);
+                // Empty where there is none any more.
+                metadata.entry(api::POOL.to_owned()).or_default();
                 left = machine
                     .observed
                     .keys()
@@ -275,6 +304,8 @@ impl Cloud for OpenStack {
         {
             wanted.insert("flavor_name".to_owned(), flavor);
         }
+        let pool = shape.floating_ip_pool.unwrap_or_default();
+        wanted.insert(floating::FIELD.to_owned(), pool);
         wanted.insert("key_pair".to_owned(), shape.key_pair.unwrap_or_default());
         // Nova reports groups by name: ids cannot be compared.
         let mut groups = shape.security_groups;
@@ -341,27 +372,52 @@ impl OpenStack {
         object: &str,
         query: &[(&'static str, String)],
     ) -> Result<Vec<Server>, CloudError> {
-        let mut servers: Vec<Server> = Vec::new();
-        loop {
-            let mut call = Call::get(Service::Compute, "servers/detail").query("limit", PAGE);
-            for (key, value) in query {
-                call = call.query(key, value.clone());
-            }
-            if let Some(last) = servers.last() {
-                call = call.query("marker", last.id.clone());
-            }
-            let mut answer = self.call(action, object, call).await?;
-            let Json::Array(page) = answer["servers"].take() else {
-                return Ok(servers);
+        let question = || {
+            let call = Call::get(Service::Compute, "servers/detail");
+            query
+                .iter()
+                .fold(call, |call, (key, value)| call.query(key, value.clone()))
+        };
+        let servers = pages(&self.session, action, object, "servers", question).await?;
+        let read = |server| Server::read(server, action);
+        servers.into_iter().map(read).collect()
+    }
+
+    fn want_address(&self, server: &str, ids: &Ids) {
+        if let Some(pool) = &ids.pool {
+            let wanting = Wanting {
+                pool: pool.clone(),
+                networks: ids.networks.clone(),
             };
-            let is_last = page.is_empty() || answer["servers_links"].is_null();
-            for server in page {
-                servers.push(Server::read(server, action)?);
-            }
-            if is_last {
-                return Ok(servers);
-            }
+            self.floating.want(server, wanting);
         }
+    }
+
+    /// Gives machines the address that the shape wants for them, or takes it away.
+    async fn mend_addresses(
+        &self,
+        machines: &[Machine],
+        mark: &Mark,
+        shape: &Shape,
+    ) -> Result<(), CloudError> {
+        let wanting = match &shape.floating_ip_pool {
+            Some(pool) => Some(Wanting {
+                pool: preflight::pool(&self.session, pool).await?,
+                networks: self.networks(shape).await?,
+            }),
+            None => None,
+        };
+        let has = |machine: &Machine| {
+            let pool = machine.observed.get(floating::FIELD);
+            pool.is_some_and(|pool| !pool.is_empty())
+        };
+        if wanting.is_none() && !machines.iter().any(has) {
+            return Ok(());
+        }
+        let group = (mark.cluster.as_str(), mark.group.as_str());
+        self.floating
+            .change(&self.session, group, machines, wanting.as_ref())
+            .await
     }
 
     fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -396,7 +452,8 @@ impl OpenStack {
 
     /// Ids of the image, flavor and networks; asked once, for a group has one shape at a time.
     async fn ids(&self, image: &str, shape: &Shape) -> Result<Arc<Ids>, CloudError> {
-        let key = format!("{image} {:?} {:?}", shape.flavor(), shape.networks);
+        let (flavor, pool) = (shape.flavor(), &shape.floating_ip_pool);
+        let key = format!("{image} {flavor:?} {:?} {pool:?}", shape.networks);
         let ids = self
             .resolved
             .get_or_try_init(|| async {
@@ -415,15 +472,24 @@ impl OpenStack {
             true => Named::Id(image.to_owned()),
             false => Named::Name(image.to_owned()),
         };
+        let pool = match &shape.floating_ip_pool {
+            Some(pool) => Some(preflight::pool(&self.session, pool).await?),
+            None => None,
+        };
+        Ok(Ids {
+            image: preflight::image(&self.session, &image).await?.id,
+            flavor: preflight::flavor(&self.session, &shape.flavor()).await?.id,
+            networks: self.networks(shape).await?,
+            pool,
+        })
+    }
+
+    async fn networks(&self, shape: &Shape) -> Result<Vec<String>, CloudError> {
         let mut networks = Vec::new();
         for network in &shape.networks {
             networks.push(preflight::network(&self.session, &network.named).await?);
         }
-        Ok(Ids {
-            image: preflight::image(&self.session, &image).await?.id,
-            flavor: preflight::flavor(&self.session, &shape.flavor()).await?.id,
-            networks,
-        })
+        Ok(networks)
     }
 
     /// An address in each network that lists some, kept from the other creates of this operation.
@@ -440,7 +506,9 @@ impl OpenStack {
             return Ok(vec![None; shape.networks.len()]);
         }
         let tags = request::tags(&spec.mark.cluster, &spec.mark.group).join(",");
-        let servers = self.servers(CREATE, spec.name, &[("tags", tags)]).await?;
+        let mut servers = self.servers(CREATE, spec.name, &[("tags", tags)]).await?;
+        // Nova shows what is gone for a moment longer.
+        servers.retain(Server::exists);
         let used: BTreeSet<&str> = servers.iter().flat_map(Server::all_addresses).collect();
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         reserved.retain(|_, held| {
@@ -498,8 +566,6 @@ fn is_uuid(text: &str) -> bool {
 
 const CREATE: &str = "Nova POST servers";
 const LIST: &str = "Nova GET servers";
-/// Nova's own limit of a page, unless the cloud has a smaller one: it then says that there is more.
-const PAGE: &str = "1000";
 const CONSOLE_LINES: u32 = 50;
 /// Volume types in a create.
 const MINOR_OF_VOLUME_TYPE: u8 = 67;

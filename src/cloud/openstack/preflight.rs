@@ -6,9 +6,9 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::api::{Call, Service, Session, send};
+use super::api::{Call, Service, Session, pages, send};
 use super::shape::{Named, Shape};
-use super::{bad, is_uuid};
+use super::{bad, floating, is_uuid};
 use crate::provider::{Diagnostic, Diagnostics, Path};
 use crate::worker_group::cloud::{CloudError, Kind};
 
@@ -68,9 +68,9 @@ pub(super) async fn flavor(session: &Session, named: &Named) -> Result<Flavor, C
             read(answer.ok_or_else(missing)?["flavor"].take(), ACTION)
         }
         Named::Name(name) => {
-            let call = Call::get(Service::Compute, "flavors/detail");
-            let mut answer = send(session, ACTION, name, call).await?;
-            let all: Vec<Flavor> = read(answer["flavors"].take(), ACTION)?;
+            let call = || Call::get(Service::Compute, "flavors/detail");
+            let all = pages(session, ACTION, name, "flavors", call).await?;
+            let all: Vec<Flavor> = read(all.into(), ACTION)?;
             let known: Vec<String> = all.iter().map(|flavor| flavor.name.clone()).collect();
             all.into_iter()
                 .find(|flavor| flavor.name == *name)
@@ -97,6 +97,67 @@ pub(super) async fn network(session: &Session, named: &Named) -> Result<String, 
     one(found, value, "network", "openstack.networks").map(|network| network.id)
 }
 
+/// The id of an external network by id or name.
+pub(super) async fn pool(session: &Session, pool: &str) -> Result<String, CloudError> {
+    const ACTION: &str = "Neutron GET networks";
+    let key = if is_uuid(pool) { "id" } else { "name" };
+    let call = Call::get(Service::Network, "networks")
+        .query(key, pool)
+        .query("router:external", "true")
+        .query("fields", "id");
+    let mut answer = send(session, ACTION, pool, call).await?;
+    let found: Vec<Id> = read(answer["networks"].take(), ACTION)?;
+    one(found, pool, "external network", floating::ATTRIBUTE).map(|network| network.id)
+}
+
+/// Nova takes names and ids, and of two of one name neither.
+async fn security_group(session: &Session, group: &str) -> Result<String, CloudError> {
+    const ACTION: &str = "Neutron GET security-groups";
+    let key = if is_uuid(group) { "id" } else { "name" };
+    let call = Call::get(Service::Network, "security-groups")
+        .query(key, group)
+        .query("fields", "id");
+    let mut answer = send(session, ACTION, group, call).await?;
+    let found: Vec<Id> = read(answer["security_groups"].take(), ACTION)?;
+    one(found, group, "security group", "openstack.security_groups").map(|group| group.id)
+}
+
+/// A warning where there may be too few floating addresses: those of machines that go are taken again. Not every user may ask.
+async fn few_addresses(session: &Session, new: usize) -> Option<Diagnostic> {
+    let project = session.sdk.get_auth_info()?.token.project?.id?;
+    let call = Call::get(Service::Network, format!("quotas/{project}/details.json"));
+    let answer = send(session, "Neutron GET quotas", "the quota", call).await;
+    let quota = &answer.ok()?["quota"]["floatingip"];
+    let (most, used) = (quota["limit"].as_i64()?, quota["used"].as_i64()?);
+    let new = i64::try_from(new).unwrap_or(i64::MAX);
+    (most >= 0 && used.saturating_add(new) > most).then(|| {
+        Diagnostic::warning(
+            "Quota of floating IPs may not be enough",
+            format!(
+                "The project may have {most} and uses {used}; {new} machines are to be created. Ask for a larger quota, or choose fewer \
+                 machines."
+            ),
+        )
+        .at(Path::of(floating::ATTRIBUTE))
+    })
+}
+
+/// Whether the catalogue has block storage.
+fn has_volumes(session: &Session) -> bool {
+    let catalog = session
+        .sdk
+        .get_auth_info()
+        .and_then(|info| info.token.catalog);
+    catalog.is_none_or(|services| {
+        services.iter().any(|service| {
+            matches!(
+                service.service_type.as_str(),
+                "volumev3" | "volumev2" | "volume" | "block-storage" | "block-store"
+            )
+        })
+    })
+}
+
 /// Every problem at once.
 pub(super) async fn check(
     session: &Session,
@@ -105,6 +166,13 @@ pub(super) async fn check(
     new: usize,
 ) -> Diagnostics {
     let mut problems = Diagnostics::none();
+    if session.insecure {
+        problems.push(Diagnostic::warning(
+            "Certificates of OpenStack are not checked",
+            "Anybody on the way can read and change what is asked. Name the certificate authority in openstack.cacert_file of the provider \
+             block and take insecure (or verify: false in clouds.yaml) out.",
+        ));
+    }
     let named = match is_uuid(image_name) {
         true => Named::Id(image_name.to_owned()),
         false => Named::Name(image_name.to_owned()),
@@ -113,6 +181,27 @@ pub(super) async fn check(
     let flavor = keep(flavor(session, &shape.flavor()).await, &mut problems);
     for network_of in &shape.networks {
         keep(network(session, &network_of.named).await, &mut problems);
+    }
+    for group in &shape.security_groups {
+        keep(security_group(session, group).await, &mut problems);
+    }
+    if let Some(named) = &shape.floating_ip_pool {
+        let found = keep(pool(session, named).await, &mut problems);
+        if found.is_some()
+            && new > 0
+            && let Some(problem) = few_addresses(session, new).await
+        {
+            problems.push(problem);
+        }
+    }
+    if shape.boot_volume.is_some() && !has_volumes(session) {
+        problems.push(
+            Diagnostic::error(
+                "OpenStack has no volumes",
+                "The service catalogue has no block storage (Cinder). Leave boot_volume out: the servers then have the flavor's own disk.",
+            )
+            .at(Path::of("openstack.boot_volume")),
+        );
     }
     if let Some(key) = &shape.key_pair {
         let call = Call::get(Service::Compute, format!("os-keypairs/{key}"));
@@ -310,7 +399,7 @@ fn one<T>(
     }
 }
 
-fn read<T: serde::de::DeserializeOwned>(
+pub(super) fn read<T: serde::de::DeserializeOwned>(
     answer: Json,
     action: &'static str,
 ) -> Result<T, CloudError> {

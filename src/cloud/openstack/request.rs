@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::api::{ATTEMPT, IMAGE, KEYS};
+use super::api::{ATTEMPT, IMAGE, KEYS, POOL};
 use super::shape::{Network, Shape};
 use crate::worker_group::cloud::Spec;
 
@@ -102,6 +102,9 @@ pub(super) fn metadata_of(shape: &Shape) -> BTreeMap<String, String> {
     let keys: Vec<&str> = shape.metadata.keys().map(String::as_str).collect();
     let mut metadata = shape.metadata.clone();
     metadata.insert(KEYS.to_owned(), keys.join(","));
+    if let Some(pool) = &shape.floating_ip_pool {
+        metadata.insert(POOL.to_owned(), pool.clone());
+    }
     metadata
 }
 

@@ -1,6 +1,7 @@
 //! One machine's shape: the attribute `openstack` of the group, its schema, its checks, and what is read of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::api::OURS;
 use super::bad;
@@ -46,6 +47,12 @@ pub(super) fn group_schema() -> Attribute {
             )
             .optional(),
             Attribute::map("metadata", "Metadata of the servers; changed in place.", Type::String).optional(),
+            Attribute::string(
+                "floating_ip_pool",
+                "External network, by name or id, that each server has a floating IP of; changed in place. It is on the server's first \
+                 network that the external one reaches, and given back with the server.",
+            )
+            .optional(),
         ],
     )
     .optional()
@@ -64,6 +71,7 @@ pub(super) struct Shape {
     pub(super) server_group_id: Option<String>,
     pub(super) boot_volume: Option<Volume>,
     pub(super) metadata: BTreeMap<String, String>,
+    pub(super) floating_ip_pool: Option<String>,
 }
 
 /// As the user writes it.
@@ -79,6 +87,7 @@ struct Written {
     server_group_id: Option<String>,
     boot_volume: Option<Volume>,
     metadata: Option<BTreeMap<String, String>>,
+    floating_ip_pool: Option<String>,
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -139,6 +148,7 @@ impl Shape {
             server_group_id: written.server_group_id,
             boot_volume: written.boot_volume,
             metadata: written.metadata.unwrap_or_default(),
+            floating_ip_pool: written.floating_ip_pool,
         })
     }
 
@@ -186,6 +196,8 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
     if let Some(Value::List(networks)) = shape.get("networks") {
         for (number, network) in networks.iter().enumerate() {
             if let Value::Map(network) = network {
+                let at = Path::of("networks").index(number).attribute("fixed_ips");
+                problems.extend(addresses(network.get("fixed_ips"), &at));
                 one_of(
                     network,
                     "name",
@@ -220,6 +232,33 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
     problems
 }
 
+/// Addresses that are none, or twice there.
+fn addresses(listed: Option<&Value>, at: &Path) -> Diagnostics {
+    let mut problems = Diagnostics::none();
+    let Some(Value::List(listed)) = listed else {
+        return problems;
+    };
+    let mut seen: BTreeSet<IpAddr> = BTreeSet::new();
+    for (number, address) in listed.iter().enumerate() {
+        let Value::String(text) = address else {
+            continue;
+        };
+        let problem = match text.parse() {
+            Ok(address) if seen.insert(address) => continue,
+            Ok(_) => Diagnostic::error(
+                "Address is listed twice",
+                format!("{text} can be of one server only. Take one of them out."),
+            ),
+            Err(_) => Diagnostic::error(
+                "Not an IP address",
+                format!("{text:?} is none. Write an address of the network, such as 10.0.0.5."),
+            ),
+        };
+        problems.push(problem.at(at.index(number)));
+    }
+    problems
+}
+
 /// Nova's limit of one value: the keys of ours are listed in one.
 const METADATA_BYTES: usize = 255;
 
@@ -239,6 +278,7 @@ pub(super) mod tests {
             "server_group_id",
             "boot_volume",
             "metadata",
+            "floating_ip_pool",
         ]
         .map(|name| (name.to_owned(), Value::Null))
         .into();
@@ -261,6 +301,10 @@ pub(super) mod tests {
             (
                 json!({"flavor_id": "1", "networks": [{"name": null, "uuid": null, "fixed_ips": null}]}),
                 vec!["networks[0]"],
+            ),
+            (
+                json!({"flavor_id": "1", "networks": [{"name": "a", "uuid": null, "fixed_ips": ["10.0.0.5", "10.0.0.5", "10.0.0", "fd00::1"]}]}),
+                vec!["networks[0].fixed_ips[1]", "networks[0].fixed_ips[2]"],
             ),
             (
                 json!({"flavor_id": "1", "metadata": {"flatcar-uid": "x"}}),

@@ -87,6 +87,15 @@ impl Calls<'_> {
         .await
     }
 
+    /// Releases what machines that are gone have left behind.
+    pub(crate) async fn sweep(&self, cluster: &str, group: &str) -> Result<(), CloudError> {
+        let object = format!("{cluster}/{group}");
+        self.persist(self.deadline, || {
+            self.asked("Sweep", &object, self.cloud.sweep(cluster, group))
+        })
+        .await
+    }
+
     /// Deletes a machine; one that does not exist is gone.
     pub(crate) async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError> {
         let result = self

@@ -18,6 +18,7 @@ pub(crate) struct OpenStack {
 /// What there is for everybody.
 pub(crate) const FLAVOR: &str = "small";
 pub(crate) const NETWORK: &str = "workers";
+pub(crate) const EXTERNAL_NETWORK: &str = "public";
 pub(crate) const IMAGES: [&str; 2] = ["flatcar-stable", "flatcar-beta"];
 pub(crate) const PASSWORD: &str = "secret";
 
@@ -78,9 +79,10 @@ pub(crate) struct Client {
 }
 
 pub(crate) struct Login {
-    token: String,
-    /// Its id.
+    pub(crate) token: String,
+    /// Ids.
     pub(crate) project: String,
+    pub(crate) user: String,
     catalog: Json,
 }
 
@@ -134,14 +136,19 @@ impl Client {
             .await;
     }
 
-    pub(crate) fn request(
-        &self,
-        login: &Login,
-        service: &str,
-        method: Method,
-        path: &str,
-    ) -> RequestBuilder {
-        let services = login.catalog.as_array().expect("a catalogue");
+    fn request(&self, login: &Login, service: &str, method: Method, path: &str) -> RequestBuilder {
+        let url = login.endpoint(service);
+        self.http
+            .request(method, format!("{url}{path}"))
+            .header("x-auth-token", &login.token)
+            .header("openstack-api-version", "compute 2.90")
+    }
+}
+
+impl Login {
+    /// Where a service (`"compute"`) is: `http://127.0.0.1:21004/v2.1`.
+    pub(crate) fn endpoint(&self, service: &str) -> &str {
+        let services = self.catalog.as_array().expect("a catalogue");
         let endpoints = services
             .iter()
             .find(|of| of["type"] == service)
@@ -152,15 +159,9 @@ impl Client {
             .iter()
             .find(|of| of["interface"] == "public")
             .expect("a public one");
-        let url = public["url"].as_str().expect("a URL").trim_end_matches('/');
-        self.http
-            .request(method, format!("{url}{path}"))
-            .header("x-auth-token", &login.token)
-            .header("openstack-api-version", "compute 2.90")
+        public["url"].as_str().expect("a URL").trim_end_matches('/')
     }
-}
 
-impl Login {
     async fn of(http: &reqwest::Client, auth_url: &str, name: &str) -> Self {
         let domain = json!({"id": "default"});
         let body = json!({"auth": {
@@ -178,12 +179,11 @@ impl Login {
             .expect("a token")
             .to_owned();
         let mut body: Json = answer.json().await.expect("JSON");
+        let id = |of: &str| body["token"][of]["id"].as_str().expect("an id").to_owned();
         Self {
             token,
-            project: body["token"]["project"]["id"]
-                .as_str()
-                .expect("a project")
-                .to_owned(),
+            project: id("project"),
+            user: id("user"),
             catalog: body["token"]["catalog"].take(),
         }
     }

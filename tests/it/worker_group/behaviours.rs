@@ -833,7 +833,7 @@ fn tag(machine: &Machine, key: &str) -> Option<String> {
         .cloned()
 }
 
-fn errors_at(problems: &Diagnostics) -> BTreeSet<String> {
+pub(crate) fn errors_at(problems: &Diagnostics) -> BTreeSet<String> {
     problems
         .0
         .iter()

@@ -1,26 +1,36 @@
 //! Nova, Glance and Neutron themselves, over a hypervisor that pretends (`tests/servers/openstack.sh`); only with
 //! `FLATCAR_ACC_OPENSTACK=1`, for they take a minute to start and 1.7 GB.
 
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use flatcar::worker_group::cloud::{Entry, Machine, Mark};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use super::{Act, Subject, Trouble, conforms, entry};
+use super::{Act, Bench, Subject, Trouble, conforms, entry};
+use crate::proxy::{Fate, Proxy};
 use crate::servers::openstack::{self, Client};
+
+mod depth;
+mod life;
+mod login;
 
 #[tokio::test]
 async fn openstack_behaves_like_a_cloud() {
     let Some(openstack) = OpenStack::find("conformance").await else {
         return;
     };
-    conforms(&openstack, &[]).await;
+    conforms(&openstack, depth::BEHAVIOURS).await;
 }
 
 struct OpenStack {
     server: openstack::OpenStack,
     client: Client,
+    /// Before Keystone, Nova, Glance and Neutron: the provider knows no others.
+    proxy: Proxy,
 }
 
 impl OpenStack {
@@ -28,7 +38,62 @@ impl OpenStack {
         let server = openstack::OpenStack::find(project)?;
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = server.client().await;
-        Some(Self { server, client })
+        let upstreams = ["compute", "image", "network"].map(|of| client.user.endpoint(of));
+        let keystone: &str = &server.auth_url;
+        let proxy = Proxy::start(&[keystone, upstreams[0], upstreams[1], upstreams[2]]);
+        Some(Self {
+            server,
+            client,
+            proxy,
+        })
+    }
+
+    /// The services of a behaviour that only OpenStack promises.
+    fn of<'a>(bench: &'a Bench<'_>) -> &'a Self {
+        let subject: &dyn Any = bench.subject;
+        subject.downcast_ref().expect("is OpenStack")
+    }
+
+    /// The first call of this name meets this fate, all others pass.
+    fn once(&self, name: &'static str, fate: fn() -> Fate) {
+        let met = AtomicBool::new(false);
+        self.proxy.order(
+            move |_, call| match call == name && !met.swap(true, Ordering::Relaxed) {
+                true => fate(),
+                false => Fate::Pass,
+            },
+        );
+    }
+
+    /// Every call of this name is answered so, and none of them carried out.
+    fn refuse(&self, name: &'static str, status: u16, body: &'static str) {
+        self.proxy.order(move |_, call| match call == name {
+            true => Fate::Answer {
+                status,
+                headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+                body: body.to_owned(),
+            },
+            false => Fate::Pass,
+        });
+    }
+
+    /// What Nova says of servers says this instead.
+    fn servers_are(&self, change: fn(String) -> String) {
+        self.proxy.order(
+            move |_, call| match call.starts_with("nova GET /servers/") {
+                true => Fate::Rewritten(change),
+                false => Fate::Pass,
+            },
+        );
+    }
+
+    async fn floating_ips(&self, quota: i64) {
+        let path = format!("/v2.0/quotas/{}", self.client.user.project);
+        let body = json!({"quota": {"floatingip": quota}});
+        let client = &self.client;
+        client
+            .ask(&client.admin, "network", Method::PUT, &path, Some(body))
+            .await;
     }
 
     async fn instances(&self, quota: i64) {
@@ -47,7 +112,9 @@ impl Subject for OpenStack {
     }
 
     fn configuration(&self, _: u32) -> Json {
-        json!({"openstack": self.server.block()})
+        let mut block = self.server.block();
+        block["auth_url"] = json!(format!("{}/v3", self.proxy.endpoint(0)));
+        json!({"openstack": block})
     }
 
     fn shape(&self) -> Json {
@@ -91,21 +158,36 @@ impl Subject for OpenStack {
                         .await;
                     let used = quota["quota_set"]["instances"]["in_use"].as_i64();
                     self.instances(used.expect("a number")).await;
-                    Ok(())
                 }
-                Trouble::SlowBoot | Trouble::SlowDelete | Trouble::LateLists => {
-                    Err("the hypervisor that pretends boots and deletes at its own pace")
-                }
-                _ => Err(
-                    "the real services cannot be told to fail, and no proxy stands before them yet",
-                ),
+                Trouble::AnswerLost => self.once(CREATE, || Fate::ResetAfter),
+                Trouble::RequestLost => self.once(CREATE, || Fate::ResetBefore),
+                Trouble::Throttled => self.refuse(CREATE, 429, r#"{"overLimit": {"code": 429, "message": "This request was rate-limited."}}"#),
+                Trouble::Expired => self.refuse(CREATE, 401, r#"{"error": {"code": 401, "message": "The request you have made requires authentication."}}"#),
+                Trouble::Forbidden => self.refuse(CREATE, 403, r#"{"forbidden": {"code": 403, "message": "Policy doesn't allow os_compute_api:servers:create to be performed."}}"#),
+                Trouble::Down => self.refuse(LIST, 503, "{}"),
+                Trouble::SlowBoot => self.servers_are(|text| text.replace(r#""status": "ACTIVE""#, r#""status": "BUILD""#)),
+                Trouble::SlowDelete => self.proxy.order(|_, call| match call {
+                    "nova DELETE /servers/{id}" => Fate::Answer { status: 204, headers: Vec::new(), body: String::new() },
+                    LIST => Fate::Rewritten(|text| text.replace(r#""OS-EXT-STS:task_state": null"#, r#""OS-EXT-STS:task_state": "deleting""#)),
+                    _ => Fate::Pass,
+                }),
+                Trouble::LateLists => self.proxy.order(|_, call| match call == LIST {
+                    true => Fate::Rewritten(|_| r#"{"servers": []}"#.to_owned()),
+                    false => Fate::Pass,
+                }),
             }
+            Ok(())
         }
         .boxed()
     }
 
     fn calm(&self) -> BoxFuture<'_, ()> {
-        self.instances(-1).boxed()
+        async {
+            self.proxy.order(|_, _| Fate::Pass);
+            self.instances(-1).await;
+            self.floating_ips(-1).await;
+        }
+        .boxed()
     }
 
     fn behind<'a>(
@@ -152,6 +234,12 @@ impl Subject for OpenStack {
     }
 
     fn crowd<'a>(&'a self, _: &'a Mark, _: usize) -> BoxFuture<'a, Result<(), &'static str>> {
-        async { Err("a thousand servers take an hour") }.boxed()
+        async {
+            Err("a thousand servers take half an hour; pages of ten are in OpenStack's own list")
+        }
+        .boxed()
     }
 }
+
+const CREATE: &str = "nova POST /servers";
+const LIST: &str = "nova GET /servers/detail";

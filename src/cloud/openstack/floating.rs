@@ -1,0 +1,483 @@
+//! Floating addresses of a group's servers: taken from a pool, handed from a server that is gone to one that is new, given back when
+//! nobody has use for them.
+//!
+//! In: machines whose metadata names a pool. Out: the same with their addresses. Every address carries the group's mark as its
+//! description from the call that takes it, and is taken for a port: one without a port has lost its server.
+//! See: Network API 2.0, `/floatingips`, `/ports`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures::future::join_all;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::api::{Call, Service, Session, pages, send};
+use super::preflight::read;
+use super::request;
+use crate::worker_group::cloud::{CloudError, Kind, Machine, Phase};
+
+/// What one operation knows of floating addresses.
+#[derive(Default)]
+pub(super) struct Addresses {
+    /// Servers that were made here and are to have one, by id.
+    wanting: Mutex<BTreeMap<String, Wanting>>,
+    /// Whether the group has a pool or had one: Neutron is not asked otherwise.
+    used: AtomicBool,
+}
+
+/// What a server is to have.
+#[derive(Clone)]
+pub(super) struct Wanting {
+    /// Id of the external network.
+    pub(super) pool: String,
+    /// Ids of the server's networks in the user's order: the first that can be reached from outside has the address.
+    pub(super) networks: Vec<String>,
+}
+
+/// An address, as Neutron has it.
+#[derive(Debug, Deserialize)]
+struct Floating {
+    id: String,
+    floating_ip_address: String,
+    floating_network_id: String,
+    #[serde(default)]
+    port_id: Option<String>,
+    #[serde(default)]
+    fixed_ip_address: Option<String>,
+    #[serde(default)]
+    port_details: Option<PortDetails>,
+}
+
+#[derive(Debug, Deserialize)]
+struct PortDetails {
+    #[serde(default)]
+    device_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Port {
+    id: String,
+    device_id: String,
+    #[serde(default)]
+    network_id: String,
+    #[serde(default)]
+    fixed_ips: Vec<FixedIp>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FixedIp {
+    ip_address: String,
+}
+
+impl Addresses {
+    /// The group has a pool.
+    pub(super) fn used(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+
+    /// A server was made, or found again, that is to have an address: the next list that shows it running takes one.
+    pub(super) fn want(&self, server: &str, wanting: Wanting) {
+        self.wanting().insert(server.to_owned(), wanting);
+    }
+
+    /// Adds addresses to listed machines, and takes those that are wanted: one call for the group, and those that change something.
+    ///
+    /// # Errors
+    /// Neutron does not say what there is. A refusal of one address is told on its machine.
+    pub(super) async fn complete(
+        &self,
+        session: &Session,
+        (cluster, group): (&str, &str),
+        machines: &mut [Machine],
+    ) -> Result<(), CloudError> {
+        let pool = |machine: &Machine| machine.observed.get(FIELD).is_some_and(|p| !p.is_empty());
+        if !machines.iter().any(pool) {
+            return Ok(());
+        }
+        self.used();
+        let mut all = of_group(session, cluster, group).await?;
+        let wanting = self.wanting().clone();
+        let lacking: Vec<(&Machine, &Wanting)> = machines
+            .iter()
+            .filter(|machine| machine.phase == Phase::Running)
+            .filter(|machine| !all.iter().any(|address| address.serves(machine)))
+            .filter_map(|machine| Some((machine, wanting.get(&machine.id)?)))
+            .collect();
+        let refused = take(session, (cluster, group), &lacking, &mut all).await;
+        for machine in machines.iter_mut().filter(|machine| pool(machine)) {
+            if let Some(address) = all.iter().find(|address| address.serves(machine)) {
+                self.wanting().remove(&machine.id);
+                if !machine.addresses.contains(&address.floating_ip_address) {
+                    machine.addresses.push(address.floating_ip_address.clone());
+                }
+                continue;
+            }
+            machine.observed.insert(FIELD.to_owned(), String::new());
+            if machine.phase == Phase::Running && wanting.contains_key(&machine.id) {
+                match refused.get(&machine.id) {
+                    Some(error) if !is_passing(error) => {
+                        machine.phase = Phase::Failed;
+                        machine.message = Some(format!("no floating IP: {error}"));
+                    }
+                    _ => machine.phase = Phase::Pending,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives machines an address of this pool, or none.
+    ///
+    /// # Errors
+    /// The first refusal; what could be done was done.
+    pub(super) async fn change(
+        &self,
+        session: &Session,
+        (cluster, group): (&str, &str),
+        machines: &[Machine],
+        wanting: Option<&Wanting>,
+    ) -> Result<(), CloudError> {
+        self.used();
+        let mut all = of_group(session, cluster, group).await?;
+        let is_right = |address: &Floating| {
+            wanting.is_some_and(|wanting| address.floating_network_id == wanting.pool)
+        };
+        let served = |address: &Floating| machines.iter().any(|machine| address.serves(machine));
+        let wrong: Vec<Floating> = all
+            .extract_if(.., |address| served(address) && !is_right(address))
+            .collect();
+        release(session, &wrong).await?;
+        let Some(wanting) = wanting else {
+            return Ok(());
+        };
+        let lacking: Vec<(&Machine, &Wanting)> = machines
+            .iter()
+            .filter(|machine| !all.iter().any(|address| address.serves(machine)))
+            .map(|machine| (machine, wanting))
+            .collect();
+        let refused = take(session, (cluster, group), &lacking, &mut all).await;
+        refused.into_values().next().map_or(Ok(()), Err)
+    }
+
+    /// Gives back addresses whose servers are gone.
+    ///
+    /// # Errors
+    /// Neutron does not say what there is, or does not take one back.
+    pub(super) async fn sweep(
+        &self,
+        session: &Session,
+        (cluster, group): (&str, &str),
+    ) -> Result<(), CloudError> {
+        if !self.used.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut all = of_group(session, cluster, group).await?;
+        all.retain(Floating::is_free);
+        release(session, &all).await
+    }
+
+    fn wanting(&self) -> MutexGuard<'_, BTreeMap<String, Wanting>> {
+        self.wanting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Floating {
+    /// Whether it is this machine's. A Neutron that does not say whose port it is says the port's address.
+    fn serves(&self, machine: &Machine) -> bool {
+        match (&self.port_details, &self.fixed_ip_address) {
+            (Some(port), _) => port.device_id == machine.id,
+            (None, Some(fixed)) => machine.addresses.contains(fixed),
+            (None, None) => false,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.port_id.is_none()
+    }
+}
+
+/// Takes an address for each machine: one that is free in the group, else a new one. Answers the refusals by the machine's id.
+async fn take(
+    session: &Session,
+    (cluster, group): (&str, &str),
+    lacking: &[(&Machine, &Wanting)],
+    all: &mut Vec<Floating>,
+) -> BTreeMap<String, CloudError> {
+    let mut refused = BTreeMap::new();
+    if lacking.is_empty() {
+        return refused;
+    }
+    let ids: Vec<&str> = lacking.iter().map(|(machine, _)| &*machine.id).collect();
+    let ports = match ports_of(session, &ids).await {
+        Ok(ports) => ports,
+        // Nothing was refused: the next list tries again.
+        Err(error) => {
+            let object = |id: &str| CloudError {
+                object: id.to_owned(),
+                message: error.message.clone(),
+                ..error
+            };
+            return ids
+                .into_iter()
+                .map(|id| (id.to_owned(), object(id)))
+                .collect();
+        }
+    };
+    let mut taken = BTreeSet::new();
+    let description = description(cluster, group);
+    let calls = lacking.iter().map(|(machine, wanting)| {
+        let free = all
+            .iter()
+            .find(|address| {
+                address.is_free()
+                    && address.floating_network_id == wanting.pool
+                    && !taken.contains(&address.id)
+            })
+            .map(|address| address.id.clone());
+        taken.extend(free.clone());
+        let candidates = candidates(&ports, &machine.id, &wanting.networks);
+        let (description, name) = (&description, &machine.name);
+        async move {
+            let place = (wanting.pool.as_str(), description.as_str(), free.as_deref());
+            let answer = take_one(session, name, place, &candidates).await;
+            (machine.id.clone(), answer)
+        }
+    });
+    let calls: Vec<_> = calls.collect();
+    let answers = join_all(calls).await;
+    all.retain(|address| !taken.contains(&address.id));
+    for (id, answer) in answers {
+        match answer {
+            Ok(address) => all.push(address),
+            Err(error) => {
+                refused.insert(id, error);
+            }
+        }
+    }
+    refused
+}
+
+/// For the first of these ports that the pool reaches.
+async fn take_one(
+    session: &Session,
+    machine: &str,
+    (pool, description, free): (&str, &str, Option<&str>),
+    candidates: &[(&str, &str)],
+) -> Result<Floating, CloudError> {
+    let mut refusal = CloudError {
+        action: TAKE,
+        object: machine.to_owned(),
+        kind: Kind::Unavailable,
+        message: "nothing yet: Neutron shows no port with an IPv4 address".to_owned(),
+        attribute: Some(ATTRIBUTE),
+        retry_after: None,
+    };
+    for (port, fixed) in candidates {
+        let mut body = json!({"port_id": port, "fixed_ip_address": fixed});
+        let call = match (free, body.as_object_mut()) {
+            (Some(id), _) => Call::put(
+                Service::Network,
+                format!("floatingips/{id}"),
+                json!({"floatingip": body}),
+            ),
+            (None, Some(fields)) => {
+                fields.insert("floating_network_id".to_owned(), json!(pool));
+                fields.insert("description".to_owned(), json!(description));
+                Call::post(
+                    Service::Network,
+                    "floatingips",
+                    json!({"floatingip": fields}),
+                )
+            }
+            (None, None) => continue,
+        };
+        match send(session, TAKE, machine, call).await {
+            Ok(mut answer) => return read(answer["floatingip"].take(), TAKE),
+            Err(error) => {
+                refusal = CloudError {
+                    attribute: Some(ATTRIBUTE),
+                    ..error
+                };
+                // Only that the pool does not reach this port says that another port may do.
+                if !refusal.is_not_found() {
+                    break;
+                }
+            }
+        }
+    }
+    // One that was free may have been taken or given back meanwhile.
+    if free.is_some() && refusal.is_not_found() {
+        refusal.kind = Kind::Unavailable;
+    }
+    Err(refusal)
+}
+
+/// Ports and IPv4 addresses of a server, in the order of its networks.
+fn candidates<'a>(ports: &'a [Port], server: &str, networks: &[String]) -> Vec<(&'a str, &'a str)> {
+    let rank = |port: &&Port| {
+        let known = networks.iter().position(|id| *id == port.network_id);
+        known.unwrap_or(networks.len())
+    };
+    let mut of_server: Vec<&Port> = ports
+        .iter()
+        .filter(|port| port.device_id == server)
+        .collect();
+    of_server.sort_by_key(rank);
+    of_server
+        .into_iter()
+        .filter_map(|port| {
+            let mut addresses = port.fixed_ips.iter().map(|fixed| fixed.ip_address.as_str());
+            let address = addresses.find(|address| !address.contains(':'))?;
+            Some((port.id.as_str(), address))
+        })
+        .collect()
+}
+
+async fn ports_of(session: &Session, servers: &[&str]) -> Result<Vec<Port>, CloudError> {
+    const ACTION: &str = "Neutron GET ports";
+    let mut ports = Vec::new();
+    for servers in servers.chunks(SERVERS_IN_A_QUERY) {
+        let mut call = Call::get(Service::Network, "ports");
+        for field in ["id", "device_id", "network_id", "fixed_ips"] {
+            call = call.query("fields", field);
+        }
+        for server in servers {
+            call = call.query("device_id", *server);
+        }
+        let mut answer = send(session, ACTION, "the servers", call).await?;
+        ports.extend(read::<Vec<Port>>(answer["ports"].take(), ACTION)?);
+    }
+    Ok(ports)
+}
+
+async fn of_group(
+    session: &Session,
+    cluster: &str,
+    group: &str,
+) -> Result<Vec<Floating>, CloudError> {
+    const ACTION: &str = "Neutron GET floatingips";
+    let call = || {
+        Call::get(Service::Network, "floatingips").query("description", description(cluster, group))
+    };
+    let all = pages(session, ACTION, group, "floatingips", call).await?;
+    read(all.into(), ACTION)
+}
+
+async fn release(session: &Session, addresses: &[Floating]) -> Result<(), CloudError> {
+    for address in addresses {
+        let call = Call::delete(Service::Network, format!("floatingips/{}", address.id));
+        let object = &address.floating_ip_address;
+        match send(session, "Neutron DELETE floatingips", object, call).await {
+            Ok(_) => {}
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The group's mark on an address. Neutron finds descriptions by the whole of them: the server is in the port.
+fn description(cluster: &str, group: &str) -> String {
+    request::tags(cluster, group).join(" ")
+}
+
+/// Whether the next list may take what this one could not.
+fn is_passing(error: &CloudError) -> bool {
+    error.is_retryable() || error.kind == Kind::Unauthenticated
+}
+
+/// The field of the shape, and the attribute.
+pub(super) const FIELD: &str = "floating_ip_pool";
+pub(super) const ATTRIBUTE: &str = "openstack.floating_ip_pool";
+const TAKE: &str = "Neutron POST floatingips";
+/// Keeps the URL within what proxies take.
+const SERVERS_IN_A_QUERY: usize = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_goes_to_the_first_network_that_has_ipv4() {
+        let ports: Vec<Port> = serde_json::from_value(json!([
+            {"id": "p1", "device_id": "s1", "network_id": "n1", "fixed_ips": [{"ip_address": "fd00::1"}, {"ip_address": "10.0.0.1"}]},
+            {"id": "p2", "device_id": "s1", "network_id": "n2", "fixed_ips": [{"ip_address": "10.1.0.1"}]},
+            {"id": "p3", "device_id": "s2", "network_id": "n2", "fixed_ips": [{"ip_address": "10.1.0.2"}]},
+            {"id": "p4", "device_id": "s3", "network_id": "n1", "fixed_ips": [{"ip_address": "fd00::3"}]},
+        ]))
+        .unwrap();
+        for (server, networks, expected) in [
+            (
+                "s1",
+                vec!["n1", "n2"],
+                vec![("p1", "10.0.0.1"), ("p2", "10.1.0.1")],
+            ),
+            (
+                "s1",
+                vec!["n2", "n1"],
+                vec![("p2", "10.1.0.1"), ("p1", "10.0.0.1")],
+            ),
+            ("s1", vec![], vec![("p1", "10.0.0.1"), ("p2", "10.1.0.1")]),
+            ("s2", vec!["n1"], vec![("p3", "10.1.0.2")]),
+            ("s3", vec!["n1"], vec![]),
+        ] {
+            let networks: Vec<String> = networks.into_iter().map(str::to_owned).collect();
+            assert_eq!(candidates(&ports, server, &networks), expected, "{server}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_of_the_server_whose_port_has_it() {
+        let machine = |id: &str| Machine {
+            id: id.to_owned(),
+            name: "workers-abc-0".to_owned(),
+            zone: String::new(),
+            addresses: vec!["10.0.0.1".to_owned()],
+            image: String::new(),
+            phase: Phase::Running,
+            message: None,
+            mark: crate::worker_group::cloud::Mark {
+                cluster: "prod".to_owned(),
+                group: "workers".to_owned(),
+                uid: "abc".to_owned(),
+                generation: String::new(),
+                unsaved: false,
+            },
+            created: None,
+            observed: BTreeMap::new(),
+        };
+        for (fields, serves, is_free) in [
+            (
+                json!({"port_id": "p", "port_details": {"device_id": "s1"}, "fixed_ip_address": "10.9.9.9"}),
+                true,
+                false,
+            ),
+            (
+                json!({"port_id": "p", "port_details": {"device_id": "s2"}, "fixed_ip_address": "10.0.0.1"}),
+                false,
+                false,
+            ),
+            (
+                json!({"port_id": "p", "fixed_ip_address": "10.0.0.1"}),
+                true,
+                false,
+            ),
+            (
+                json!({"port_id": null, "port_details": null, "fixed_ip_address": null}),
+                false,
+                true,
+            ),
+        ] {
+            let mut address = json!({"id": "f", "floating_ip_address": "203.0.113.9", "floating_network_id": "n"});
+            address
+                .as_object_mut()
+                .unwrap()
+                .extend(fields.as_object().unwrap().clone());
+            let address: Floating = serde_json::from_value(address).unwrap();
+            assert_eq!(address.serves(&machine("s1")), serves, "{fields}");
+            assert_eq!(address.is_free(), is_free, "{fields}");
+        }
+    }
+}
