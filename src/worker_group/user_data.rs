@@ -105,6 +105,27 @@ mod tests {
     }
 
     #[test]
+    fn the_size_counts_with_the_host_name_in_it() {
+        let config = |length| {
+            let text = noise(length);
+            format!(
+                r#"{{"ignition":{{"version":"3.3.0"}},"storage":{{"files":[{{"path":"/a","contents":{{"source":"data:,{text}"}}}}]}}}}"#
+            )
+        };
+        let fits = |length: usize, host| faults(&config(length), "aws", host).is_empty();
+        let (mut most, mut too_much) = (1_000, 100_000);
+        while too_much - most > 1 {
+            let middle = usize::midpoint(most, too_much);
+            match fits(middle, None) {
+                true => most = middle,
+                false => too_much = middle,
+            }
+        }
+        assert!(fits(most, None) && !fits(most, Some("workers-abcdefgh-999999")));
+        assert!(fits(most - 2_000, Some("workers-abcdefgh-999999")));
+    }
+
+    #[test]
     fn what_ignition_would_refuse_is_refused_fault_by_fault_and_without_a_value() {
         let ignition = r#""ignition":{"version":"3.4.0"}"#;
         let cases: [(String, &[&str]); 8] = [

@@ -140,6 +140,14 @@ impl Memory {
         }
     }
 
+    /// Somebody makes a machine boot another image.
+    pub(crate) fn reimage(&self, name: &str, image: &str) {
+        let mut inner = self.inner();
+        for record in inner.records.iter_mut().filter(|r| r.machine.name == name) {
+            record.machine.image = image.to_owned();
+        }
+    }
+
     /// A machine vanishes.
     pub(crate) fn remove(&self, name: &str) {
         self.inner().records.retain(|r| r.machine.name != name);

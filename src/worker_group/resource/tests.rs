@@ -17,7 +17,22 @@ use crate::provider::{Attribute, Model as _, Provider, Type};
 use crate::worker_group::cloud::memory::{self, Call, Fault, Memory};
 use crate::worker_group::cloud::{Kind, Phase};
 
-static CLOUDS: &[&Entry] = &[&memory::ENTRY];
+static CLOUDS: &[&Entry] = &[&memory::ENTRY, &SECOND];
+
+/// Another cloud, with the same machines.
+static SECOND: Entry = Entry {
+    name: "second",
+    provider_schema: || Attribute::object("second", "Another cloud.", Vec::new()).optional(),
+    group_schema: || Attribute {
+        name: "second",
+        ..(memory::ENTRY.group_schema)()
+    },
+    in_place: &["tags"],
+    set_hostname: true,
+    platform: "sandbox",
+    validate: |_| Diagnostics::none(),
+    connect: |connect| (memory::ENTRY.connect)(connect),
+};
 
 const IGNITION: &str = r#"{"ignition":{"version":"3.3.0"}}"#;
 
@@ -1061,6 +1076,214 @@ async fn a_name_or_a_cluster_that_changes_replaces_the_group() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn another_cloud_replaces_the_group_and_the_plan_says_which_machines_go() {
+    let mut world = World::new("moved", Memory::default()).await;
+    world.run(json!({})).await;
+    let moved = json!({"memory": null, "second": {}});
+    let plan = world.plan(moved.clone()).await;
+    assert!(plan.replaces);
+    assert_eq!(plan.said.len(), 1, "{:?}", plan.said);
+    assert!(
+        plan.said[0].starts_with("Group is replaced: A change of memory and second makes"),
+        "{:?}",
+        plan.said
+    );
+    assert!(plan.said[0].contains(&world.machine(0)), "{:?}", plan.said);
+    world.run(json!({"deletion_protection": true})).await;
+    let plan = world.plan(moved).await;
+    assert!(
+        plan.said[0].starts_with("Group is protected from deletion"),
+        "{:?}",
+        plan.said
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn user_data_for_new_machines_only_rolls_nothing() {
+    let mut world = World::new("wanted-new", Memory::default()).await;
+    world.run(json!({})).await;
+    let changed = |replicas: u8| json!({"user_data": with_motd("new"), "user_data_update": "new_only", "replicas": replicas});
+    let (rollout, problems) = world.run(changed(3)).await;
+    assert_eq!((rollout.len(), problems.len()), (0, 0), "{rollout:?}");
+    let (rollout, _) = world.run(changed(4)).await;
+    assert_eq!(rollout, ["create 3: scale out to 4"]);
+    for (ordinal, new) in [(2, false), (3, true)] {
+        let booted = world.memory.user_data(&world.machine(ordinal)).unwrap();
+        assert_eq!(booted.contains("data:,new"), new, "{booted}");
+    }
+    world.is_settled(changed(4)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_set_hostname_user_data_is_booted_as_it_is() {
+    let mut world = World::new("hostname", Memory::default()).await;
+    world.run(json!({})).await;
+    let plain = json!({"set_hostname": false});
+    let (rollout, problems) = world.run(plain.clone()).await;
+    assert_eq!((rollout.len(), problems.len()), (6, 0), "{rollout:?}");
+    assert!(
+        rollout.contains(&"delete 0: user_data: set_hostname changed".to_owned()),
+        "{rollout:?}"
+    );
+    let booted = world.memory.user_data(&world.machine(3)).unwrap();
+    assert_eq!(booted, IGNITION);
+    world.is_settled(plain).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn shares_in_percent_hold_for_a_whole_roll() {
+    // Of three: two more (rounded up), one fewer (rounded down).
+    let rolled = |motd: &str| {
+        json!({
+            "user_data": with_motd(motd),
+            "rolling_update": {"max_surge": "50%", "max_unavailable": "34%", "canary": false}
+        })
+    };
+    let mut world = World::new("percent", Memory::default()).await;
+    world.run(rolled("a")).await;
+    let (rollout, problems) = world.run(rolled("b")).await;
+    assert_eq!((rollout.len(), problems.len()), (6, 0), "{rollout:?}");
+    let first: Vec<&str> = rollout.iter().map(|step| &step[..8]).collect();
+    assert_eq!(
+        first[..3],
+        ["delete 0", "create 3", "create 4"],
+        "{rollout:?}"
+    );
+    assert_eq!(
+        (world.memory.most(), world.memory.fewest_ready()),
+        (5, Some(2))
+    );
+    assert_eq!(world.ordinals(), [3, 4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_failures_as_allowed_are_made_again_in_a_roll() {
+    for (allowed, problems) in [(2, 0), (1, 1)] {
+        let mut world = World::new(&format!("budget-{allowed}"), Memory::default()).await;
+        world.run(json!({})).await;
+        world.memory.order(Call::Create, "", Fault::Dead);
+        world.memory.order(Call::Create, "", Fault::Dead);
+        let rolled =
+            json!({"replace_triggers": {"x": "1"}, "rolling_update": {"max_failures": allowed}});
+        let (_, said) = world.run(rolled.clone()).await;
+        assert_eq!(said.len(), problems, "{allowed} {said:?}");
+        let (_, said) = world.run(rolled.clone()).await;
+        assert_eq!(said, NOTHING, "{allowed}");
+        world.is_settled(rolled).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn remove_first_names_what_goes() {
+    let mut world = World::new("named", Memory::default()).await;
+    world.run(json!({})).await;
+    let named = json!({"replicas": 2, "remove_first": [world.machine(0)]});
+    let (rollout, problems) = world.run(named.clone()).await;
+    assert_eq!(rollout, ["delete 0: scale in to 2 (named in remove_first)"]);
+    assert_eq!(problems, NOTHING);
+    assert_eq!(world.ordinals(), [1, 2]);
+    world.is_settled(named).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_boots_another_image_or_never_comes_up_is_replaced_alone() {
+    let mut world = World::new("drifted", Memory::default()).await;
+    world.run(json!({})).await;
+    world.refresh().await;
+    world.memory.reimage(&world.machine(1), "other");
+    let (rollout, problems) = world.run(json!({})).await;
+    assert_eq!(
+        rollout,
+        [
+            "create 3: replaces 1",
+            "delete 1: image changed outside of this configuration"
+        ]
+    );
+    assert_eq!(problems, NOTHING);
+    // It has been pending since an hour, and has five minutes.
+    let four = json!({"replicas": 4, "timeouts": {"update": "30s"}});
+    world.memory.order(Call::Create, "", Fault::Hangs);
+    let (_, problems) = world.run(four.clone()).await;
+    assert!(
+        problems[0].starts_with("Timeout of the operation is over"),
+        "{problems:?}"
+    );
+    let late = world.machine(4);
+    let since = SystemTime::now() - Duration::from_secs(3600);
+    let hidden = world.memory.hide(&late, since);
+    world.memory.unhide(hidden);
+    let (rollout, problems) = world.run(four.clone()).await;
+    assert_eq!(
+        rollout,
+        [
+            "delete 4: not running within machine_timeout",
+            "create 5: replaces 4"
+        ]
+    );
+    assert_eq!(problems, NOTHING);
+    world.is_settled(four).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_operation_ends_within_its_own_timeout() {
+    let timeouts = json!({"create": "20s", "read": "10s", "update": "30s", "delete": "40s"});
+    let config = |motd: &str| json!({"timeouts": timeouts, "user_data": with_motd(motd)});
+    let within = |start: Instant, seconds: u64, what: &str| {
+        let took = start.elapsed();
+        assert!(took <= Duration::from_secs(seconds), "{what} {took:?}");
+        assert!(
+            took >= Duration::from_secs(seconds * 9 / 10),
+            "{what} {took:?}"
+        );
+    };
+    let slow = Memory {
+        boot: Duration::from_secs(100),
+        ..Memory::default()
+    };
+    let mut world = World::new("timeout-create", slow).await;
+    let start = Instant::now();
+    let (_, problems) = world.run(config("a")).await;
+    within(start, 20, "create");
+    assert!(
+        problems[0].starts_with("Timeout of the operation is over"),
+        "{problems:?}"
+    );
+    assert_eq!(world.ordinals(), [0, 1, 2]);
+
+    let mut world = World::new("timeout", Memory::default()).await;
+    world.run(config("a")).await;
+    world.refresh().await;
+    let before = world.state.clone();
+    world.memory.order(Call::List, "", Fault::Silent);
+    let start = Instant::now();
+    let problems = world.refresh().await;
+    within(start, 10, "read");
+    assert!(
+        problems[0].contains("nothing within 10 seconds"),
+        "{problems:?}"
+    );
+    assert!(world.state == before);
+
+    world.memory.order(Call::Create, "", Fault::Hangs);
+    let plan = world.plan(config("b")).await;
+    let start = Instant::now();
+    let problems = world.apply(plan).await;
+    within(start, 30, "update");
+    assert!(
+        problems[0].starts_with("Timeout of the operation is over"),
+        "{problems:?}"
+    );
+    world.memory.order(Call::Delete, "", Fault::Silent);
+    let start = Instant::now();
+    let problems = world.destroy().await;
+    within(start, 40, "delete");
+    assert!(!problems.is_empty());
+    assert!(!world.state.is_null());
+    assert_eq!(world.destroy().await, NOTHING);
+    assert!(world.memory.names().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_state_of_version_0_is_read() {
     let world = World::new("version-0", Memory::default()).await;
     let request = pb::upgrade_resource_state::Request {
@@ -1450,6 +1673,37 @@ async fn bad_input_is_refused_on_its_attribute() {
         (json!({"replicas": -1}), "replicas"),
         (json!({"replicas": 10001}), "replicas"),
         (json!({"memory": null}), "memory"),
+        (json!({"second": {}}), "second"),
+        (json!({"memory": null, "second": {}}), ""),
+        (json!({"memory": "<unknown>"}), ""),
+        (
+            json!({"rolling_update": {"max_unavailable": "-1"}}),
+            "rolling_update.max_unavailable",
+        ),
+        (
+            json!({"rolling_update": {"parallelism": 0}}),
+            "rolling_update.parallelism",
+        ),
+        (
+            json!({"rolling_update": {"max_failures": -1}}),
+            "rolling_update.max_failures",
+        ),
+        (
+            json!({"user_data": r#"{"ignition":{"version":"3.99.0"}}"#}),
+            "user_data",
+        ),
+        (
+            json!({"user_data": r#"{"ignition":{"version":"3.4.0"},"storage":1}"#}),
+            "user_data",
+        ),
+        (
+            json!({
+                "user_data": null,
+                "user_data_wo": r#"{"ignition":{"version":"3.4.0"},"storage":1}"#,
+                "user_data_wo_version": 1
+            }),
+            "user_data_wo",
+        ),
         (
             json!({"rolling_update": {"max_surge": "101%"}}),
             "rolling_update.max_surge",

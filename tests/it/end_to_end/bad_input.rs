@@ -86,6 +86,75 @@ fn cases() -> Vec<Case> {
             PLAN,
             &["sandbox.boot_time", "duration"],
         ),
+        case(
+            "an image of blanks",
+            (r#""flatcar-a""#, r#""  ""#),
+            PLAN,
+            &["image", "no blank first or last"],
+        ),
+        case(
+            "no time for a machine",
+            (
+                "replicas       = var.replicas",
+                "replicas = var.replicas\n machine_timeout = \"0s\"",
+            ),
+            PLAN,
+            &["machine_timeout", "longer than `0s`"],
+        ),
+        case(
+            "a zone without a name",
+            ("sandbox = {}", r#"sandbox = { zone = "" }"#),
+            PLAN,
+            &["sandbox.zone", "at least one character"],
+        ),
+        case(
+            "a tag without a key",
+            ("sandbox = {}", r#"sandbox = { tags = { "" = "x" } }"#),
+            PLAN,
+            &["Tag has no key", "at least one character"],
+        ),
+        case(
+            "a sandbox without a directory",
+            (r#"directory = "cloud""#, r#"directory = """#),
+            PLAN,
+            &["sandbox.directory", "at least one character"],
+        ),
+        case(
+            "user data for an Ignition that nobody has",
+            (
+                "data.flatcar_ignition.worker.rendered",
+                r#"jsonencode({ ignition = { version = "3.99.0" } })"#,
+            ),
+            PLAN,
+            &["user_data", "$.ignition.version", "3.5.0"],
+        ),
+        case(
+            "a release server with a query",
+            (
+                r#"provider "flatcar" {"#,
+                "provider \"flatcar\" {\n release_server = { url = \"https://m.example/{channel}?a\" }",
+            ),
+            PLAN,
+            &["release_server.url", "without a query"],
+        ),
+        case(
+            "signing keys that are none",
+            (
+                r#"provider "flatcar" {"#,
+                "provider \"flatcar\" {\n release_server = { signing_keys = \"x\" }",
+            ),
+            PLAN,
+            &["release_server.signing_keys", "no armored key"],
+        ),
+        case(
+            "certificates that are none",
+            (
+                r#"provider "flatcar" {"#,
+                "provider \"flatcar\" {\n release_server = { ca_certificate = \"x\" }",
+            ),
+            PLAN,
+            &["release_server.ca_certificate", "no PEM certificate"],
+        ),
         Case {
             name: "an image that the cloud does not have",
             change: ("flatcar-a", "flatcar-z"),
