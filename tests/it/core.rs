@@ -188,10 +188,24 @@ impl Running {
         assert!(signal("-INT", &format!("-{}", self.child.id())), "it runs");
     }
 
-    /// The machine loses power: core and provider end where they are.
-    pub(crate) fn kill(mut self) {
-        signal("-KILL", &format!("-{}", self.child.id()));
-        self.end();
+    /// The provider alone is killed, by its pid; the core lives on. Returns whether there was one.
+    pub(crate) fn kill_provider(&self) -> bool {
+        let children = Command::new("pgrep")
+            .args(["-f", "-P", &self.child.id().to_string()])
+            .arg("terraform-provider-flatcar")
+            .output()
+            .expect("pgrep");
+        let pids = String::from_utf8_lossy(&children.stdout).into_owned();
+        let killed = pids.lines().filter(|pid| signal("-KILL", pid)).count();
+        killed > 0
+    }
+
+    /// Whether it has said so on its output until now.
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        ["stdout", "stderr"].iter().any(|name| {
+            let said = fs::read(self.home.join(name)).unwrap_or_default();
+            String::from_utf8_lossy(&said).contains(words)
+        })
     }
 
     /// The core alone dies. Returns when the provider has noticed and ended, too.

@@ -7,6 +7,8 @@ mod bad_input;
 mod crash;
 mod life;
 mod lifecycle;
+#[cfg(feature = "openstack")]
+mod openstack;
 mod sandbox;
 
 use std::collections::BTreeMap;
@@ -53,29 +55,8 @@ trait Stage {
     fn remove(&self, workspace: &Workspace, name: &str);
     /// What stands between the cloud's name and the cluster in an import's id.
     fn scope(&self, workspace: &Workspace) -> String;
-    /// From now on the call is never answered, when it is made for the `nth` time; `done`: but carried out.
-    fn stall(&self, workspace: &Workspace, call: Call, nth: usize, done: bool);
-    /// Whether that call has been made.
-    fn stalls(&self, workspace: &Workspace) -> bool;
-    /// Everything is answered again.
-    fn go_on(&self, workspace: &Workspace);
-}
-
-/// A call that [`Stage::stall`] stalls.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Call {
-    Create,
-    Delete,
-}
-
-impl Call {
-    /// The sandbox's word.
-    fn word(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Delete => "delete",
-        }
-    }
+    /// Whose each machine is, by name: the mark's uid, and whether it is still marked as not saved.
+    fn marks(&self, workspace: &Workspace) -> BTreeMap<String, (String, bool)>;
 }
 
 /// One group of three; the variables `replicas`, `message` and `parallelism` change it.

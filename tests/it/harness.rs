@@ -43,14 +43,17 @@ pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-/// Waits until another process has done something, and panics with `what` when it has not within a minute.
+/// Waits until another process has done something, and panics with `what` when it has not within three minutes.
 pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited a minute until {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited three minutes until {what}"
+        );
         pause();
     }
 }

@@ -58,6 +58,8 @@ struct Wire {
 
 struct Ledger {
     calls: Vec<String>,
+    /// What each request carries beside its own.
+    adds: Vec<(String, String)>,
     plan: Arc<Plan>,
     held: usize,
 }
@@ -88,6 +90,7 @@ impl Proxy {
             hosts,
             ledger: Mutex::new(Ledger {
                 calls: Vec::new(),
+                adds: Vec::new(),
                 plan: Arc::new(|_, _| Fate::Pass),
                 held: 0,
             }),
@@ -115,6 +118,12 @@ impl Proxy {
         let mut ledger = self.wire.ledger();
         ledger.calls.clear();
         ledger.plan = Arc::new(plan);
+    }
+
+    /// Each request carries this header from now on.
+    pub(crate) fn add(&self, name: &str, value: &str) {
+        let mut ledger = self.wire.ledger();
+        ledger.adds.push((name.to_owned(), value.to_owned()));
     }
 
     /// The names of the calls since [`Proxy::order`]: `EC2 RunInstances`, `nova POST /servers`, `nova GET /servers/{id}`.
@@ -177,12 +186,13 @@ async fn accept(listener: TcpListener, wire: Arc<Wire>, index: usize) {
 
 /// One call and its fate.
 async fn serve(mut client: TcpStream, wire: &Wire, index: usize) -> io::Result<()> {
-    let Some(request) = Message::read_request(&mut client).await? else {
+    let Some(mut request) = Message::read_request(&mut client).await? else {
         return Ok(());
     };
     let name = request.name();
     let (number, plan) = {
         let mut ledger = wire.ledger();
+        request.headers.extend(ledger.adds.iter().cloned());
         ledger.calls.push(name.clone());
         (ledger.calls.len(), Arc::clone(&ledger.plan))
     };

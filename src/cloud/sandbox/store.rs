@@ -130,14 +130,18 @@ impl Store {
             .write(true)
             .open(self.directory.join(LOCK))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Some(Locked {
-                store: self,
-                now_ms,
-                _lock: lock,
-            })),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
         }
+        let locked = Locked {
+            store: self,
+            now_ms,
+            _lock: lock,
+        };
+        // Reading changes nothing: whatever a call reads is one step.
+        locked.step("look", || Ok(()))?;
+        Ok(Some(locked))
     }
 }
 
@@ -215,7 +219,8 @@ impl Locked<'_> {
 
     /// Removes a machine; one that is not there is removed.
     pub(super) fn remove(&self, name: &str) -> io::Result<()> {
-        match fs::remove_file(self.store.directory.join(machine_path(name))) {
+        let path = self.store.directory.join(machine_path(name));
+        match self.step("remove", || fs::remove_file(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -255,8 +260,31 @@ impl Locked<'_> {
     fn write(&self, file: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
         let path = self.store.directory.join(file);
         let new = path.with_extension("new");
-        fs::write(&new, bytes)?;
-        fs::rename(&new, &path)
+        self.step("write", || fs::write(&new, bytes))?;
+        self.step("rename", || fs::rename(&new, &path))
+    }
+
+    /// One step on disk. Where the directory holds a file `steps`, a line is added to it, the Nth; and `hold/N-before` and `hold/N-after`
+    /// are read: a FIFO there holds the step until it is written to, and a text is the error that the step ends with. So a test can end
+    /// a process at each step.
+    fn step<T>(&self, what: &str, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let steps = self.store.directory.join("steps");
+        let Ok(earlier) = fs::read_to_string(&steps) else {
+            return work();
+        };
+        fs::write(steps, format!("{earlier}{what}\n"))?;
+        let number = earlier.lines().count() + 1;
+        let hold = |when: &str| {
+            let place = self.store.directory.join(format!("hold/{number}-{when}"));
+            match fs::read_to_string(place) {
+                Ok(error) if !error.is_empty() => Err(io::Error::other(error)),
+                _ => Ok(()),
+            }
+        };
+        hold("before")?;
+        let done = work()?;
+        hold("after")?;
+        Ok(done)
     }
 }
 
@@ -292,3 +320,31 @@ const MACHINES: &str = "machines";
 const ID: &str = "id";
 /// The file that is locked, beside the machines.
 pub(super) const LOCK: &str = "lock";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_counted_over_processes_and_end_as_ordered() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = |file: &str| directory.path().join(file);
+        let store = Store {
+            directory: directory.path().to_owned(),
+        };
+        fs::write(place("steps"), "").unwrap();
+        fs::create_dir(place("hold")).unwrap();
+        fs::write(place("hold/3-before"), "no disk").unwrap();
+        fs::write(place("hold/6-after"), "no answer").unwrap();
+        let write = || {
+            let written = store.try_lock(0).unwrap().unwrap().write("file", b"text");
+            written.map_err(|error| error.to_string())
+        };
+        assert_eq!(write(), Err("no disk".to_owned()));
+        assert!(!place("file").exists(), "it was only written beside it");
+        assert_eq!(write(), Err("no answer".to_owned()));
+        assert!(place("file").exists(), "carried out all the same");
+        let steps = fs::read_to_string(place("steps")).unwrap();
+        assert_eq!(steps, "look\nwrite\nrename\nlook\nwrite\nrename\n");
+    }
+}

@@ -1,6 +1,6 @@
 //! EC2 from behind: moto, reached through a proxy that can leave a call unanswered.
 //!
-//! The provider's endpoint is the proxy; these tests themselves ask moto directly. Several tests share one moto, each with a cluster of
+//! The provider's endpoint is the proxy; these tests themselves ask moto directly. Several tests share one moto, each with an account of
 //! its own.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,14 +8,17 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{Call, Stage};
+use super::Stage;
+use super::crash::{Ground, Meets};
 use crate::core::Workspace;
 use crate::harness;
 use crate::proxy::{Fate, Proxy};
 
 /// What moto says that it is.
 const REGION: &str = "eu-central-1";
-const ACCOUNT: &str = "123456789012";
+
+/// The header by which moto tells accounts apart.
+const ACCOUNT: &str = "x-moto-account-id";
 
 /// The environment variable that `tests/servers/with aws` sets.
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_EC2";
@@ -24,6 +27,8 @@ const ENDPOINT: &str = "AWS_ENDPOINT_URL_EC2";
 pub(super) struct Moto {
     port: u16,
     proxy: Proxy,
+    /// Of nobody else: moto looks through all instances of an account at each call.
+    account: String,
     cluster: String,
     /// The ARN of a target group that every machine is to be in.
     target_group: Option<String>,
@@ -44,9 +49,13 @@ impl Moto {
         };
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let account = format!("{:012}", 100_000_000_000 + number);
+        let proxy = Proxy::start(&[&endpoint]);
+        proxy.add(ACCOUNT, &account);
         Some(Self {
             port,
-            proxy: Proxy::start(&[&endpoint]),
+            proxy,
+            account,
             cluster: format!("e2e-{}-{number}", std::process::id()),
             target_group: None,
         })
@@ -133,6 +142,23 @@ impl Moto {
         self.proxy.endpoint(0)
     }
 
+    /// The cluster's machines that are not gone, as XML. One RunInstances makes one reservation, and here one machine.
+    fn describe(&self) -> Vec<String> {
+        let answer = self.ask(
+            "DescribeInstances",
+            &[
+                ("Filter.1.Name", "tag:flatcar-cluster"),
+                ("Filter.1.Value.1", &self.cluster),
+                ("Filter.2.Name", "instance-state-name"),
+                ("Filter.2.Value.1", "pending"),
+                ("Filter.2.Value.2", "running"),
+                ("Filter.2.Value.3", "stopped"),
+            ],
+        );
+        let reservations = answer.split("<reservationId>").skip(1);
+        reservations.map(str::to_owned).collect()
+    }
+
     /// Asks moto for an action of EC2 and gives its XML.
     fn ask(&self, action: &str, parameters: &[(&str, &str)]) -> String {
         self.ask_of("ec2", "2016-11-15", action, parameters)
@@ -156,9 +182,10 @@ impl Moto {
         }
         // In HTTP/1.0 an answer ends with its connection.
         let request = format!(
-            "POST / HTTP/1.0\r\nHost: 127.0.0.1\r\n\
+            "POST / HTTP/1.0\r\nHost: 127.0.0.1\r\n{ACCOUNT}: {}\r\n\
              Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0\r\n\
              Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            self.account,
             form.len()
         );
         let mut moto = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).expect("moto listens");
@@ -197,27 +224,12 @@ impl Stage for Moto {
     }
 
     fn machines(&self, _: &Workspace) -> BTreeMap<String, String> {
-        let answer = self.ask(
-            "DescribeInstances",
-            &[
-                ("Filter.1.Name", "tag:flatcar-cluster"),
-                ("Filter.1.Value.1", &self.cluster),
-                ("Filter.2.Name", "instance-state-name"),
-                ("Filter.2.Value.1", "pending"),
-                ("Filter.2.Value.2", "running"),
-                ("Filter.2.Value.3", "stopped"),
-            ],
-        );
-        // One RunInstances makes one reservation, and here one machine.
-        let reservations = answer.split("<reservationId>").skip(1);
-        reservations
-            .filter_map(|reservation| {
-                let after = |tag: &str| Some(reservation.split_once(tag)?.1);
-                let id = after("<instanceId>")?.split('<').next()?;
-                let (_, name) = after("<key>Name</key>")?.split_once("<value>")?;
-                Some((name.split('<').next()?.to_owned(), id.to_owned()))
-            })
-            .collect()
+        let machine = |reservation: &String| {
+            let (_, id) = reservation.split_once("<instanceId>")?;
+            let id = id.split('<').next()?.to_owned();
+            Some((tag(reservation, "Name")?, id))
+        };
+        by_name(self.describe().iter().filter_map(machine))
     }
 
     fn remove(&self, workspace: &Workspace, name: &str) {
@@ -226,32 +238,80 @@ impl Stage for Moto {
     }
 
     fn scope(&self, _: &Workspace) -> String {
-        format!("{ACCOUNT}/{REGION}")
+        format!("{}/{REGION}", self.account)
     }
 
-    fn stall(&self, _: &Workspace, call: Call, nth: usize, done: bool) {
-        let action = match call {
-            Call::Create => "EC2 RunInstances",
-            Call::Delete => "EC2 TerminateInstances",
+    fn marks(&self, _: &Workspace) -> BTreeMap<String, (String, bool)> {
+        let reservations = self.describe();
+        let mark = |reservation: &String| {
+            let name = tag(reservation, "Name")?;
+            let uid = tag(reservation, "flatcar-uid").unwrap_or_default();
+            let unsaved = tag(reservation, "flatcar-unsaved");
+            Some((name, (uid, unsaved.as_deref() != Some("false"))))
         };
-        let made = AtomicUsize::new(0);
-        self.proxy.order(move |_, name| {
-            if name != action || made.fetch_add(1, Ordering::Relaxed) + 1 != nth {
-                return Fate::Pass;
-            }
-            match done {
-                true => Fate::HoldAfter,
-                false => Fate::HoldBefore,
-            }
-        });
+        reservations.iter().filter_map(mark).collect()
+    }
+}
+
+/// Machines by name; one of a name that another one has is named by its id, too.
+pub(super) fn by_name(
+    machines: impl Iterator<Item = (String, String)>,
+) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    for (name, id) in machines {
+        let name = match names.contains_key(&name) {
+            true => format!("{name}, doubled as {id}"),
+            false => name,
+        };
+        names.insert(name, id);
+    }
+    names
+}
+
+/// The value of an instance's tag.
+fn tag(reservation: &str, key: &str) -> Option<String> {
+    let (_, after) = reservation.split_once(&format!("<key>{key}</key>"))?;
+    let (_, value) = after.split_once("<value>")?;
+    Some(value.split('<').next()?.to_owned())
+}
+
+impl Ground for Moto {
+    fn stage(&self) -> &dyn Stage {
+        self
     }
 
-    fn stalls(&self, _: &Workspace) -> bool {
+    fn order(&self, _: &Workspace, number: usize, meets: Meets) {
+        order(&self.proxy, number, meets);
+    }
+
+    fn holds(&self) -> bool {
         self.proxy.holds()
     }
 
-    fn go_on(&self, _: &Workspace) {
-        self.proxy.order(|_, _| Fate::Pass);
+    fn release(&self) {
         self.proxy.release();
     }
+
+    fn end(&self, _: &Workspace) -> Vec<String> {
+        end(&self.proxy)
+    }
+}
+
+/// What the call of that number meets on the wire.
+pub(super) fn order(proxy: &Proxy, number: usize, meets: Meets) {
+    proxy.order(move |k, _| match meets {
+        _ if k != number => Fate::Pass,
+        Meets::Nothing => Fate::Pass,
+        Meets::HoldBefore => Fate::HoldBefore,
+        Meets::HoldAfter => Fate::HoldAfter,
+        Meets::Lost => Fate::ResetAfter,
+    });
+}
+
+/// Everything passes again. The calls until now.
+pub(super) fn end(proxy: &Proxy) -> Vec<String> {
+    let calls = proxy.calls();
+    proxy.order(|_, _| Fate::Pass);
+    proxy.release();
+    calls
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::aws::Moto;
 use super::sandbox::{Sandbox, order};
-use super::{Call, GROUP, Stage, complete, configuration, recorded};
+use super::{GROUP, Stage, complete, configuration, recorded};
 use crate::core::{Core, Run, Workspace};
 
 /// A configuration that is wrong in one way.
@@ -294,8 +294,7 @@ fn a_create_that_falls_short_says_what_exists_and_the_next_apply_completes_it() 
         return;
     };
     let workspace = super::workspace(&core, &Sandbox);
-    let rules =
-        json!([{"call": Call::Create.word(), "machine": "*-1", "times": 0, "fault": "forbidden"}]);
+    let rules = json!([{"call": "create", "machine": "*-1", "times": 0, "fault": "forbidden"}]);
     order(&workspace, &json!({"rules": rules}));
     let run = workspace.run(APPLY).failure();
     let errors = run.errors().join("\n");

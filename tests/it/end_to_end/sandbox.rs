@@ -1,12 +1,16 @@
 //! The sandbox from behind: its directory.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
 
-use super::{Call, Stage};
+use super::Stage;
+use super::crash::{Ground, Meets};
 use crate::core::Workspace;
 
 /// The directory `cloud` of the workspace.
@@ -30,19 +34,9 @@ impl Stage for Sandbox {
     }
 
     fn machines(&self, workspace: &Workspace) -> BTreeMap<String, String> {
-        let Ok(entries) = fs::read_dir(directory(workspace).join("machines")) else {
-            return BTreeMap::new();
-        };
-        entries
-            .map(|entry| entry.expect("an entry").path())
-            .filter(|path| path.extension().is_some_and(|end| end == "json"))
-            // One that was deleted since the folder was read is gone.
-            .filter_map(|path| fs::read(path).ok())
-            .map(|text| {
-                let record: Value = serde_json::from_slice(&text).expect("a record");
-                let word = |name: &str| record[name].as_str().expect("a word").to_owned();
-                (word("name"), word("id"))
-            })
+        records(workspace)
+            .into_iter()
+            .map(|record| (word(&record, "name"), word(&record, "id")))
             .collect()
     }
 
@@ -56,13 +50,25 @@ impl Stage for Sandbox {
         id.trim().to_owned()
     }
 
-    fn stall(&self, workspace: &Workspace, call: Call, nth: usize, done: bool) {
+    fn marks(&self, workspace: &Workspace) -> BTreeMap<String, (String, bool)> {
+        let records = records(workspace).into_iter();
+        let mark = |record: &Value| (word(record, "uid"), record["unsaved"] == true);
+        records
+            .map(|record| (word(&record, "name"), mark(&record)))
+            .collect()
+    }
+}
+
+impl Sandbox {
+    /// From now on the call is never answered, when it is made for the `nth` time; `done`: but carried out.
+    pub(super) fn stall(&self, workspace: &Workspace, call: &str, nth: usize, done: bool) {
         let fault = if done { "stall_after" } else { "stall_before" };
-        let rule = json!({"call": call.word(), "nth": nth, "fault": fault});
+        let rule = json!({"call": call, "nth": nth, "fault": fault});
         order(workspace, &json!({"log_calls": true, "rules": [rule]}));
     }
 
-    fn stalls(&self, workspace: &Workspace) -> bool {
+    /// Whether that call has been made.
+    pub(super) fn stalls(&self, workspace: &Workspace) -> bool {
         let read = |name: &str| {
             let text = fs::read(directory(workspace).join(name)).ok()?;
             serde_json::from_slice::<Value>(&text).ok()
@@ -85,7 +91,8 @@ impl Stage for Sandbox {
         exists == ((rule["call"] == "create") == done)
     }
 
-    fn go_on(&self, workspace: &Workspace) {
+    /// Everything is answered again.
+    pub(super) fn go_on(&self, workspace: &Workspace) {
         for name in ["faults.json", "faults.counted.json", "calls.jsonl"] {
             // The last two are there only when something was called.
             let _ = fs::remove_file(directory(workspace).join(name));
@@ -96,6 +103,23 @@ impl Stage for Sandbox {
 /// Writes the sandbox's `faults.json`.
 pub(super) fn order(workspace: &Workspace, faults: &Value) {
     workspace.write("cloud/faults.json", &faults.to_string());
+}
+
+fn records(workspace: &Workspace) -> Vec<Value> {
+    let Ok(entries) = fs::read_dir(directory(workspace).join("machines")) else {
+        return Vec::new();
+    };
+    entries
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        // One that was deleted since the folder was read is gone.
+        .filter_map(|path| fs::read(path).ok())
+        .map(|text| serde_json::from_slice(&text).expect("a record"))
+        .collect()
+}
+
+fn word(record: &Value, name: &str) -> String {
+    record[name].as_str().expect("a word").to_owned()
 }
 
 fn directory(workspace: &Workspace) -> PathBuf {
@@ -113,4 +137,93 @@ fn nth_machine(workspace: &Workspace, rule: &Value) -> String {
     let call = calls.nth(usize::try_from(nth - 1).expect("small"));
     call.map(|call| call["machine"].as_str().unwrap_or_default().to_owned())
         .expect("a call that was counted was logged")
+}
+
+/// The sandbox, step by step: every look at its directory, write, rename and removal is one call (`docs/guides/sandbox.md`).
+#[derive(Default)]
+pub(super) struct Steps {
+    gate: Mutex<Option<Gate>>,
+}
+
+/// A FIFO that holds a step while we have it open.
+struct Gate {
+    place: PathBuf,
+    /// Set when the provider has come to it.
+    open: Arc<Mutex<Option<File>>>,
+    opener: JoinHandle<()>,
+}
+
+impl Gate {
+    fn new(place: PathBuf) -> Self {
+        let made = Command::new("mkfifo").arg(&place).status();
+        assert!(made.expect("mkfifo").success());
+        let open = Arc::<Mutex<Option<File>>>::default();
+        let (path, shared) = (place.clone(), Arc::clone(&open));
+        let opener = thread::spawn(move || {
+            // Returns when the other side opens it.
+            *lock(&shared) = OpenOptions::new().write(true).open(path).ok();
+        });
+        Self {
+            place,
+            open,
+            opener,
+        }
+    }
+
+    fn leave(self) {
+        // Should nobody have come, the opener waits still: both sides at once never wait.
+        let both = OpenOptions::new().read(true).write(true).open(&self.place);
+        self.opener.join().expect("it only waits");
+        lock(&self.open).take();
+        drop(both);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ground for Steps {
+    fn stage(&self) -> &dyn Stage {
+        &Sandbox
+    }
+
+    fn order(&self, workspace: &Workspace, number: usize, meets: Meets) {
+        workspace.write("cloud/steps", "");
+        workspace.write("cloud/hold/README", "what each step meets");
+        let place = |when: &str| directory(workspace).join(format!("hold/{number}-{when}"));
+        let gate = match meets {
+            Meets::Nothing => None,
+            Meets::HoldBefore => Some(Gate::new(place("before"))),
+            Meets::HoldAfter => Some(Gate::new(place("after"))),
+            Meets::Lost => {
+                fs::write(place("after"), "the answer was lost").expect("a file");
+                None
+            }
+        };
+        *lock(&self.gate) = gate;
+    }
+
+    fn holds(&self) -> bool {
+        let gate = lock(&self.gate);
+        gate.as_ref().is_some_and(|gate| lock(&gate.open).is_some())
+    }
+
+    fn release(&self) {
+        if let Some(gate) = lock(&self.gate).take() {
+            gate.leave();
+        }
+    }
+
+    fn end(&self, workspace: &Workspace) -> Vec<String> {
+        self.release();
+        let steps = fs::read_to_string(directory(workspace).join("steps")).expect("the steps");
+        fs::remove_file(directory(workspace).join("steps")).expect("the steps");
+        fs::remove_dir_all(directory(workspace).join("hold")).expect("what was ordered");
+        steps.lines().map(str::to_owned).collect()
+    }
+
+    fn waits_for_the_answer(&self) -> bool {
+        true
+    }
 }

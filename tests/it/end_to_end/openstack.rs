@@ -1,0 +1,168 @@
+//! Nova and its like from behind: the services themselves, reached through a proxy on the wire.
+//!
+//! The provider logs in through the proxy, whose catalogue names the proxy in front of each service; these tests themselves ask directly.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::Value as Json;
+use tokio::runtime::{Builder, Runtime};
+
+use super::Stage;
+use super::aws::{by_name, end, order};
+use super::crash::{Ground, Meets};
+use crate::core::Workspace;
+use crate::harness::wait_until;
+use crate::proxy::Proxy;
+use crate::servers::openstack::{Client, FLAVOR, IMAGES, NETWORK, OpenStack};
+
+/// The window within which the provider believes no absence.
+const LAG: Duration = Duration::from_secs(11);
+
+/// One test's view of the OpenStack that runs beside the tests, in the project `crash`.
+pub(super) struct Nova {
+    /// As the provider sees it.
+    server: OpenStack,
+    proxy: Proxy,
+    client: Client,
+    runtime: Runtime,
+    cluster: String,
+}
+
+impl Nova {
+    /// The OpenStack that runs, or `skipped: …`.
+    pub(super) fn find() -> Option<Self> {
+        let server = OpenStack::find("crash")?;
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let client = runtime.block_on(server.client());
+        let mut upstreams = vec![server.auth_url.as_str()];
+        upstreams.extend(["compute", "image", "network"].map(|of| client.user.endpoint(of)));
+        let proxy = Proxy::start(&upstreams);
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Some(Self {
+            server: OpenStack {
+                auth_url: format!("{}/v3", proxy.endpoint(0)),
+                ..server
+            },
+            proxy,
+            client,
+            runtime,
+            cluster: format!("e2e-{}-{number}", std::process::id()),
+        })
+    }
+
+    /// The cluster's servers that are not gone.
+    fn servers(&self) -> Vec<Json> {
+        let mut all = self
+            .runtime
+            .block_on(self.client.get("compute", "/servers/detail"));
+        let servers = all["servers"].as_array_mut().map(std::mem::take);
+        let mut servers = servers.expect("servers");
+        servers.retain(|server| server["metadata"]["flatcar-cluster"] == self.cluster.as_str());
+        servers
+    }
+}
+
+fn text(value: &Json) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+impl Stage for Nova {
+    fn provider(&self) -> String {
+        format!("openstack = {}", self.server.block())
+    }
+
+    fn shape(&self) -> String {
+        format!(
+            r#"openstack = {{ flavor_name = "{FLAVOR}", networks = [{{ name = "{NETWORK}" }}] }}"#
+        )
+    }
+
+    fn image(&self) -> String {
+        format!("{:?}", IMAGES[0])
+    }
+
+    fn cluster(&self) -> String {
+        self.cluster.clone()
+    }
+
+    fn machines(&self, _: &Workspace) -> BTreeMap<String, String> {
+        let servers = self.servers();
+        let machine = |server: &Json| (text(&server["name"]), text(&server["id"]));
+        by_name(servers.iter().map(machine))
+    }
+
+    fn remove(&self, workspace: &Workspace, name: &str) {
+        // A younger one that is missing counts as not listed yet.
+        let since = Instant::now();
+        wait_until("machines are older than lists may lag", || {
+            (since.elapsed() > LAG).then_some(())
+        });
+        let id = self.machines(workspace)[name].clone();
+        let path = format!("/servers/{id}");
+        self.runtime.block_on(self.client.delete("compute", &path));
+        wait_until("the server is gone", || {
+            (!self.machines(workspace).contains_key(name)).then_some(())
+        });
+    }
+
+    fn scope(&self, _: &Workspace) -> String {
+        format!("RegionOne/{}", self.client.user.project)
+    }
+
+    fn marks(&self, _: &Workspace) -> BTreeMap<String, (String, bool)> {
+        let mark = |server: &Json| {
+            let metadata = &server["metadata"];
+            let unsaved = metadata["flatcar-unsaved"] != "false";
+            (
+                text(&server["name"]),
+                (text(&metadata["flatcar-uid"]), unsaved),
+            )
+        };
+        self.servers().iter().map(mark).collect()
+    }
+}
+
+impl Ground for Nova {
+    fn stage(&self) -> &dyn Stage {
+        self
+    }
+
+    fn order(&self, _: &Workspace, number: usize, meets: Meets) {
+        order(&self.proxy, number, meets);
+    }
+
+    fn holds(&self) -> bool {
+        self.proxy.holds()
+    }
+
+    fn release(&self) {
+        self.proxy.release();
+    }
+
+    fn end(&self, _: &Workspace) -> Vec<String> {
+        end(&self.proxy)
+    }
+
+    fn timeout(&self) -> &'static str {
+        "60s"
+    }
+}
+
+impl Drop for Nova {
+    /// What a test that failed left behind would be in the way of others.
+    fn drop(&mut self) {
+        for server in self.servers() {
+            let path = format!("/servers/{}", text(&server["id"]));
+            let request =
+                self.client
+                    .send(&self.client.user, "compute", Method::DELETE, &path, None);
+            self.runtime.block_on(request);
+        }
+    }
+}
