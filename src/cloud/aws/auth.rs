@@ -5,28 +5,29 @@
 //! would look gone; it costs one STS GetCallerIdentity, which needs no permission, and only when nobody has said the account.
 
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_config::identity::IdentityCache;
 use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
-use aws_sdk_ec2::config::interceptors::AfterDeserializationInterceptorContextRef;
-use aws_sdk_ec2::config::{ConfigBag, Credentials, Intercept, RuntimeComponents, SharedHttpClient};
-use aws_sdk_ec2::error::BoxError;
+use aws_sdk_ec2::config::{Credentials, SharedHttpClient};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Connector, tls};
+use futures::FutureExt as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use super::failure::fault;
+use super::renewal::{Again, Renewable, WholeAnswers};
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Type, Value};
-use crate::worker_group::cloud::CloudError;
+use crate::worker_group::cloud::{CloudError, Kind};
 
 /// The attribute `aws` of the provider block.
 pub(super) fn provider_schema() -> Attribute {
@@ -107,6 +108,8 @@ pub(super) struct Session {
     pub(super) elb: aws_sdk_elasticloadbalancingv2::Client,
     pub(super) region: String,
     sts: aws_sdk_sts::Client,
+    /// The user's own, if any.
+    endpoint: Option<String>,
     account: OnceCell<String>,
     /// Ids that this process has ended, or has seen going: EC2 answers a repeated client token with them all the same.
     pub(super) ended: Mutex<HashSet<String>>,
@@ -119,7 +122,7 @@ impl Session {
     /// What is missing or wrong, and which attribute or variable would set it.
     pub(super) async fn open(configuration: &Value) -> Result<Self, Diagnostics> {
         let config = Config::of(configuration)?;
-        let sdk = load(&config).await?;
+        let (sdk, again) = renewable(&config, load(&config).await?)?;
         let Some(region) = sdk.region().map(ToString::to_string) else {
             return Err(Diagnostic::error(
                 "AWS region is not set",
@@ -131,14 +134,22 @@ impl Session {
             ec2: aws_sdk_ec2::Client::from_conf(
                 aws_sdk_ec2::config::Builder::from(&sdk)
                     .interceptor(WholeAnswers)
+                    .retry_classifier(again.clone())
                     .build(),
             ),
             elb: aws_sdk_elasticloadbalancingv2::Client::from_conf(
                 aws_sdk_elasticloadbalancingv2::config::Builder::from(&sdk)
                     .interceptor(WholeAnswers)
+                    .retry_classifier(again.clone())
                     .build(),
             ),
-            sts: aws_sdk_sts::Client::new(&sdk),
+            sts: aws_sdk_sts::Client::from_conf(
+                aws_sdk_sts::config::Builder::from(&sdk)
+                    .interceptor(WholeAnswers)
+                    .retry_classifier(again)
+                    .build(),
+            ),
+            endpoint: sdk.endpoint_url().map(str::to_owned),
             region,
             account: OnceCell::new_with(config.account_id),
             ended: Mutex::default(),
@@ -150,15 +161,40 @@ impl Session {
         let account = self
             .account
             .get_or_try_init(|| async {
-                let answer = self.sts.get_caller_identity().send().await.map_err(|error| {
-                    let mut error = fault("STS GetCallerIdentity", "the account", &error);
-                    error.message += "; aws.account_id of the provider block says the account where STS cannot";
-                    error
+                let answer = self.sts.get_caller_identity().send().await;
+                let answer = answer.map_err(|error| {
+                    self.unasked(fault("STS GetCallerIdentity", "the account", &error))
                 })?;
-                Ok(answer.account().unwrap_or_default().to_owned())
+                answer
+                    .account()
+                    .map(str::to_owned)
+                    .ok_or_else(|| CloudError {
+                        action: "STS GetCallerIdentity",
+                        object: "the account".to_owned(),
+                        kind: Kind::Unavailable,
+                        message: "without an account".to_owned(),
+                        attribute: None,
+                        retry_after: None,
+                    })
             })
             .await?;
         Ok(format!("{account}/{}", self.region))
+    }
+
+    /// Which attribute to look at: of an endpoint that does not answer, STS is not to blame.
+    fn unasked(&self, error: CloudError) -> CloudError {
+        let advice = match &self.endpoint {
+            Some(endpoint) if error.kind == Kind::Unavailable => format!(
+                "it was asked at {endpoint}, the endpoint of the provider block's aws or of AWS_ENDPOINT_URL"
+            ),
+            _ => {
+                "aws.account_id of the provider block says the account where STS cannot".to_owned()
+            }
+        };
+        CloudError {
+            message: format!("{}; {advice}", error.message),
+            ..error
+        }
     }
 }
 
@@ -200,6 +236,29 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// The same, with credentials that are read anew when AWS says that they have ended.
+fn renewable(config: &Config, sdk: SdkConfig) -> Result<(SdkConfig, Again), Diagnostics> {
+    let config = config.clone();
+    let read = move || {
+        let config = config.clone();
+        async move { load(&config).await.ok()?.credentials_provider() }.boxed()
+    };
+    let first = sdk.credentials_provider().ok_or_else(|| {
+        Diagnostic::error(
+            "AWS credentials are not set",
+            "Set aws.profile or aws.access_key of the provider block, or AWS_PROFILE.",
+        )
+    })?;
+    let renewable = Arc::new(Renewable::new(first, read));
+    let provider: Arc<dyn ProvideCredentials> = renewable.clone();
+    let sdk = sdk
+        .into_builder()
+        .credentials_provider(SharedCredentialsProvider::from(provider))
+        .identity_cache(IdentityCache::no_cache())
+        .build();
+    Ok((sdk, Again(renewable)))
 }
 
 async fn load(config: &Config) -> Result<SdkConfig, Diagnostics> {
@@ -304,48 +363,6 @@ fn http_client(config: &Config) -> Result<SharedHttpClient, Diagnostics> {
     )
 }
 
-/// The SDK reads XML that ends too early as if it were complete: a list would then lack machines that exist.
-#[derive(Debug)]
-struct WholeAnswers;
-
-impl Intercept for WholeAnswers {
-    fn name(&self) -> &'static str {
-        "WholeAnswers"
-    }
-
-    fn read_after_deserialization(
-        &self,
-        context: &AfterDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let response = context.response();
-        match response.body().bytes() {
-            Some(body) if response.status().is_success() && !is_whole(body) => {
-                Err("the answer is cut short".into())
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Whether an XML document closes the element that it opens.
-fn is_whole(body: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(body);
-    let Some(root) = text
-        .split('<')
-        .skip(1)
-        .find(|tag| !tag.starts_with(['?', '!']))
-    else {
-        return false;
-    };
-    let name = root
-        .split(|letter: char| letter.is_whitespace() || "/>".contains(letter))
-        .next()
-        .unwrap_or_default();
-    text.trim_end().ends_with(&format!("</{name}>"))
-}
-
 /// Checked here: the SDK panics on what is no certificate.
 fn certificates(path: &str) -> Result<Vec<u8>, Diagnostics> {
     let refuse = |what: String| {
@@ -375,17 +392,3 @@ const SESSION_NAME: &str = "terraform-provider-flatcar";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Below the engine's own limit for an answer, so that a silent call is made once more with the same client token.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(25);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_that_ends_too_early_is_told_from_a_whole_one() {
-        let whole = "<?xml version=\"1.0\"?>\n<DescribeInstancesResponse xmlns=\"x\"><a/></DescribeInstancesResponse>\n";
-        assert!(is_whole(whole.as_bytes()));
-        for end in 0..whole.len() - 2 {
-            assert!(!is_whole(&whole.as_bytes()[..end]), "{}", &whole[..end]);
-        }
-    }
-}

@@ -73,6 +73,9 @@ fn words<E: ProvideErrorMetadata + std::error::Error + 'static>(
     let mut said: Vec<String> = Vec::new();
     for cause in causes(error) {
         let text = cause.to_string();
+        if LAYERS.contains(&text.as_str()) {
+            continue;
+        }
         if !said.last().is_some_and(|last| last.contains(&text)) {
             said.push(text);
         }
@@ -82,8 +85,20 @@ fn words<E: ProvideErrorMetadata + std::error::Error + 'static>(
     } else {
         ""
     };
-    format!("{}{}{advice}", prefix(status), said.join(": "))
+    let answer = match status {
+        Some(_) => prefix(status),
+        None => "nothing: ".to_owned(),
+    };
+    format!("{answer}{}{advice}", said.join(": "))
 }
+
+/// Words of the SDK's own layers, which say nothing to a user.
+const LAYERS: [&str; 4] = [
+    "dispatch failure",
+    "io error",
+    "other",
+    "client error (Connect)",
+];
 
 /// What EC2 said, if it did.
 pub(super) fn told(

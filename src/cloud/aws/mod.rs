@@ -9,6 +9,7 @@ mod auth;
 mod failure;
 mod health;
 mod preflight;
+mod renewal;
 mod shape;
 mod tags;
 mod targets;

@@ -149,11 +149,14 @@ impl Aws {
             .await
             .map(|_| ())
             .map_err(|error| {
-                fault(
-                    "EC2 DeleteTags",
-                    &format!("{} resources", ids.len()),
-                    &error,
-                )
+                let object = format!("{} resources", ids.len());
+                let told = fault("EC2 DeleteTags", &object, &error);
+                // CreateTags has found them all a moment ago.
+                let kind = match told.kind {
+                    Kind::NotFound => Kind::Unavailable,
+                    kind => kind,
+                };
+                CloudError { kind, ..told }
             })
     }
 }
