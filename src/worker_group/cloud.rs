@@ -203,7 +203,15 @@ pub trait Cloud: Send + Sync {
     /// What only the cloud knows (zone, image, architecture, quota, permissions by dry run), asked at the start of an apply. Paths are
     /// relative to the group (`image`, `aws.subnet_ids`). `new`: how many machines are about to be created; with none, only what changes
     /// in place is asked about.
-    async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics;
+    ///
+    /// # Errors
+    /// A question that was not answered and is worth another try; every other fault is a diagnostic.
+    async fn preflight(
+        &self,
+        image: &str,
+        shape: &Value,
+        new: usize,
+    ) -> Result<Diagnostics, CloudError>;
 
     /// The machine's console, for the diagnostic of one that does not come up; `None` where the cloud has none.
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError>;

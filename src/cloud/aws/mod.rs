@@ -245,11 +245,17 @@ impl Cloud for Aws {
         Shape::from_value(shape).map_or_else(|_| BTreeMap::new(), |shape| shape.wanted())
     }
 
-    async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics {
-        match Shape::from_value(shape) {
+    async fn preflight(
+        &self,
+        image: &str,
+        shape: &Value,
+        new: usize,
+    ) -> Result<Diagnostics, CloudError> {
+        // The SDK has made its retries.
+        Ok(match Shape::from_value(shape) {
             Ok(shape) => preflight::check(&self.session, image, &shape, new).await,
             Err(problems) => problems,
-        }
+        })
     }
 
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {

@@ -320,15 +320,22 @@ impl Cloud for OpenStack {
         wanted
     }
 
-    async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics {
+    async fn preflight(
+        &self,
+        image: &str,
+        shape: &Value,
+        new: usize,
+    ) -> Result<Diagnostics, CloudError> {
         if new == 0 {
-            return Diagnostics::none();
+            return Ok(Diagnostics::none());
         }
         match Shape::read(shape) {
             Ok(shape) => preflight::check(&self.session, image, &shape, new).await,
-            Err(error) => Diagnostic::error("Could not read the shape", error.to_string())
-                .at(Path::of("openstack"))
-                .into(),
+            Err(error) => Ok(
+                Diagnostic::error("Could not read the shape", error.to_string())
+                    .at(Path::of("openstack"))
+                    .into(),
+            ),
         }
     }
 

@@ -164,7 +164,7 @@ pub(super) async fn check(
     image_name: &str,
     shape: &Shape,
     new: usize,
-) -> Diagnostics {
+) -> Result<Diagnostics, CloudError> {
     let mut problems = Diagnostics::none();
     if session.insecure {
         problems.push(Diagnostic::warning(
@@ -177,10 +177,10 @@ pub(super) async fn check(
         true => Named::Id(image_name.to_owned()),
         false => Named::Name(image_name.to_owned()),
     };
-    let image = keep(image(session, &named).await, &mut problems);
-    let flavor = keep(flavor(session, &shape.flavor()).await, &mut problems);
+    let image = keep(image(session, &named).await, &mut problems)?;
+    let flavor = keep(flavor(session, &shape.flavor()).await, &mut problems)?;
     for network_of in &shape.networks {
-        keep(network(session, &network_of.named).await, &mut problems);
+        keep(network(session, &network_of.named).await, &mut problems)?;
     }
     for group in &shape.security_groups {
         keep(security_group(session, group).await, &mut problems);
@@ -205,56 +205,48 @@ pub(super) async fn check(
     }
     if let Some(key) = &shape.key_pair {
         let call = Call::get(Service::Compute, format!("os-keypairs/{key}"));
-        match absent(send(session, "Nova GET os-keypairs", key, call).await) {
-            Ok(Some(_)) => {}
-            Ok(None) => problems.push(
+        let answer = absent(send(session, "Nova GET os-keypairs", key, call).await);
+        if keep(answer, &mut problems)?.is_some_and(|found| found.is_none()) {
+            problems.push(
                 Diagnostic::error(
                     "OpenStack has no such key pair",
                     "Key pairs belong to a user, not to a project. Name one of this user's key pairs.",
                 )
                 .at(Path::of("openstack.key_pair")),
-            ),
-            Err(error) => problems.push(told(&error)),
+            );
         }
     }
     if !shape.availability_zones.is_empty() {
         let call = Call::get(Service::Compute, "os-availability-zone");
-        match send(session, "Nova GET os-availability-zone", "the zones", call).await {
-            Ok(answer) => problems.extend(missing_zones(&answer, &shape.availability_zones)),
-            Err(error) => problems.push(told(&error)),
+        let answer = send(session, "Nova GET os-availability-zone", "the zones", call).await;
+        if let Some(answer) = keep(answer, &mut problems)? {
+            problems.extend(missing_zones(&answer, &shape.availability_zones));
         }
     }
     if let Some(group) = &shape.server_group_id {
         let call = Call::get(Service::Compute, format!("os-server-groups/{group}"));
-        match absent(send(session, "Nova GET os-server-groups", group, call).await) {
-            Ok(Some(_)) => {}
-            Ok(None) => problems.push(
+        let answer = absent(send(session, "Nova GET os-server-groups", group, call).await);
+        if keep(answer, &mut problems)?.is_some_and(|found| found.is_none()) {
+            problems.push(
                 Diagnostic::error(
                     "OpenStack has no such server group",
                     "Create it first, or correct the id.",
                 )
                 .at(Path::of("openstack.server_group_id")),
-            ),
-            Err(error) => problems.push(told(&error)),
+            );
         }
     }
     if let (Some(image), Some(flavor)) = (&image, &flavor) {
         problems.extend(misfit(image, flavor, shape));
     }
     if let Some(flavor) = flavor.filter(|_| new > 0) {
-        match send(
-            session,
-            "Nova GET limits",
-            "the quota",
-            Call::get(Service::Compute, "limits"),
-        )
-        .await
-        {
-            Ok(answer) => problems.extend(lack(&answer["limits"]["absolute"], &flavor, new)),
-            Err(error) => problems.push(told(&error)),
+        let call = Call::get(Service::Compute, "limits");
+        let answer = send(session, "Nova GET limits", "the quota", call).await;
+        if let Some(answer) = keep(answer, &mut problems)? {
+            problems.extend(lack(&answer["limits"]["absolute"], &flavor, new));
         }
     }
-    problems
+    Ok(problems)
 }
 
 /// An image that is not ready, or larger than the flavor.
@@ -354,8 +346,20 @@ fn missing_zones(answer: &Json, wanted: &[String]) -> Diagnostics {
     )
 }
 
-fn keep<T>(answer: Result<T, CloudError>, problems: &mut Diagnostics) -> Option<T> {
-    answer.map_err(|error| problems.push(told(&error))).ok()
+/// # Errors
+/// What is worth another try.
+fn keep<T>(
+    answer: Result<T, CloudError>,
+    problems: &mut Diagnostics,
+) -> Result<Option<T>, CloudError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is_retryable() => Err(error),
+        Err(error) => {
+            problems.push(told(&error));
+            Ok(None)
+        }
+    }
 }
 
 fn told(error: &CloudError) -> Diagnostic {

@@ -402,14 +402,19 @@ impl Cloud for Sandbox {
         wanted
     }
 
-    async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics {
+    async fn preflight(
+        &self,
+        image: &str,
+        shape: &Value,
+        new: usize,
+    ) -> Result<Diagnostics, CloudError> {
         if new == 0 {
-            return Diagnostics::none();
+            return Ok(Diagnostics::none());
         }
         let shape = match Shape::read(shape) {
             Ok(shape) => shape,
             Err(error) => {
-                return Diagnostic::error("Could not read the shape", error.message).into();
+                return Ok(Diagnostic::error("Could not read the shape", error.message).into());
             }
         };
         let image = image.to_owned();
@@ -441,7 +446,10 @@ impl Cloud for Sandbox {
                 Ok(Ok(problems))
             })
             .await;
-        asked.unwrap_or_else(|error| diagnostic(&error).into())
+        match asked {
+            Err(error) if !error.is_retryable() => Ok(diagnostic(&error).into()),
+            asked => asked,
+        }
     }
 
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {

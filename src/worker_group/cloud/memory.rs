@@ -447,13 +447,18 @@ impl Cloud for Memory {
         wanted
     }
 
-    async fn preflight(&self, image: &str, _shape: &Value, new: usize) -> Diagnostics {
-        match image {
+    async fn preflight(
+        &self,
+        image: &str,
+        _shape: &Value,
+        new: usize,
+    ) -> Result<Diagnostics, CloudError> {
+        Ok(match image {
             "absent" if new > 0 => Diagnostic::error("Image does not exist", "Choose another one.")
                 .at(crate::provider::Path::of("image"))
                 .into(),
             _ => Diagnostics::none(),
-        }
+        })
     }
 
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
@@ -746,7 +751,12 @@ impl Cloud for Handle {
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
         self.0.wanted(shape)
     }
-    async fn preflight(&self, image: &str, shape: &Value, new: usize) -> Diagnostics {
+    async fn preflight(
+        &self,
+        image: &str,
+        shape: &Value,
+        new: usize,
+    ) -> Result<Diagnostics, CloudError> {
         self.0.preflight(image, shape, new).await
     }
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {

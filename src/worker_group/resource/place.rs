@@ -173,10 +173,18 @@ impl Place {
         if new == 0 && changes.names(Action::Update).next().is_none() {
             return Diagnostics::none();
         }
-        let found = self.cloud.preflight(&wanted.image, &wanted.shape, new);
-        within(context, deadline, async { Ok(found.await) })
-            .await
-            .unwrap_or_else(|silence| silence)
+        let calls = self.calls(context, deadline);
+        let question = || self.cloud.preflight(&wanted.image, &wanted.shape, new);
+        let asked = calls.ask("Preflight", "the group", question).await;
+        asked.unwrap_or_else(|error| {
+            Diagnostic::error(
+                "Could not check before the apply",
+                format!(
+                    "{error}. No machine has been touched. Apply again when the cloud answers."
+                ),
+            )
+            .into()
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::kubernetes::Host;
+use crate::protocol::log;
 use crate::protocol::value::Value;
 use crate::worker_group::cloud::{Cloud, CloudError, Deletion, Kind, Machine, Mark, Members, Spec};
 
@@ -94,6 +95,17 @@ impl Calls<'_> {
             self.asked("Sweep", &object, self.cloud.sweep(cluster, group))
         })
         .await
+    }
+
+    /// A question that changes nothing, or that can be asked again.
+    pub(crate) async fn ask<T, F: Future<Output = Result<T, CloudError>>>(
+        &self,
+        action: &'static str,
+        object: &str,
+        mut question: impl FnMut() -> F,
+    ) -> Result<T, CloudError> {
+        self.persist(self.deadline, || self.asked(action, object, question()))
+            .await
     }
 
     /// Deletes a machine; one that does not exist is gone.
@@ -224,11 +236,24 @@ impl Calls<'_> {
         if !error.is_retryable() || tries >= most || !in_time {
             return false;
         }
+        log_retry(error, tries, pause);
         tokio::select! {
             () = self.cancel.cancelled() => false,
             () = sleep(pause) => true,
         }
     }
+}
+
+/// Retries are silent to the user.
+fn log_retry(error: &CloudError, tries: u32, pause: Duration) {
+    let fields: [log::Field<'_>; 5] = [
+        ("call", &error.action),
+        ("object", &error.object),
+        ("answer", &error.message),
+        ("tries", &tries),
+        ("pause_ms", &pause.as_millis()),
+    ];
+    log::warn("tries a call to the cloud again", &fields);
 }
 
 /// Half a second, doubled each time, up to half a minute.

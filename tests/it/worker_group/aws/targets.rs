@@ -323,7 +323,10 @@ async fn preflight(bench: &Bench<'_>) -> Shown {
     ];
     let check = async |arns: &[String], new: usize| -> Diagnostics {
         let (cloud, shape) = balanced(bench, arns).await;
-        cloud.preflight(bench.image(), &shape, new).await
+        cloud
+            .preflight(bench.image(), &shape, new)
+            .await
+            .expect("asks")
     };
     for new in [0, 2] {
         let problems = check(std::slice::from_ref(&good), new).await;
@@ -354,7 +357,10 @@ async fn forbidden(bench: &Bench<'_>) -> Shown {
         Aws::of(bench)
             .rules(json!([{"service": "elbv2", "operation": action, "error": {"code": "AccessDenied", "status": 403}}]))
             .await;
-        let problems = cloud.preflight(bench.image(), &shape, 1).await;
+        let problems = cloud
+            .preflight(bench.image(), &shape, 1)
+            .await
+            .expect("asks");
         assert_eq!(problems.0.len(), 1, "{problems:?}");
         let path = problems.0[0].path.as_ref().map(ToString::to_string);
         assert_eq!(path.as_deref(), Some("aws.target_group_arns"));
