@@ -39,7 +39,14 @@ pub(crate) enum Fate {
     Truncated,
     /// It is carried out; the answer's body is changed so.
     Rewritten(fn(String) -> String),
+    /// The same, by what remembers other answers.
+    Changed(Change),
+    /// It does not go out, the connection is reset, and further ones are refused until [`Proxy::open`].
+    Down,
 }
+
+/// What is made of an answer's body.
+pub(crate) type Change = Box<dyn FnOnce(String) -> String + Send>;
 
 /// One listener for each upstream, one count over all.
 pub(crate) struct Proxy {
@@ -54,6 +61,8 @@ struct Wire {
     ledger: Mutex<Ledger>,
     /// Changes when what is held is let go.
     released: watch::Sender<()>,
+    /// Whether it listens.
+    open: watch::Sender<bool>,
 }
 
 struct Ledger {
@@ -95,6 +104,7 @@ impl Proxy {
                 held: 0,
             }),
             released: watch::Sender::new(()),
+            open: watch::Sender::new(true),
         });
         let _entered = runtime.enter();
         for (index, listener) in listeners.into_iter().enumerate() {
@@ -136,6 +146,11 @@ impl Proxy {
         self.wire.ledger().held > 0
     }
 
+    /// Listens again after [`Fate::Down`].
+    pub(crate) fn open(&self) {
+        self.wire.open.send_replace(true);
+    }
+
     /// Closes what is held, without an answer.
     pub(crate) fn release(&self) {
         self.wire.released.send_replace(());
@@ -175,12 +190,33 @@ impl Wire {
 }
 
 async fn accept(listener: TcpListener, wire: Arc<Wire>, index: usize) {
-    while let Ok((client, _)) = listener.accept().await {
-        let wire = Arc::clone(&wire);
-        tokio::spawn(async move {
-            // A client that is gone wants no answer, and an upstream that is gone gives none: the connection closes.
-            let _ = serve(client, &wire, index).await;
-        });
+    let mut listener = Some(listener);
+    let mut open = wire.open.subscribe();
+    loop {
+        let accepted = match &listener {
+            Some(listener) => tokio::select! {
+                accepted = listener.accept() => accepted.ok(),
+                _ = open.wait_for(|open| !open) => None,
+            },
+            None => {
+                let _ = open.wait_for(|open| *open).await;
+                None
+            }
+        };
+        let is_open = *open.borrow();
+        if !is_open {
+            listener = None;
+        } else if listener.is_none() {
+            // The port was ours a moment ago.
+            listener = TcpListener::bind(wire.hosts[index].1.as_str()).await.ok();
+        }
+        if let (Some((client, _)), true) = (accepted, is_open) {
+            let wire = Arc::clone(&wire);
+            tokio::spawn(async move {
+                // A client that is gone wants no answer, and an upstream that is gone gives none: the connection closes.
+                let _ = serve(client, &wire, index).await;
+            });
+        }
     }
 }
 
@@ -209,6 +245,10 @@ async fn serve(mut client: TcpStream, wire: &Wire, index: usize) -> io::Result<(
             request.ask(upstream).await?;
             return client.set_zero_linger();
         }
+        Fate::Down => {
+            wire.open.send_replace(false);
+            return client.set_zero_linger();
+        }
         Fate::Silent(time) => {
             let mut gone = [0];
             tokio::select! {
@@ -233,11 +273,8 @@ async fn serve(mut client: TcpStream, wire: &Wire, index: usize) -> io::Result<(
             client.write_all(&bytes[..end]).await?;
             return client.shutdown().await;
         }
-        Fate::Rewritten(rewrite) => {
-            let mut answer = request.ask(upstream).await?;
-            answer.body = rewrite(String::from_utf8_lossy(&answer.body).into_owned()).into_bytes();
-            answer
-        }
+        Fate::Rewritten(change) => request.ask(upstream).await?.changed(Box::new(change)),
+        Fate::Changed(change) => request.ask(upstream).await?.changed(change),
     };
     client.write_all(&answer.answer(wire).bytes()).await?;
     client.shutdown().await
@@ -345,6 +382,11 @@ impl Message {
             let length = self.body.len().to_string();
             self.headers.push(("Content-Length".to_owned(), length));
         }
+        self
+    }
+
+    fn changed(mut self, change: Change) -> Self {
+        self.body = change(String::from_utf8_lossy(&self.body).into_owned()).into_bytes();
         self
     }
 
@@ -517,6 +559,26 @@ mod tests {
         }
         proxy.order(|_, _| Fate::Pass);
         assert_eq!(get(&url).await.unwrap(), passed);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_is_gone_refuses_connections_until_it_is_back() {
+        let server = Server::start().await;
+        let proxy = Proxy::start(&[&server.url]);
+        let url = proxy.endpoint(0);
+        proxy.order(|k, _| if k == 1 { Fate::Down } else { Fate::Pass });
+        get(&url).await.unwrap_err();
+        wait_until("connections are refused", || {
+            let host = url.strip_prefix("http://")?;
+            std::net::TcpStream::connect(host).is_err().then_some(())
+        });
+        assert_eq!(server.served(), 0);
+        proxy.open();
+        wait_until("it is back", || {
+            let host = url.strip_prefix("http://")?;
+            std::net::TcpStream::connect(host).ok()
+        });
+        assert_eq!(get(&url).await.unwrap().0, 200);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@
 #[cfg(feature = "aws")]
 mod aws;
 mod behaviours;
+mod faults;
 #[cfg(feature = "openstack")]
 mod openstack;
 mod sandbox;

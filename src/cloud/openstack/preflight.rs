@@ -183,10 +183,10 @@ pub(super) async fn check(
         keep(network(session, &network_of.named).await, &mut problems)?;
     }
     for group in &shape.security_groups {
-        keep(security_group(session, group).await, &mut problems);
+        keep(security_group(session, group).await, &mut problems)?;
     }
     if let Some(named) = &shape.floating_ip_pool {
-        let found = keep(pool(session, named).await, &mut problems);
+        let found = keep(pool(session, named).await, &mut problems)?;
         if found.is_some()
             && new > 0
             && let Some(problem) = few_addresses(session, new).await

@@ -771,7 +771,11 @@ async fn unknown_configuration(bench: &Bench<'_>) -> Shown {
 }
 
 async fn preflight_good(bench: &Bench<'_>) -> Shown {
-    let problems = bench.cloud.preflight(bench.image(), &bench.shape, 3).await;
+    let problems = bench
+        .cloud
+        .preflight(bench.image(), &bench.shape, 3)
+        .await
+        .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
     assert!(bench.list().await.is_empty());
     Ok(())
@@ -783,7 +787,8 @@ async fn preflight_bad(bench: &Bench<'_>) -> Shown {
     let problems = bench
         .cloud
         .preflight("ami-00000000000000000", &shape, 3)
-        .await;
+        .await
+        .expect("asks");
     let blamed = errors_at(&problems);
     assert!(blamed.contains("image"), "{problems:?}");
     let place = format!("{}.{attribute}", bench.subject.entry().name);

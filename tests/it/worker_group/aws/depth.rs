@@ -257,7 +257,8 @@ async fn architecture(bench: &Bench<'_>) -> Shown {
     let problems = bench
         .cloud
         .preflight("ami-0f1a7ca7000000003", &bench.shape, 1)
-        .await;
+        .await
+        .expect("asks");
     assert_eq!(problems.0.len(), 1, "{problems:?}");
     let path = problems.0[0].path.as_ref().map(ToString::to_string);
     assert_eq!(path.as_deref(), Some("aws.instance_type"));
@@ -267,7 +268,11 @@ async fn architecture(bench: &Bench<'_>) -> Shown {
 
 async fn bad_type(bench: &Bench<'_>) -> Shown {
     let shape = bench.shape_with(&[("instance_type", json!("m5.gigantic"))]);
-    let problems = bench.cloud.preflight(bench.image(), &shape, 1).await;
+    let problems = bench
+        .cloud
+        .preflight(bench.image(), &shape, 1)
+        .await
+        .expect("asks");
     assert_eq!(problems.0.len(), 1, "{problems:?}");
     let path = problems.0[0].path.as_ref().map(ToString::to_string);
     assert_eq!(path.as_deref(), Some("aws.instance_type"));
@@ -280,7 +285,11 @@ async fn preflight_forbidden(bench: &Bench<'_>) -> Shown {
             json!([{"service": "ec2", "error": {"code": "UnauthorizedOperation", "status": 403}}]),
         )
         .await;
-    let problems = bench.cloud.preflight(bench.image(), &bench.shape, 1).await;
+    let problems = bench
+        .cloud
+        .preflight(bench.image(), &bench.shape, 1)
+        .await
+        .expect("asks");
     assert_eq!(problems.0.len(), 1, "{problems:?}");
     assert_eq!(problems.0[0].severity, Severity::Error);
     assert!(
@@ -296,7 +305,11 @@ async fn preflight_blind(bench: &Bench<'_>) -> Shown {
         .map(|operation| json!({"service": "ec2", "operation": operation, "error": {"code": "UnauthorizedOperation", "status": 403}}))
         .collect();
     Aws::of(bench).rules(rules.into()).await;
-    let problems = bench.cloud.preflight(bench.image(), &bench.shape, 1).await;
+    let problems = bench
+        .cloud
+        .preflight(bench.image(), &bench.shape, 1)
+        .await
+        .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
     Ok(())
 }

@@ -94,7 +94,11 @@ async fn image_by_id(bench: &Bench<'_>) -> Shown {
         .get("image", &format!("/v2/images?name={}", IMAGES[1]))
         .await;
     let id = images["images"][0]["id"].as_str().expect("an id");
-    let problems = bench.cloud.preflight(id, &bench.shape, 1).await;
+    let problems = bench
+        .cloud
+        .preflight(id, &bench.shape, 1)
+        .await
+        .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
     let name = bench.name(0);
     let spec = Spec {
@@ -120,7 +124,11 @@ async fn image_twice(bench: &Bench<'_>) -> Shown {
         let image = client.post("image", "/v2/images", image.clone()).await;
         made.push(image["id"].as_str().expect("an id").to_owned());
     }
-    let problems = bench.cloud.preflight(image_name, &bench.shape, 1).await;
+    let problems = bench
+        .cloud
+        .preflight(image_name, &bench.shape, 1)
+        .await
+        .expect("asks");
     assert_eq!(
         errors_at(&problems),
         ["image".to_owned()].into(),
@@ -160,7 +168,11 @@ async fn ids(bench: &Bench<'_>) -> Shown {
         ("networks", json!([{"uuid": network}])),
     ];
     let shape = bench.shape_with(&changes);
-    let problems = bench.cloud.preflight(bench.image(), &shape, 1).await;
+    let problems = bench
+        .cloud
+        .preflight(bench.image(), &shape, 1)
+        .await
+        .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
     let machine = running(bench, 0, &changes).await;
     assert!(machine.addresses[0].starts_with("10.9."), "{machine:?}");
@@ -253,7 +265,11 @@ async fn preflight_names(bench: &Bench<'_>) -> Shown {
         // A network, and none of an external one.
         ("floating_ip_pool", json!(NETWORK)),
     ]);
-    let problems = bench.cloud.preflight("no-image", &shape, 1).await;
+    let problems = bench
+        .cloud
+        .preflight("no-image", &shape, 1)
+        .await
+        .expect("asks");
     let expected = [
         "image",
         "openstack.availability_zones[1]",
@@ -365,7 +381,8 @@ async fn no_volumes(bench: &Bench<'_>) -> Shown {
     let problems = bench
         .cloud
         .preflight(bench.image(), &bench.shape_with(&changes), 1)
-        .await;
+        .await
+        .expect("asks");
     assert_eq!(
         errors_at(&problems),
         ["openstack.boot_volume".to_owned()].into(),
@@ -476,7 +493,8 @@ async fn floating_ip(bench: &Bench<'_>) -> Shown {
     let problems = bench
         .cloud
         .preflight(bench.image(), &bench.shape_with(&changes), 1)
-        .await;
+        .await
+        .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
     let machine = running(bench, 0, &changes).await;
     let taken = taken(bench).await;
@@ -643,7 +661,8 @@ async fn floating_ip_quota(bench: &Bench<'_>) -> Shown {
     let problems = bench
         .cloud
         .preflight(bench.image(), &bench.shape_with(&pool()), 1)
-        .await;
+        .await
+        .expect("asks");
     let paths: Vec<String> = problems
         .0
         .iter()

@@ -288,7 +288,10 @@ async fn an_application_credential_that_may_only_read_lists_and_is_told_what_it_
             .expect("may list")
             .is_empty()
     );
-    let problems = cloud.preflight("flatcar-stable", &shape, 1).await;
+    let problems = cloud
+        .preflight("flatcar-stable", &shape, 1)
+        .await
+        .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
     let mark = Mark {
         cluster,

@@ -1,0 +1,62 @@
+//! Faults on the wire: a proxy in front of a cloud's servers, which lets a fault befall the calls of one name.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::Fault;
+use crate::proxy::{Fate, Proxy};
+
+/// One life's own.
+pub(super) struct Wire {
+    pub(super) proxy: Proxy,
+    pub(super) met: Arc<AtomicBool>,
+}
+
+impl Wire {
+    pub(super) fn start(upstreams: &[&str]) -> Self {
+        Self {
+            proxy: Proxy::start(upstreams),
+            met: Arc::default(),
+        }
+    }
+
+    /// From now on the first calls of this name meet the fault; `answer` makes what the cloud itself would say.
+    pub(super) fn order(
+        &self,
+        call: &str,
+        fault: Fault,
+        answer: impl Fn() -> Fate + Send + Sync + 'static,
+    ) {
+        let (call, met) = (call.to_owned(), Arc::clone(&self.met));
+        let count = AtomicUsize::new(0);
+        self.proxy.order(move |_, name| {
+            if name != call || count.fetch_add(1, Ordering::SeqCst) >= fault.times() {
+                return Fate::Pass;
+            }
+            met.store(true, Ordering::SeqCst);
+            match fault {
+                Fault::Refused => Fate::Down,
+                Fault::ResetBefore => Fate::ResetBefore,
+                Fault::ResetAfter => Fate::ResetAfter,
+                Fault::Silence => Fate::Silent(Duration::from_secs(10)),
+                Fault::Truncated => Fate::Truncated,
+                _ => answer(),
+            }
+        });
+    }
+
+    pub(super) fn met(&self) -> bool {
+        self.met.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn calm(&self) {
+        self.proxy.order(|_, _| Fate::Pass);
+        self.proxy.open();
+    }
+
+    pub(super) fn calls(&self) -> BTreeSet<String> {
+        self.proxy.calls().into_iter().collect()
+    }
+}
