@@ -518,7 +518,7 @@ mod tests {
             ),
         );
         type Row<'a> = (fn() -> Fate, usize, Option<(u16, &'a str)>);
-        let fates: [Row<'_>; 7] = [
+        let fates: [Row<'_>; 8] = [
             (|| Fate::Pass, 1, Some((200, passed.2.as_str()))),
             (
                 || Fate::Silent(Duration::from_millis(1)),
@@ -539,6 +539,11 @@ mod tests {
             ),
             (
                 || Fate::Rewritten(|body| body[..3].to_owned()),
+                1,
+                Some((200, "GET")),
+            ),
+            (
+                || Fate::Changed(Box::new(|body| body[..3].to_owned())),
                 1,
                 Some((200, "GET")),
             ),
