@@ -288,14 +288,16 @@ impl<'a> Roll<'a> {
             let event = tokio::select! {
                 biased;
                 () = cancel.cancelled() => {
-                    self.finish_calls(&mut under_way, "Interrupted", calls.soon()).await;
+                    self.interrupt();
+                    self.finish_calls(&mut under_way, calls.soon()).await;
                     break;
                 }
                 () = sleep_until(closes) => {
-                    self.problems.push(self.out_of_time());
+                    let late = self.out_of_time();
+                    self.halt(late);
                     // The other half is for the last look.
                     let until = Instant::now() + calls.deadline.duration_since(Instant::now()) / 2;
-                    self.finish_calls(&mut under_way, "", until).await;
+                    self.finish_calls(&mut under_way, until).await;
                     break;
                 }
                 Some(event) = under_way.next(), if !under_way.is_empty() => event,
@@ -410,6 +412,13 @@ impl<'a> Roll<'a> {
         self.problems.push(problem);
     }
 
+    fn interrupt(&mut self) {
+        self.halt(Problem::new(
+            "Interrupted",
+            "The apply was asked to stop, and began no further step.",
+        ));
+    }
+
     fn find(&mut self, name: &str) -> Option<&mut Tracked> {
         self.tracked.iter_mut().find(|tracked| tracked.name == name)
     }
@@ -428,16 +437,8 @@ impl<'a> Roll<'a> {
     async fn finish_calls(
         &mut self,
         under_way: &mut FuturesUnordered<BoxFuture<'a, Event>>,
-        why: &str,
         until: Instant,
     ) {
-        self.halted = true;
-        if !why.is_empty() {
-            self.problems.push(Problem::new(
-                why,
-                "The apply was asked to stop, and began no further step.",
-            ));
-        }
         while let Ok(Some(event)) = tokio::time::timeout_at(until, under_way.next()).await {
             if !matches!(event, Event::Seen(_)) {
                 self.hear(event).await;

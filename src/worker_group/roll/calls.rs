@@ -1,6 +1,7 @@
 //! Single calls to a cloud, made to hold: a deadline for an answer, retries of what may succeed a little later, a look before a second
 //! try of a create whose answer was lost.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -73,6 +74,16 @@ impl Calls<'_> {
             self.asked("Mark", &object, call)
         })
         .await
+    }
+
+    /// Enters hosts where they get traffic. Asked once: whoever waits for them looks again.
+    pub(super) async fn enter(
+        &self,
+        members: &dyn Members,
+        hosts: &[Host],
+    ) -> Result<BTreeSet<String>, CloudError> {
+        let object = format!("{} machines", hosts.len());
+        self.asked("Enter", &object, members.enter(hosts)).await
     }
 
     /// Begins to take hosts out of where they get traffic.

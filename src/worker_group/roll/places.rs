@@ -45,7 +45,7 @@ impl Nodes for Places<'_> {
             .partition(|host| self.leaving.contains(&host.name));
         let mut serve = match staying.is_empty() {
             true => BTreeSet::new(),
-            false => members.enter(&staying).await.map_err(refused)?,
+            false => self.calls.enter(members, &staying).await.map_err(refused)?,
         };
         // One that leaves serves until it is out, however it fares there: what comes in its place has to get traffic first.
         let out = members.out(&leaving);

@@ -409,6 +409,52 @@ async fn an_interrupt_does_not_wait_for_traffic_to_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_balancer_that_does_not_answer_outlasts_neither_an_interrupt_nor_the_timeout() {
+    let late = "Timeout of the operation is over";
+    let unknown = "Could not find out which machines serve";
+    // Machines at first, seconds until an interrupt, of the timeout, and at most of the whole.
+    for (existing, interrupt, timeout, most, told) in [
+        (2, Some(30), 3_600, 31, "Interrupted"),
+        (2, None, 40, 40, late),
+        (2, None, 3_600, 370, unknown),
+        (0, Some(30), 3_600, 31, "Interrupted"),
+        (0, None, 40, 40, late),
+    ] {
+        let memory = balanced(
+            0..existing,
+            Balancer {
+                is_silent: true,
+                ..Balancer::default()
+            },
+        );
+        let test = Test {
+            replicas: 1,
+            creates: if existing == 0 { &[0] } else { &[] },
+            deletes: if existing == 0 { &[] } else { &[0] },
+            timeout: Duration::from_secs(timeout),
+            ..TEST
+        };
+        let cancel = CancellationToken::new();
+        let stop = async {
+            if let Some(seconds) = interrupt {
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                cancel.cancel();
+            }
+        };
+        let start = Instant::now();
+        let (ended, ()) = tokio::join!(run_with(&test, &memory, &NoNodes, &cancel), stop);
+        let took = start.elapsed();
+        let case = format!("{existing} {interrupt:?} {timeout}: {took:?}");
+        assert!(took <= Duration::from_secs(most), "{case}");
+        assert_eq!(summaries(&ended), [told], "{case}");
+        assert_eq!(names(&ended), memory.names(), "{case}");
+        assert_eq!(memory.names().len(), existing.max(1) as usize, "{case}");
+        // What does not go keeps its traffic.
+        assert!(balancer_log(&memory).is_empty(), "{case}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_may_succeed_later_is_tried_again() {
     let cases = [
         (Call::Create, Fault::Refused(Kind::Unavailable)),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Calls, Leftovers, Problem, Roll, Stage, Tracked, host, short};
 use crate::kubernetes::{Host, NodeError, Nodes};
@@ -70,6 +70,23 @@ pub(super) async fn look(
     })
 }
 
+/// Asks again where a cluster does not answer.
+async fn joined_at_last(
+    nodes: &dyn Nodes,
+    hosts: &[Host],
+    pause: Duration,
+) -> Result<BTreeMap<String, String>, NodeError> {
+    let mut joined = nodes.joined(hosts).await;
+    for _ in 0..LOOKS {
+        if !matches!(&joined, Err(error) if error.retryable) {
+            break;
+        }
+        sleep(pause).await;
+        joined = nodes.joined(hosts).await;
+    }
+    joined
+}
+
 impl Roll<'_> {
     /// Tells which machines serve now: nothing may be deleted before that is known.
     pub(super) async fn first_look(&mut self) {
@@ -83,15 +100,16 @@ impl Roll<'_> {
         if hosts.is_empty() {
             return;
         }
-        let mut joined = self.nodes.joined(&hosts).await;
-        for _ in 0..LOOKS {
-            let again = matches!(&joined, Err(error) if error.retryable);
-            if !again || self.calls.cancel.is_cancelled() {
-                break;
+        let (cancel, pause) = (self.calls.cancel, self.calls.cloud.poll_interval());
+        let joined = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return self.interrupt(),
+            joined = joined_at_last(self.nodes, &hosts, pause) => joined,
+            () = sleep_until(self.closes) => {
+                let late = self.out_of_time();
+                return self.halt(late);
             }
-            tokio::time::sleep(self.calls.cloud.poll_interval()).await;
-            joined = self.nodes.joined(&hosts).await;
-        }
+        };
         self.join(joined.map_err(|error| NodeError {
             retryable: false,
             ..error
@@ -100,7 +118,7 @@ impl Roll<'_> {
 
     /// Where nothing comes instead of what goes, no pod should move from one leaving machine to another.
     pub(super) async fn cordon_all(&mut self) {
-        if !self.queue.is_empty() {
+        if self.halted || !self.queue.is_empty() {
             return;
         }
         let leaving = self.tracked.iter().filter(|tracked| tracked.leaves);
