@@ -333,8 +333,8 @@ pub(crate) async fn perform(
     let places = Places::new(job.nodes, job.calls, &order.deletes);
     let ended = Roll::new(job.calls, &places, order, existing).run().await;
     problems.extend(ended.problems);
-    // After an interrupt nothing more is asked: the next apply does.
-    if !calls.cancel.is_cancelled()
+    // What is not asked now, the next apply asks.
+    if !calls.is_over()
         && let Err(error) = calls.sweep(&cluster, &group).await
     {
         let summary = "Could not release what machines left behind";

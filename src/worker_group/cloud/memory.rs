@@ -20,6 +20,7 @@ pub(crate) enum Call {
     Create,
     Delete,
     Mark,
+    Sweep,
 }
 
 /// What a call meets.
@@ -429,6 +430,14 @@ impl Cloud for Memory {
         self.answer("Memory Mark", "machines", fault, ()).await
     }
 
+    async fn sweep(&self, _cluster: &str, group: &str) -> Result<(), CloudError> {
+        let fault = self.meets(Call::Sweep, group);
+        if let Some(Fault::Refused(kind)) = fault {
+            return Err(refused("Memory Sweep", group, kind));
+        }
+        self.answer("Memory Sweep", group, fault, ()).await
+    }
+
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
         let Value::Map(fields) = shape else {
             return BTreeMap::new();
@@ -752,6 +761,9 @@ impl Cloud for Handle {
         shape: &Value,
     ) -> Result<(), CloudError> {
         self.0.mark(machines, mark, shape).await
+    }
+    async fn sweep(&self, cluster: &str, group: &str) -> Result<(), CloudError> {
+        self.0.sweep(cluster, group).await
     }
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
         self.0.wanted(shape)

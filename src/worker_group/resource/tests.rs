@@ -1284,6 +1284,27 @@ async fn each_operation_ends_within_its_own_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn once_the_time_is_used_up_nothing_more_is_asked() {
+    let config =
+        |owner: &str| json!({"timeouts": {"update": "30s"}, "memory": {"tags": {"owner": owner}}});
+    let mut world = World::new("timeout-sweep", Memory::default()).await;
+    world.run(config("a")).await;
+    world.refresh().await;
+    let swept = world.memory.calls(Call::Sweep);
+    assert_eq!(swept, 1);
+    let plan = world.plan(config("b")).await;
+    world.memory.order(Call::Mark, "", Fault::Silent);
+    world.memory.order(Call::Sweep, "", Fault::Silent);
+    let problems = world.apply(plan).await;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].starts_with("Could not change machines in place"),
+        "{problems:?}"
+    );
+    assert_eq!(world.memory.calls(Call::Sweep), swept);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_state_of_version_0_is_read() {
     let world = World::new("version-0", Memory::default()).await;
     let request = pb::upgrade_resource_state::Request {

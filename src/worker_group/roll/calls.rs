@@ -36,6 +36,11 @@ impl Calls<'_> {
         self.deadline.min(Instant::now() + LAST_CALLS)
     }
 
+    /// Whether nothing more should be asked: after an interrupt, and once the time is used up.
+    pub(crate) fn is_over(&self) -> bool {
+        self.cancel.is_cancelled() || Instant::now() >= self.deadline
+    }
+
     /// Every machine of (cluster, group).
     pub(crate) async fn list(
         &self,
