@@ -251,11 +251,10 @@ impl Cloud for Aws {
         shape: &Value,
         new: usize,
     ) -> Result<Diagnostics, CloudError> {
-        // The SDK has made its retries.
-        Ok(match Shape::from_value(shape) {
+        match Shape::from_value(shape) {
             Ok(shape) => preflight::check(&self.session, image, &shape, new).await,
-            Err(problems) => problems,
-        })
+            Err(problems) => Ok(problems),
+        }
     }
 
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {

@@ -1,8 +1,8 @@
 //! What only EC2 knows, asked before the first machine is deleted: the image and its architecture, the type, the subnets, and a
 //! RunInstances that is not carried out (permissions, groups, keys, profiles).
 //!
-//! In: an image, a shape and how many machines are about to be made. Out: one problem a fault, on its attribute. Four calls, and three a target group. What the
-//! credentials may not ask is not asked again: the dry run decides.
+//! In: an image, a shape and how many machines are about to be made. Out: one problem a fault, on its attribute. Four calls, and three a
+//! target group. What the credentials may not ask is not asked again: the dry run decides.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
@@ -20,21 +20,25 @@ use crate::provider::{Diagnostic, Diagnostics, Path};
 use crate::worker_group::cloud::{CloudError, Kind, Mark, Spec};
 
 /// Asks all of it at once. Where nothing is to be created, only what changes in place is asked about: the target groups.
+///
+/// # Errors
+/// A question that was not answered and is worth another try.
 pub(super) async fn check(
     session: &Session,
     image: &str,
     shape: &Shape,
     new: usize,
-) -> Diagnostics {
+) -> Result<Diagnostics, CloudError> {
     let client = &session.ec2;
     let mut problems = Diagnostics::none();
     let mut told = Vec::new();
     let found_groups = target_groups_of(&session.elb, shape);
     if new == 0 {
         let (subnets, groups) = tokio::join!(subnets_of(client, shape), found_groups);
+        let (subnets, groups) = (answered(subnets)?, groups?);
         let networks = networks(subnets.as_deref().unwrap_or_default());
         tell_of_groups(groups, &networks, &mut told, &mut problems);
-        return problems;
+        return Ok(problems);
     }
     let (found, kind, subnets, dry_run, groups) = tokio::join!(
         image_of(client, image),
@@ -43,6 +47,8 @@ pub(super) async fn check(
         dry_run(client, image, shape),
         found_groups,
     );
+    let (found, kind, subnets) = (answered(found)?, answered(kind)?, answered(subnets)?);
+    let (dry_run, groups) = (answered(dry_run)?, groups?);
     match &found {
         Ok(Some(found)) => problems.extend(check_image(found, shape)),
         Ok(None) => {}
@@ -62,16 +68,26 @@ pub(super) async fn check(
     }
     let networks = networks(subnets.as_deref().unwrap_or_default());
     tell_of_groups(groups, &networks, &mut told, &mut problems);
-    problems
+    Ok(problems)
 }
 
-/// One diagnostic for one attribute, and one for all that no attribute is to blame for and that have the same cause.
-fn tell(
-    error: &CloudError,
-    told: &mut Vec<(Kind, Option<&'static str>)>,
-    problems: &mut Diagnostics,
-) {
-    let cause = (error.kind, error.attribute);
+/// An answer, be it a refusal.
+fn answered<T>(result: Result<T, CloudError>) -> Result<Result<T, CloudError>, CloudError> {
+    match result {
+        Err(error) if error.is_retryable() => Err(error),
+        result => Ok(result),
+    }
+}
+
+/// What was told already: a kind of fault, on an attribute, of one object where an attribute names several.
+type Cause = (Kind, Option<&'static str>, String);
+
+/// One diagnostic for one cause: for one attribute, or for all that no attribute is to blame for. Each target group that is wrong has a
+/// cause of its own; permissions are for all of them.
+fn tell(error: &CloudError, told: &mut Vec<Cause>, problems: &mut Diagnostics) {
+    let is_of_one = error.attribute == Some(TARGET_GROUPS) && error.kind != Kind::Forbidden;
+    let object = if is_of_one { error.object.as_str() } else { "" };
+    let cause = (error.kind, error.attribute, object.to_owned());
     // A refusal of a question is not a fault of the group; what is tried tells whether machines may be made and registered.
     let is_question = ![DRY_RUN, TRY_REGISTER, TRY_DEREGISTER].contains(&error.action);
     if told.contains(&cause) || (error.kind == Kind::Forbidden && is_question) {
@@ -90,10 +106,6 @@ fn tell(
         Kind::Unauthenticated => (
             "AWS does not accept the credentials",
             "Check aws of the provider block, AWS_PROFILE and the variables of AWS.",
-        ),
-        Kind::RateLimit | Kind::Unavailable | Kind::Ambiguous => (
-            "Could not ask EC2",
-            "Check aws.region and aws.endpoint of the provider block and the network, then apply again.",
         ),
         Kind::Quota => (
             "EC2 has no room for these machines",
@@ -329,15 +341,18 @@ fn networks(subnets: &[Subnet]) -> Vec<&str> {
 type Groups = (Vec<TargetGroup>, Vec<CloudError>);
 
 /// One by one, for one that does not exist makes load balancing refuse all.
-async fn target_groups_of(client: &elb::Client, shape: &Shape) -> Groups {
+async fn target_groups_of(client: &elb::Client, shape: &Shape) -> Result<Groups, CloudError> {
     let arns = shape.target_group_arns.iter().flatten();
     let asked = join_all(arns.map(|arn| target_group_of(client, arn))).await;
     let (mut groups, mut errors) = (Vec::new(), Vec::new());
     for (group, error) in asked {
         groups.extend(group);
-        errors.extend(error);
+        match error {
+            Some(error) if error.is_retryable() => return Err(error),
+            error => errors.extend(error),
+        }
     }
-    (groups, errors)
+    Ok((groups, errors))
 }
 
 async fn target_group_of(
@@ -368,15 +383,13 @@ async fn may_change(client: &elb::Client, arn: &str) -> Result<(), CloudError> {
     let deregistered = deregister.set_targets(Some(nobody)).send().await;
     let registered = registered.map_err(|error| fault(TRY_REGISTER, arn, &error));
     let deregistered = deregistered.map_err(|error| fault(TRY_DEREGISTER, arn, &error));
-    let refused = [registered.err(), deregistered.err()].into_iter().flatten();
-    match refused
-        .into_iter()
-        .find(|error| error.kind == Kind::Forbidden)
-    {
-        Some(error) => Err(CloudError {
-            attribute: Some("aws.target_group_arns"),
+    let mut refused = [registered.err(), deregistered.err()].into_iter().flatten();
+    match refused.find(|error| error.kind == Kind::Forbidden || error.is_retryable()) {
+        Some(error) if error.kind == Kind::Forbidden => Err(CloudError {
+            attribute: Some(TARGET_GROUPS),
             ..error
         }),
+        Some(error) => Err(error),
         None => Ok(()),
     }
 }
@@ -384,14 +397,14 @@ async fn may_change(client: &elb::Client, arn: &str) -> Result<(), CloudError> {
 fn tell_of_groups(
     (groups, errors): Groups,
     networks: &[&str],
-    told: &mut Vec<(Kind, Option<&'static str>)>,
+    told: &mut Vec<Cause>,
     problems: &mut Diagnostics,
 ) {
     for error in &errors {
         tell(error, told, problems);
     }
     let mut refuse = |summary: &str, detail: String| {
-        let at = Path::of("aws.target_group_arns");
+        let at = Path::of(TARGET_GROUPS);
         problems.push(Diagnostic::error(summary, detail).at(at));
     };
     for group in &groups {
@@ -419,8 +432,40 @@ fn tell_of_groups(
     }
 }
 
+/// The attribute that names several things, each of which may be wrong.
+const TARGET_GROUPS: &str = "aws.target_group_arns";
 const TRY_REGISTER: &str = "ELB RegisterTargets (of no machine)";
 const TRY_DEREGISTER: &str = "ELB DeregisterTargets (of no machine)";
 /// No instance has this id.
 const NOBODY: &str = "i-00000000000000000";
 const DRY_RUN: &str = "EC2 RunInstances (dry run)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_target_group_that_is_wrong_is_told_and_every_other_cause_once() {
+        for (kind, attribute, objects, told) in [
+            (Kind::BadRequest, Some(TARGET_GROUPS), ["a", "b"], 2),
+            (Kind::BadRequest, Some(TARGET_GROUPS), ["a", "a"], 1),
+            (Kind::Forbidden, Some(TARGET_GROUPS), ["a", "b"], 1),
+            (Kind::BadRequest, Some("image"), ["a", "b"], 1),
+            (Kind::Unauthenticated, None, ["a", "b"], 1),
+        ] {
+            let (mut causes, mut problems) = (Vec::new(), Diagnostics::none());
+            for object in objects {
+                let error = CloudError {
+                    action: TRY_REGISTER,
+                    object: object.to_owned(),
+                    kind,
+                    message: "400 No".to_owned(),
+                    attribute,
+                    retry_after: None,
+                };
+                tell(&error, &mut causes, &mut problems);
+            }
+            assert_eq!(problems.0.len(), told, "{kind:?} {attribute:?} {objects:?}");
+        }
+    }
+}

@@ -36,6 +36,7 @@ behaviours! {
     "an instance type that does not exist is refused by the preflight, on the type" => bad_type,
     "a missing permission is told once by the preflight" => preflight_forbidden,
     "questions that may not be asked do not stop the preflight" => preflight_blind,
+    "a question that is worth another try is left by the preflight to whoever asks" => preflight_again,
     "a list is one call, and so are marks on many machines" => calls_are_few,
     "an endpoint where nobody listens is told as such, and no create is ambiguous there" => nobody_listens,
     "an answer that is cut short makes a create ambiguous, and a list a failure" => cut_short,
@@ -311,6 +312,30 @@ async fn preflight_blind(bench: &Bench<'_>) -> Shown {
         .await
         .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
+    Ok(())
+}
+
+async fn preflight_again(bench: &Bench<'_>) -> Shown {
+    let cloud = connected(bench, &bench.subject.configuration(0)).await;
+    let trouble = [("Unavailable", 503), ("RequestLimitExceeded", 503)];
+    for operation in [
+        "DescribeImages",
+        "DescribeInstanceTypes",
+        "DescribeSubnets",
+        "RunInstances",
+    ] {
+        for (code, status) in trouble {
+            let error = json!({"code": code, "status": status});
+            let rule = json!({"service": "ec2", "operation": operation, "error": error});
+            Aws::of(bench).rules(json!([rule])).await;
+            let error = cloud
+                .preflight(bench.image(), &bench.shape, 1)
+                .await
+                .expect_err("no answer");
+            assert!(error.is_retryable(), "{error}");
+            assert!(error.action.contains(operation), "{error}");
+        }
+    }
     Ok(())
 }
 

@@ -399,6 +399,19 @@ async fn down(bench: &Bench<'_>) -> Shown {
         let error = cloud.list("a", "b").await.expect_err("no answer");
         assert!(error.is_retryable(), "{error}");
     }
+    for operation in [
+        "DescribeTargetGroups",
+        "RegisterTargets",
+        "DeregisterTargets",
+    ] {
+        let error = json!({"code": "ServiceUnavailable", "status": 503});
+        let rule = json!({"service": "elbv2", "operation": operation, "error": error});
+        Aws::of(bench).rules(json!([rule])).await;
+        let asked = cloud.preflight(bench.image(), &shape, 0).await;
+        let error = asked.expect_err("no answer");
+        assert!(error.is_retryable(), "{error}");
+        assert!(error.action.contains(operation), "{error}");
+    }
     Ok(())
 }
 
