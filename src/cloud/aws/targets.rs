@@ -439,7 +439,8 @@ impl Members for Targets {
                         return Ok(());
                     }
                 }
-                Err(error) if error.is_retryable() && !is_over => {}
+                // Once its time is over, nobody waits for an answer either.
+                Err(error) if error.is_retryable() => {}
                 Err(error) => return Err(error),
             }
             // Its connections have had the time that the target group gives them.
@@ -525,6 +526,9 @@ const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
+    use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Config, Credentials, Region};
+
     use super::*;
 
     #[test]
@@ -533,5 +537,39 @@ mod tests {
         let text = claim(ids.iter().map(String::as_str));
         assert!(text.len() <= 256, "{}", text.len());
         assert_eq!(text.split(' ').count(), 15);
+    }
+
+    #[tokio::test]
+    async fn a_machine_whose_time_is_over_goes_even_if_nobody_answers() {
+        // Bound and closed again: free, and nobody's.
+        let address = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .unwrap();
+        let client = Client::from_conf(
+            Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new("eu-central-1"))
+                .credentials_provider(Credentials::new("a", "b", None, None, "a test"))
+                .endpoint_url(format!("http://{address}"))
+                .retry_config(RetryConfig::disabled())
+                .build(),
+        );
+        let arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef";
+        let targets = Targets::new(client, vec![arn.to_owned()]);
+        let now = Instant::now();
+        let leaving = Leaving {
+            since: now,
+            until: now,
+            arns: vec![arn.to_owned()],
+        };
+        targets.known().leaving.insert("i-0a".to_owned(), leaving);
+        let host = Host {
+            name: "w-u-0".to_owned(),
+            id: "i-0a".to_owned(),
+            addresses: Vec::new(),
+        };
+        let error = targets.look().await.unwrap_err();
+        assert!(error.is_retryable(), "{error}");
+        targets.left(&host).await.unwrap();
     }
 }
