@@ -1,8 +1,8 @@
 //! Amazon EC2: one RunInstances a machine, one DescribeInstances a page of the group.
 //!
 //! What a machine looks like is in `shape`, EC2's words are in `api`, what its refusals mean in `failure`, credentials and the scope in
-//! `auth`, what is asked before an apply in `preflight`, what is changed on
-//! machines in `tags`, and where they get traffic in `targets`. See: EC2 API reference, 2016-11-15.
+//! `auth`, what is asked before an apply in `preflight`, what is changed on machines in `tags`, and where they get traffic in `targets`.
+//! See: EC2 API reference, 2016-11-15.
 
 mod api;
 mod auth;

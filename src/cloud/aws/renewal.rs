@@ -167,7 +167,8 @@ fn is_whole(body: &[u8]) -> bool {
     text.trim_end().ends_with(&format!("</{name}>"))
 }
 
-/// Codes of EC2, STS and Elastic Load Balancing for keys that were good once.
+/// Codes of EC2, STS and Elastic Load Balancing for keys that have ended. The last two come for keys that were never good as well: those
+/// are read anew to no avail, and the call is refused again.
 const ENDED: [&str; 5] = [
     "RequestExpired",
     "ExpiredToken",
