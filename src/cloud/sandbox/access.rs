@@ -1,4 +1,4 @@
-//! The way to the records of a sandbox: one at a time in this process, and under the lock that other processes honour.
+//! The way to the records of a sandbox: one at a time for all groups of a configuration, and under the lock that other processes honour.
 //!
 //! In: file operations. Out: what they answer, or that the lock was not to be had: whoever waits for another process does so no longer
 //! than the operation may take, ends soon after an interrupt, and says for what it has waited.
@@ -16,21 +16,25 @@ use super::faults::Conditions;
 use super::store::{LOCK, Locked, Store, millis};
 use crate::provider::Context;
 
+/// Whose turn it is. The calls of one configuration come one after the other, as they were made: only other processes have to be tried
+/// for.
+#[derive(Default)]
+struct Turn(Mutex<()>);
+
 /// How long an operation may wait, and its place in the queue.
 pub(super) struct Access {
     until: Option<Instant>,
     cancel: CancellationToken,
-    /// Calls of one operation come one after the other, as they were made; only other processes have to be tried for.
-    turn: Mutex<()>,
+    turn: Arc<Turn>,
 }
 
 impl Access {
     /// Of an operation.
-    pub(super) fn of(context: &Context) -> Self {
+    pub(super) async fn of(context: &Context) -> Self {
         Self {
             until: context.until,
             cancel: context.cancel.clone(),
-            turn: Mutex::default(),
+            turn: context.shared.of(|| async { Turn::default() }).await,
         }
     }
 }
@@ -54,7 +58,7 @@ impl Sandbox {
             .access
             .until
             .map_or(patient, |until| until.min(patient));
-        let Ok(_turn) = timeout_at(until, self.access.turn.lock()).await else {
+        let Ok(_turn) = timeout_at(until, self.access.turn.0.lock()).await else {
             return Err(held(asked));
         };
         let mut work = work;
@@ -133,7 +137,7 @@ mod tests {
                 directory: directory.to_owned(),
             },
             clock: Arc::new(SystemTime::now),
-            access: Access::of(&context),
+            access: Access::of(&context).await,
             lag: Duration::ZERO,
         };
         let sandbox = sandbox.open(None).await.unwrap();
@@ -165,6 +169,16 @@ mod tests {
             lock.unlock().unwrap();
             assert_eq!(sandbox.list("prod", "w").await.unwrap(), []);
         }
+    }
+
+    #[tokio::test]
+    async fn the_groups_of_a_configuration_take_turns() {
+        let context = Context::of(Value::Null);
+        let (one, other) = (Access::of(&context).await, Access::of(&context).await);
+        let turn = one.turn.0.lock().await;
+        assert!(other.turn.0.try_lock().is_err());
+        drop(turn);
+        assert!(other.turn.0.try_lock().is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -68,7 +68,7 @@ fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnos
         let sandbox = Sandbox {
             store,
             clock: Arc::new(SystemTime::now),
-            access: Access::of(connect.context),
+            access: Access::of(connect.context).await,
             lag: Duration::ZERO,
         };
         sandbox.open(expected).await.map(|sandbox| {
@@ -571,7 +571,7 @@ mod tests {
                     directory: directory.path().to_owned(),
                 },
                 clock: Arc::new(move || *clock.lock().unwrap()),
-                access: Access::of(&Context::of(Value::Null)),
+                access: Access::of(&Context::of(Value::Null)).await,
                 lag: Duration::ZERO,
             };
             let sandbox = sandbox.open(None).await.unwrap();
