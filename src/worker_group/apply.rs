@@ -280,6 +280,8 @@ pub(crate) struct Job<'a> {
     pub(crate) user_data: &'a (dyn Fn(&str) -> Vec<u8> + Send + Sync),
     pub(crate) leftovers: Leftovers,
     pub(crate) max_failures: usize,
+    /// How long the operation may take, as the user says it.
+    pub(crate) timeout: String,
 }
 
 /// What exists after an apply.
@@ -327,6 +329,7 @@ pub(crate) async fn perform(
             max_failures: job.max_failures,
             ..wanted.pace
         },
+        timeout: job.timeout,
         leftovers: job.leftovers,
         mark: job.mark,
     };

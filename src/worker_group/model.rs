@@ -305,9 +305,18 @@ pub(crate) fn timeout(
     of: fn(&Timeouts) -> &Attr<String>,
     default: &str,
 ) -> Duration {
-    let written = fields.timeouts.known().map(of);
-    let text = written.and_then(|text| text.known().map(String::as_str));
-    duration::parse(text.unwrap_or(default)).unwrap_or(Duration::from_secs(3600))
+    let text = timeout_text(fields, of, default);
+    duration::parse(&text).unwrap_or(Duration::from_secs(3600))
+}
+
+/// The same as the user says it: `30m`.
+pub(crate) fn timeout_text(
+    fields: &Fields,
+    of: fn(&Timeouts) -> &Attr<String>,
+    default: &str,
+) -> String {
+    let written = fields.timeouts.known().and_then(|all| of(all).known());
+    written.map_or(default, String::as_str).to_owned()
 }
 
 fn shape_attributes(entry: &Entry) -> Vec<Attribute> {
@@ -417,7 +426,7 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
             .default(false),
         Attribute::bool("deletion_protection", "Whether the group refuses to be destroyed, to be replaced by another group, and to be scaled to no machine.")
             .default(false),
-        Attribute::string("on_existing", "What a creation does when another state has machines of this (cluster, name): stops (`fail`), leaves them alone with a warning (`keep`, for create_before_destroy), or takes them over (`adopt`).")
+        Attribute::string("on_existing", "What a creation does when another state has machines of this (cluster, name): stops (`fail`), leaves them alone with a warning (`keep`, for create_before_destroy), or takes them over (`adopt`); those that a creation from this same configuration made, whose state was never seen saved, are taken over in any case, with a warning that names them.")
             .default("fail")
             .one_of(["fail", "keep", "adopt"]),
         Attribute::string("on_incomplete_create", "What a creation that falls short is: an `error`, which taints the group until `terraform untaint`, or a `warn`ing, after which the next apply completes it.")

@@ -19,7 +19,7 @@ use super::apply::{self, Before, Job};
 use super::cloud::{self, Connect, Entry};
 use super::model::{
     Chosen, DELETE_TIMEOUT, Fields, Group, Private, READ_TIMEOUT, Step, UPDATE_TIMEOUT, Whole,
-    identity, identity_schema, schema, timeout,
+    identity, identity_schema, schema, timeout, timeout_text,
 };
 use super::plan::{Changes, Limits, Member, Share};
 use super::roll::{Calls, Leftovers, Problem};
@@ -37,14 +37,16 @@ use self::import::{import_id, imported, one_uid};
 use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
 use self::place::{doubled, existing, refreshed, saved_is_saved, within, without_twins};
 use self::report::{
-    bug, diagnostic, errors, news_since_the_plan, paused, protected, replaces, strangers,
-    taken_since_the_plan,
+    LIFT, are, bug, diagnostic, errors, left_alone, news_since_the_plan, paused, refuses, replaces,
+    strangers, taken_since_the_plan,
 };
 
 /// Groups on these clouds.
 pub struct WorkerGroup {
     clouds: &'static [&'static Entry],
     nodes: Box<dyn Nodes>,
+    /// [`LIFT`] of this run: groups whose protection is lifted from their deletion.
+    lift: String,
     /// What this process has created: (cloud, cluster, name) to uid.
     created: Mutex<Created>,
 }
@@ -55,6 +57,7 @@ impl WorkerGroup {
         Self {
             clouds,
             nodes: Box::new(NoNodes),
+            lift: std::env::var(LIFT).unwrap_or_default(),
             created: Mutex::default(),
         }
     }
@@ -135,8 +138,12 @@ impl Resource for WorkerGroup {
         model.fields.generation = Attr::Known(outlook.generation.to_string());
         let nothing = outlook.changes.list.is_empty();
         if nothing || wanted.paused {
-            // What this apply does is nothing: the last one's is kept.
-            if prior.model.fields.rollout.known().is_none() {
+            // Where nothing changes, or nothing is done, the last apply's is kept; an update of other things has no step.
+            let mut compared = model.clone();
+            // What is write-only is in no state.
+            compared.fields.user_data_wo = prior.model.fields.user_data_wo.clone();
+            let is_update = !wanted.paused && compared != prior.model;
+            if is_update || prior.model.fields.rollout.known().is_none() {
                 model.fields.rollout = Whole::Known(Vec::new());
             }
         } else {
@@ -154,7 +161,7 @@ impl Resource for WorkerGroup {
     }
 
     fn plan_destroy(&self, prior: &Group) -> Diagnostics {
-        protected(&prior.fields)
+        refuses(&prior.fields, &self.lift)
     }
 
     async fn read(&self, context: &Context, state: Stored<Group>) -> Outcome<Stored<Group>> {
@@ -282,11 +289,12 @@ impl Resource for WorkerGroup {
             user_data: &user_data_of(&wanted, &config),
             leftovers: Leftovers::Leave,
             max_failures: wanted.pace.max_failures,
+            timeout: timeout_text(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT),
         };
         let performed = apply::perform(job, &outlook.changes, existing).await;
-        let exists = performed.machines.len();
         let hint = format!(
-            "{exists} machines exist and are recorded; {} are wanted. Apply again to go on.",
+            "{} recorded, of {} wanted. Apply again to go on.",
+            are(performed.machines.len(), "machine"),
             wanted.replicas
         );
         let failed = !performed.problems.is_empty();
@@ -316,7 +324,7 @@ impl Resource for WorkerGroup {
     }
 
     async fn delete(&self, context: &Context, prior: Stored<Group>) -> Outcome<Stored<Group>> {
-        let refused = protected(&prior.model.fields);
+        let refused = refuses(&prior.model.fields, &self.lift);
         if refused.has_errors() {
             return kept(prior, refused);
         }
@@ -362,18 +370,26 @@ impl Resource for WorkerGroup {
             user_data: &|_| Vec::new(),
             leftovers: Leftovers::Leave,
             max_failures: 0,
+            timeout: timeout_text(fields, |timeouts| &timeouts.delete, DELETE_TIMEOUT),
         };
         let doubled = without_twins(&calls, &observed).await;
         let performed = apply::perform(job, &outlook.changes, existing).await;
+        // The successor that this process has made is no stranger.
+        let successor = self.uid_created(&place.cluster, &place.name, place.entry.name);
+        let left_alone = left_alone(&observed, successor.as_deref());
         if performed.machines.is_empty() && performed.problems.is_empty() && doubled.is_empty() {
             self.unregister(&place.cluster, &place.name, place.entry.name, &place.uid);
-            return Outcome::gone();
+            return Outcome {
+                value: None,
+                problems: left_alone,
+            };
         }
-        let left = performed.machines.len();
-        let hint = format!("{left} machines are left and recorded. Destroy again to go on.");
+        let left = are(performed.machines.len(), "machine");
+        let hint = format!("{left} left and recorded. Destroy again to go on.");
         let prefix = apply::prefix(&wanted, &place.uid);
         let mut problems = errors(&performed.problems, &hint, &prefix);
         problems.extend(doubled);
+        problems.extend(left_alone);
         let changes = Changes {
             next_ordinal: private.next_ordinal,
             ..Changes::default()

@@ -51,6 +51,8 @@ pub(crate) struct Order<'a> {
     pub(crate) next_ordinal: u64,
     /// How fast, and how long.
     pub(crate) pace: Pace,
+    /// How long the operation may take, as the user says it: `30m`.
+    pub(crate) timeout: String,
     /// What to do with what an unfinished create left behind.
     pub(crate) leftovers: Leftovers,
 }
@@ -142,7 +144,6 @@ pub(crate) struct Roll<'a> {
     /// No more steps; those under way are waited for.
     halted: bool,
     problems: Vec<Problem>,
-    started: Instant,
     /// When no more step begins: the rest of the time is for calls under way, and for a last look.
     closes: Instant,
 }
@@ -245,7 +246,6 @@ impl<'a> Roll<'a> {
             failures: 0,
             halted: false,
             problems: Vec::new(),
-            started: now,
             closes: calls.closes(),
         }
     }
@@ -446,24 +446,6 @@ impl<'a> Roll<'a> {
         }
     }
 
-    fn out_of_time(&self) -> Problem {
-        let waiting: Vec<&str> = self
-            .tracked
-            .iter()
-            .filter(|tracked| tracked.stage != Stage::Ready)
-            .map(|tracked| tracked.name.as_str())
-            .take(5)
-            .collect();
-        Problem::new(
-            "Timeout of the operation is over",
-            format!(
-                "After {} seconds it was still waiting for {}. Raise the operation's value in timeouts where that is too short.",
-                (Instant::now() - self.started).as_secs(),
-                waiting.join(", ")
-            ),
-        )
-    }
-
     /// What exists now. A create that did not answer is looked for once more.
     async fn end(mut self) -> Ended {
         let open = |tracked: &Tracked| tracked.machine.is_none();
@@ -498,28 +480,6 @@ impl<'a> Roll<'a> {
             next_ordinal: self.next_ordinal,
             problems: self.problems,
         }
-    }
-
-    /// Steps that were not taken although nothing failed: a machine that broke meanwhile and was not planned to go holds them up.
-    fn report_what_is_stuck(&mut self) {
-        let left: Vec<&str> = self
-            .tracked
-            .iter()
-            .filter(|tracked| tracked.leaves)
-            .map(|tracked| tracked.name.as_str())
-            .collect();
-        if self.halted || left.is_empty() || !self.problems.is_empty() {
-            return;
-        }
-        let problem = Problem::new(
-            "Roll cannot go on",
-            format!(
-                "Another step would leave fewer machines ready than max_unavailable allows; {} were not replaced. Apply again: the \
-                 machines that do not serve are replaced first.",
-                left.join(", ")
-            ),
-        );
-        self.problems.push(problem);
     }
 }
 

@@ -50,12 +50,16 @@ pub(super) fn emptied(fields: &Fields, prior: &Fields) -> Diagnostics {
     if !empties || !is_on(&fields.deletion_protection) || is_on(&fields.paused) {
         return Diagnostics::none();
     }
+    let all = match machines {
+        1 => "the only machine".to_owned(),
+        machines => format!("all {machines} machines"),
+    };
     refusal(
         Path::of("replicas"),
         "Group is protected from deletion",
         format!(
-            "deletion_protection is true, and replicas = 0 would delete all {machines} machines of the group. Write deletion_protection = \
-             false with it if that is meant, or at least 1."
+            "deletion_protection is true, and replicas = 0 would delete {all} of the group. Write deletion_protection = false with it if \
+             that is meant, or at least 1."
         ),
     )
     .into()

@@ -9,13 +9,13 @@ use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Outcome, Path, Sev
 use crate::worker_group::apply::{self, Before, Job, Performed};
 use crate::worker_group::cloud::{Machine, Mark, Phase};
 use crate::worker_group::generation::Generation;
-use crate::worker_group::model::{CREATE_TIMEOUT, Group, Private, Whole, timeout};
+use crate::worker_group::model::{CREATE_TIMEOUT, Group, Private, Whole, timeout, timeout_text};
 use crate::worker_group::plan::{Changes, Member};
 use crate::worker_group::roll::{Known, Leftovers, Problem};
 use crate::worker_group::wanted::Wanted;
 
 use super::place::within;
-use super::report::{names, paused_creation, shortfall};
+use super::report::{count, is, names, paused_creation, shortfall, taken_over, was};
 use super::{WorkerGroup, diagnostic, errors, live_member, recorded, user_data_of};
 
 impl WorkerGroup {
@@ -36,6 +36,11 @@ impl WorkerGroup {
             )
             .at(Path::of("name"))),
         }
+    }
+
+    /// The uid of the group of this name that this process has created.
+    pub(super) fn uid_created(&self, cluster: &str, name: &str, cloud: &str) -> Option<String> {
+        self.created().get(&key(cluster, name, cloud)).cloned()
     }
 
     /// Forgets it when it is gone.
@@ -130,6 +135,7 @@ impl WorkerGroup {
             },
             false => outlook.changes,
         };
+        let takes_silently = model.fields.on_existing.known().map(String::as_str) == Some("adopt");
         problems.extend(place.preflight(context, deadline, wanted, &changes).await);
         if problems.has_errors() {
             return Outcome::failed(problems);
@@ -142,6 +148,9 @@ impl WorkerGroup {
             return Outcome::failed(problems);
         }
         if wanted.paused {
+            if !takes_silently {
+                problems.extend(taken_over(&taken));
+            }
             problems.push(paused_creation(existing.len()));
             let performed = Performed {
                 next_ordinal: changes.next_ordinal,
@@ -172,8 +181,20 @@ impl WorkerGroup {
             user_data: &user_data_of(wanted, config),
             leftovers: Leftovers::TakeFrom(started, wanted.rolls),
             max_failures: wanted.pace.max_failures.max(TOLERATED_IN_CREATE),
+            timeout: timeout_text(&model.fields, |timeouts| &timeouts.create, CREATE_TIMEOUT),
         };
         let performed = apply::perform(job, &changes, existing).await;
+        let prefix = apply::prefix(wanted, uid);
+        if !takes_silently {
+            // What a list showed only later, too.
+            let found: BTreeSet<&str> = taken.iter().map(|machine| machine.name.as_str()).collect();
+            let later = performed.machines.iter().map(|known| &known.machine);
+            let later = later.filter(|machine| {
+                !machine.name.starts_with(&prefix) && !found.contains(machine.name.as_str())
+            });
+            let all: Vec<Machine> = taken.iter().chain(later).cloned().collect();
+            problems.extend(taken_over(&all));
+        }
         let private = Private {
             history: outlook.history,
             ..private
@@ -182,7 +203,6 @@ impl WorkerGroup {
         let policy = model.fields.on_incomplete_create.known();
         let taints = exists > 0 && policy.is_none_or(|word| word != "warn");
         let hint = shortfall(&performed.machines, wanted.replicas, taints);
-        let prefix = apply::prefix(wanted, uid);
         let mut fell_short = errors(&performed.problems, &hint, &prefix);
         if exists > 0 && !taints {
             for problem in &mut fell_short.0 {
@@ -224,14 +244,15 @@ fn on_existing(
     let kept = policy == Some("keep");
     if !saved.is_empty() {
         let whose = format!(
-            "{} machines of this cluster and name belong to another state",
-            saved.len()
+            "{} of this cluster and name {} held by another state",
+            count(saved.len(), "machine"),
+            is(saved.len())
         );
         let names = names(&saved);
         problems.push(match kept {
             true => Diagnostic::warning(
                 "Another group of this name exists",
-                format!("{whose} and were left alone: {names}. Destroy them from there when they are not needed any more."),
+                format!("{whose}, and left alone: {names}. Destroy that group from there when it is not needed any more."),
             )
             .at(Path::of("on_existing")),
             false => Diagnostic::error(
@@ -246,14 +267,15 @@ fn on_existing(
     }
     if !unsaved.is_empty() {
         let whose = format!(
-            "{} machines of this cluster and name were made from another configuration, by a creation whose state was never seen",
-            unsaved.len()
+            "{} of this cluster and name {} made from another configuration, by a creation whose state was never seen",
+            count(unsaved.len(), "machine"),
+            was(unsaved.len())
         );
         let names = names(&unsaved);
         problems.push(match kept {
             true => Diagnostic::warning(
                 "Another group of this name exists",
-                format!("{whose}, and were left alone: {names}. Delete them in the cloud where nothing needs them any more."),
+                format!("{whose}, and left alone: {names}. Delete in the cloud what nothing needs any more."),
             )
             .at(Path::of("on_existing")),
             false => Diagnostic::error(

@@ -1,6 +1,6 @@
 //! What operations say to the user: problems with what exists now, refusals, and warnings about what a look has found.
 
-use crate::provider::{Diagnostic, Diagnostics, Path};
+use crate::provider::{Attr, Diagnostic, Diagnostics, Path};
 use crate::worker_group::apply;
 use crate::worker_group::cloud::{Machine, Phase};
 use crate::worker_group::model::{Fields, Step, refusal};
@@ -77,13 +77,22 @@ pub(super) fn shortfall(machines: &[Known], replicas: usize, taints: bool) -> St
     }
     let runs = |known: &&Known| known.machine.phase == Phase::Running;
     let run = machines.iter().filter(runs).count();
+    let is = match exist {
+        1 => "exists and is",
+        _ => "exist and are",
+    };
+    let runs = match run {
+        1 => "runs",
+        _ => "run",
+    };
+    let of = count(replicas, "machine");
     let go_on = match taints {
         true => {
             "To go on with them, run `terraform untaint` on this group and apply again; without it the next apply starts over."
         }
         false => "The next apply completes the group.",
     };
-    format!("{exist} of {replicas} machines exist and are recorded; {run} of them run. {go_on}")
+    format!("{exist} of {of} {is} recorded; {run} of them {runs}. {go_on}")
 }
 
 pub(super) fn bug(what: &str) -> Diagnostic {
@@ -111,36 +120,69 @@ pub(super) fn protected(fields: &Fields) -> Diagnostics {
             Path::of("paused"),
             "Group is paused",
             format!(
-                "paused = true leaves all machines alone, and deleting the group, or replacing it, would delete its {machines}. Apply \
-                 with paused = false first."
+                "paused = true leaves all machines alone, and deleting the group, or replacing it, would delete its {}. Apply with \
+                 paused = false first.",
+                count(machines, "machine")
             ),
         ));
     }
     problems
 }
 
+/// What the deletion of a group is refused for, where this run does not lift it. What a replacement has deposed is out of every
+/// configuration's reach: there a list of `<cluster>/<name>` in [`LIFT`] is the way out.
+pub(super) fn refuses(fields: &Fields, lift: &str) -> Diagnostics {
+    let mut problems = protected(fields);
+    if !problems.has_errors() {
+        return problems;
+    }
+    let part = |value: &Attr<String>| value.known().cloned().unwrap_or_default();
+    let group = format!("{}/{}", part(&fields.cluster), part(&fields.name));
+    if !lift.split(',').any(|listed| listed.trim() == group) {
+        for problem in &mut problems.0 {
+            problem.detail = format!(
+                "{} Only where the object is deposed, left by a replacement with create_before_destroy, does no configuration reach it: \
+                 set {LIFT}={group} in the environment of one plan and apply then.",
+                problem.detail
+            );
+        }
+        return problems;
+    }
+    let machines: Vec<&str> = recorded(fields);
+    Diagnostic::warning(
+        "Protection of the group is lifted",
+        format!(
+            "{LIFT} names {group}: neither its deletion_protection nor its paused keeps {} from being deleted ({}). Take the variable away \
+             after this apply.",
+            count(machines.len(), "machine"),
+            first_of(&machines)
+        ),
+    )
+    .into()
+}
+
+fn recorded(fields: &Fields) -> Vec<&str> {
+    let machines = fields.machines.known().into_iter().flatten();
+    machines.map(|(name, _)| name.as_str()).collect()
+}
+
 /// What a replacement does to the machines of the group that goes; `rollout` is of the group that comes. Or why it is refused.
 pub(super) fn replaces(prior: &Fields, next: &Fields, changed: &[&str]) -> Diagnostics {
     let refused = protected(prior);
-    let machines: Vec<&str> = prior
-        .machines
-        .known()
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let machines = recorded(prior);
     if refused.has_errors() || machines.is_empty() {
         return refused;
     }
     let others = match next.replicas.known() {
+        Some(1) => "1 other is".to_owned(),
         Some(replicas) => format!("{replicas} others are"),
         None => "others are".to_owned(),
     };
     let detail = format!(
-        "A change of {} makes another group of it: {} machines are deleted ({}), and {others} created. They are deleted first, unless \
-         the resource has create_before_destroy.",
+        "A change of {} makes another group of it: {} deleted ({}), and {others} created. What goes is deleted first, unless the \
+         resource has create_before_destroy.",
         changed.join(" and "),
-        machines.len(),
+        are(machines.len(), "machine"),
         first_of(&machines)
     );
     let path = Path::of(changed.last().copied().unwrap_or("name"));
@@ -171,8 +213,8 @@ pub(super) fn paused(changes: &Changes) -> Diagnostic {
     Diagnostic::warning(
         "Group is paused",
         format!(
-            "{} steps are left undone: {}{more}. Write paused = false to have them done.",
-            changes.list.len(),
+            "{} left undone: {}{more}. Write paused = false to have that done.",
+            are(changes.list.len(), "step"),
             steps.join("; ")
         ),
     )
@@ -203,9 +245,9 @@ pub(super) fn taken_since_the_plan(observed: &Observed) -> Diagnostics {
     Diagnostic::error(
         "Machines belong to another group now",
         format!(
-            "Since the plan another group has adopted {} machines of this one: {}. Nothing was changed. Plan again: it shows what would be \
-             made in their place.",
-            observed.adopted.len(),
+            "Since the plan another group has adopted {} of this one: {}. Nothing was changed. Plan again: it shows what would be made \
+             instead.",
+            count(observed.adopted.len(), "machine"),
             names(&observed.adopted)
         ),
     )
@@ -230,31 +272,72 @@ pub(super) fn strangers(observed: &Observed) -> Diagnostics {
         problems.push(Diagnostic::warning(
             "Machines belong to another group now",
             format!(
-                "{} recorded machines carry the mark of another group, which has adopted them: {}. They are left alone here. Destroy this \
-                 group, or remove it from the state, if the other one takes its place.",
-                observed.adopted.len(),
+                "Another group has adopted {}, and what it has adopted is left alone here: {}. Destroy this group, or remove it from the \
+                 state, if the other one takes its place.",
+                count(observed.adopted.len(), "recorded machine"),
                 names(&observed.adopted)
             ),
         ));
     }
-    let unsaved = observed
-        .others
-        .iter()
-        .filter(|machine| machine.mark.unsaved);
-    let unsaved: Vec<Machine> = unsaved.cloned().collect();
+    let unsaved = never_saved(observed, None);
     if !unsaved.is_empty() {
         problems.push(Diagnostic::warning(
             "Machines of another creation exist",
             format!(
-                "{} machines of this cluster and name were made by a creation whose state was never seen: {}. Where it was cut off, such as \
-                 a replacement with create_before_destroy, apply it again: it takes them over. Where another configuration has them, plan \
-                 there once. Else delete them in the cloud, or import them.",
-                unsaved.len(),
+                "{} of this cluster and name {} made by a creation whose state was never seen: {}. {GO_ON}",
+                count(unsaved.len(), "machine"),
+                was(unsaved.len()),
                 names(&unsaved)
             ),
         ));
     }
     problems
+}
+
+/// What a deletion leaves behind, for it is another creation's; not what this process has made with the successor's uid.
+pub(super) fn left_alone(observed: &Observed, successor: Option<&str>) -> Diagnostics {
+    let unsaved = never_saved(observed, successor);
+    if unsaved.is_empty() {
+        return Diagnostics::none();
+    }
+    Diagnostic::warning(
+        "Machines of another creation are left",
+        format!(
+            "{} of this cluster and name {} not deleted with the group, but made by a creation whose state was never seen: {}. {GO_ON}",
+            count(unsaved.len(), "machine"),
+            was(unsaved.len()),
+            names(&unsaved)
+        ),
+    )
+    .into()
+}
+
+fn never_saved(observed: &Observed, successor: Option<&str>) -> Vec<Machine> {
+    let others = observed.others.iter().filter(|machine| {
+        machine.mark.unsaved && successor.is_none_or(|uid| uid != machine.mark.uid)
+    });
+    others.cloned().collect()
+}
+
+/// What a creation has taken for what an earlier one of this configuration left when it was cut off.
+pub(super) fn taken_over(machines: &[Machine]) -> Diagnostics {
+    if machines.is_empty() {
+        return Diagnostics::none();
+    }
+    Diagnostic::warning(
+        "Existing machines were taken over",
+        format!(
+            "{} of this cluster and name {} taken into this state: {}. A creation from this same configuration made what was taken, and no \
+             state of it was ever seen saved: that is what a creation leaves that was cut off. A group that another workspace has just \
+             created looks the same. Where another state has what is named here, run `terraform state rm` on the group here and there, \
+             import it there, and give it another name here.",
+            count(machines.len(), "machine"),
+            was(machines.len()),
+            names(machines)
+        ),
+    )
+    .at(Path::of("on_existing"))
+    .into()
 }
 
 /// The names of the first few.
@@ -266,6 +349,35 @@ pub(super) fn names(machines: &[Machine]) -> String {
     first_of(&names)
 }
 
+/// `1 machine is`, `2 machines are`.
+pub(super) fn are(number: usize, noun: &str) -> String {
+    format!("{} {}", count(number, noun), is(number))
+}
+
+/// Of so many.
+pub(super) fn is(number: usize) -> &'static str {
+    match number {
+        1 => "is",
+        _ => "are",
+    }
+}
+
+/// Of so many.
+pub(super) fn was(number: usize) -> &'static str {
+    match number {
+        1 => "was",
+        _ => "were",
+    }
+}
+
+/// `1 machine`, `2 machines`.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        number => format!("{number} {noun}s"),
+    }
+}
+
 fn first_of(names: &[&str]) -> String {
     let first: Vec<&str> = names.iter().take(SHOWN).copied().collect();
     match names.len() - first.len() {
@@ -274,5 +386,11 @@ fn first_of(names: &[&str]) -> String {
     }
 }
 
+/// The environment variable that lifts the protection of groups from their deletion: `prod/workers,test/workers`.
+pub(super) const LIFT: &str = "FLATCAR_LIFT_PROTECTION";
+/// What to do about machines of a creation whose state was never seen.
+const GO_ON: &str = "Where a replacement with create_before_destroy was cut off, repeat it in the same way (with the same -replace, say): it \
+                     takes them over. A plan alone does not. Where another configuration has them, plan there once. Else delete them in the \
+                     cloud, or import them.";
 /// How many are named.
 const SHOWN: usize = 10;

@@ -60,10 +60,9 @@ struct Plan {
     said: Vec<String>,
 }
 
-fn provider() -> Provider {
+fn provider(resource: WorkerGroup) -> Provider {
     let schema = || Schema::new(0, "For tests.", vec![(memory::ENTRY.provider_schema)()]);
-    Provider::new("flatcar", "example.com/flatcar/flatcar", schema)
-        .resource(WorkerGroup::new(CLOUDS))
+    Provider::new("flatcar", "example.com/flatcar/flatcar", schema).resource(resource)
 }
 
 fn kind() -> Type {
@@ -155,7 +154,20 @@ impl World {
     }
 
     async fn on(id: &str, memory: Arc<Memory>) -> Self {
-        let service = Service::new(provider(), CancellationToken::new());
+        Self::with(WorkerGroup::new(CLOUDS), id, memory).await
+    }
+
+    /// A process whose environment lifts the protection of these groups.
+    async fn lifting(groups: &str, id: &str) -> Self {
+        let resource = WorkerGroup {
+            lift: groups.to_owned(),
+            ..WorkerGroup::new(CLOUDS)
+        };
+        Self::with(resource, id, memory::reopen(id)).await
+    }
+
+    async fn with(resource: WorkerGroup, id: &str, memory: Arc<Memory>) -> Self {
+        let service = Service::new(provider(resource), CancellationToken::new());
         let of = object_type(&[(memory::ENTRY.provider_schema)()]);
         let config = Value::from_json(json!({"memory": {"id": id}}).to_string().as_bytes(), &of);
         let request = pb::configure_provider::Request {
@@ -268,6 +280,20 @@ impl World {
             self.rollout(&plan.planned)
         );
         assert!(plan.said.is_empty(), "{:?}", plan.said);
+    }
+
+    /// What a plan to delete this object says.
+    async fn plan_destroy(&self) -> Vec<String> {
+        let request = pb::plan_resource_change::Request {
+            type_name: "flatcar_worker_group".to_owned(),
+            prior_state: dynamic(&self.state, &kind()),
+            proposed_new_state: dynamic(&Value::Null, &kind()),
+            config: dynamic(&Value::Null, &kind()),
+            prior_private: self.private.clone(),
+            ..Default::default()
+        };
+        let response = self.service.plan_resource_change(Request::new(request));
+        said(&response.await.unwrap().into_inner().diagnostics)
     }
 
     async fn destroy(&mut self) -> Vec<String> {
@@ -618,6 +644,42 @@ async fn a_protected_group_refuses_to_be_destroyed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_replacement_deposed_is_deleted_in_spite_of_its_protection_where_the_environment_says_so()
+ {
+    for (flag, summary) in [
+        ("deletion_protection", "Group is protected from deletion"),
+        ("paused", "Group is paused"),
+    ] {
+        let id = format!("lifted-{flag}");
+        let mut old = World::new(&id, Memory::default()).await;
+        old.run(json!({})).await;
+        old.run(json!({flag: true})).await;
+        let refused = [old.plan_destroy().await, old.destroy().await];
+        for said in refused {
+            assert_eq!(said.len(), 1, "{said:?}");
+            assert!(said[0].starts_with(summary), "{said:?}");
+            assert!(
+                said[0].contains("deposed") && said[0].contains("FLATCAR_LIFT_PROTECTION=prod/w "),
+                "{said:?}"
+            );
+        }
+        for (list, is_lifted) in [("prod/wx,prod,w,/,prod/,*", false), ("test/w,prod/w", true)] {
+            let mut world = World::lifting(list, &id).await;
+            (world.state, world.private) = (old.state.clone(), old.private.clone());
+            let planned = world.plan_destroy().await;
+            let summary = match is_lifted {
+                true => "Protection of the group is lifted: FLATCAR_LIFT_PROTECTION names prod/w",
+                false => summary,
+            };
+            assert!(planned[0].starts_with(summary), "{list} {planned:?}");
+            let problems = world.destroy().await;
+            assert_eq!(problems.is_empty(), is_lifted, "{list} {problems:?}");
+            assert_eq!(world.memory.names().is_empty(), is_lifted, "{list}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_protected_group_is_not_emptied_either() {
     let mut world = World::new("protected-empty", Memory::default()).await;
     let protected =
@@ -690,7 +752,8 @@ async fn a_paused_creation_makes_no_machine_and_says_so() {
     let mut next = World::again("paused-leftover").await;
     let (_, problems) = next.run(json!({"paused": true})).await;
     assert!(
-        problems[0].contains("2 that exist were taken over"),
+        problems[0].starts_with("Existing machines were taken over: 2 machines")
+            && problems[1].contains("2 that exist were taken over"),
         "{problems:?}"
     );
     assert_eq!(next.ordinals(), [0, 1]);
@@ -777,7 +840,21 @@ async fn what_a_creation_that_never_returned_left_is_taken_over() {
     // The state was never saved.
     let mut next = World::again("leftover").await;
     let (_, problems) = next.run(json!({"replicas": 4})).await;
-    assert_eq!(problems, NOTHING);
+    let [told] = problems.as_slice() else {
+        panic!("{problems:?}");
+    };
+    assert!(
+        told.starts_with("Existing machines were taken over: 3 machines of this cluster"),
+        "{told}"
+    );
+    for words in [
+        world.machine(2).as_str(),
+        "never seen saved",
+        "another workspace",
+        "terraform state rm",
+    ] {
+        assert!(told.contains(words), "{words} {told}");
+    }
     assert_eq!(next.memory.machines().len(), 4);
     assert_eq!(next.ordinals().len(), 4);
     assert_eq!(
@@ -874,7 +951,10 @@ async fn of_what_a_creation_that_never_returned_left_only_what_broke_is_deleted(
     world.memory.set(&broken, Phase::Stopped);
     let mut next = World::again("leftover-more").await;
     let (_, problems) = next.run(json!({"replicas": 2})).await;
-    assert_eq!(problems, NOTHING);
+    assert!(
+        problems.len() == 1 && problems[0].contains("4 machines of this cluster"),
+        "{problems:?}"
+    );
     assert!(!next.memory.names().contains(&broken));
     assert_eq!(next.ordinals(), [1, 2, 3]);
     let (rollout, problems) = next.run(json!({"replicas": 2})).await;
@@ -1024,6 +1104,54 @@ async fn what_was_made_twice_under_one_name_is_told_and_deleted() {
     world.memory.put(&first.name, &first.mark);
     assert_eq!(world.destroy().await, NOTHING);
     assert!(world.memory.names().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destroy_names_what_a_replacement_that_was_cut_off_leaves_running() {
+    let keep = json!({"on_existing": "keep", "replicas": 1});
+    let mut old = World::new("cut-off", Memory::default()).await;
+    old.run(keep.clone()).await;
+    old.refresh().await;
+    // The process that replaces it is killed, and its state is lost.
+    let mut lost = World::again("cut-off").await;
+    lost.run(keep.clone()).await;
+    // The next one changes nothing, and destroys.
+    let mut next = World::again("cut-off").await;
+    (next.state, next.private) = (old.state.clone(), old.private.clone());
+    let (rollout, problems) = next.run(keep).await;
+    assert_eq!((rollout.len(), problems.len()), (0, 1), "{problems:?}");
+    let problems = next.destroy().await;
+    assert!(next.state.is_null());
+    assert_eq!(next.memory.names(), [lost.machine(0)]);
+    let told = format!(
+        "Machines of another creation are left: 1 machine of this cluster and name was not deleted with the group, but made by a \
+         creation whose state was never seen: {}. Where a replacement",
+        lost.machine(0)
+    );
+    assert!(
+        problems.len() == 1 && problems[0].starts_with(&told),
+        "{problems:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_touches_no_machine_plans_no_step_and_no_change_keeps_the_last_ones() {
+    let mut world = World::new("no-step", Memory::default()).await;
+    world.run(json!({"replicas": 2})).await;
+    let (last, _) = world.run(json!({"replicas": 3})).await;
+    assert_eq!(last.len(), 1);
+    let longer = json!({"machine_timeout": "6m"});
+    for (changes, steps) in [(json!({}), 1), (longer.clone(), 0), (longer.clone(), 0)] {
+        world.refresh().await;
+        let plan = world.plan(changes.clone()).await;
+        assert_eq!(world.rollout(&plan.planned).len(), steps, "{changes}");
+        world.apply(plan).await;
+    }
+    let (last, _) = world.run(json!({"replicas": 1})).await;
+    assert_eq!(last.len(), 2);
+    world.memory.remove(&world.machine(0));
+    let (rollout, problems) = world.run(json!({"replicas": 0})).await;
+    assert_eq!((rollout, problems), (Vec::new(), Vec::new()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -1245,7 +1373,7 @@ async fn each_operation_ends_within_its_own_timeout() {
     let (_, problems) = world.run(config("a")).await;
     within(start, 20, "create");
     assert!(
-        problems[0].starts_with("Timeout of the operation is over"),
+        problems[0].starts_with("Timeout of the operation is over: It may take 20s, "),
         "{problems:?}"
     );
     assert_eq!(world.ordinals(), [0, 1, 2]);
@@ -1529,7 +1657,8 @@ async fn what_happens_between_plan_and_apply_is_told_what_is_still_right_is_done
             happens: |world| world.memory.set(&world.machine(0), Phase::Stopped),
             says: &[
                 "0 would have to go and is left for the next plan: stopped",
-                "Roll cannot go on",
+                "Scale-in cannot go on",
+                "Not removed: ",
             ],
             left: &[0, 1, 2, 3],
             ..case

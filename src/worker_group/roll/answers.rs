@@ -1,4 +1,5 @@
-//! Answers: what an apply makes of each create and delete that came back, and of machines that will not serve.
+//! Answers: what an apply makes of each create and delete that came back, and of machines that will not serve; and
+//! what it says in the end of steps that it has not come to.
 
 use super::{Event, MOST_ATTEMPTS, Problem, Refusal, Roll, Stage, host, short};
 use crate::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Phase};
@@ -146,6 +147,50 @@ impl Roll<'_> {
             ));
         }
         self.gone.insert(machine.id);
+    }
+
+    pub(super) fn out_of_time(&self) -> Problem {
+        let waiting: Vec<&str> = self
+            .tracked
+            .iter()
+            .filter(|tracked| tracked.stage != Stage::Ready)
+            .map(|tracked| tracked.name.as_str())
+            .take(5)
+            .collect();
+        Problem::new(
+            "Timeout of the operation is over",
+            format!(
+                "It may take {}, and was still waiting for {}. Raise the operation's value in timeouts where that is too short.",
+                self.order.timeout,
+                waiting.join(", ")
+            ),
+        )
+    }
+
+    /// Steps that were not taken although nothing failed: a machine that broke meanwhile and was not planned to go holds them up.
+    pub(super) fn report_what_is_stuck(&mut self) {
+        let left: Vec<&str> = self
+            .tracked
+            .iter()
+            .filter(|tracked| tracked.leaves)
+            .map(|tracked| tracked.name.as_str())
+            .collect();
+        if self.halted || left.is_empty() || !self.problems.is_empty() {
+            return;
+        }
+        let (summary, done) = match self.order.creates.is_empty() {
+            true => ("Scale-in cannot go on", "removed"),
+            false => ("Roll cannot go on", "replaced"),
+        };
+        let problem = Problem::new(
+            summary,
+            format!(
+                "Another step would leave fewer machines ready than max_unavailable allows, for some have stopped serving. Not {done}: {}. \
+                 Plan and apply again: the machines that do not serve go first.",
+                left.join(", ")
+            ),
+        );
+        self.problems.push(problem);
     }
 }
 

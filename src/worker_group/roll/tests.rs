@@ -67,6 +67,7 @@ async fn run_with(
         deletes: test.deletes.iter().map(name).collect(),
         next_ordinal: 100,
         pace: test.pace,
+        timeout: "1h".to_owned(),
         leftovers: Leftovers::Leave,
     };
     let existing = memory
@@ -612,6 +613,7 @@ async fn a_create_that_answers_with_a_dying_machine_raises_the_attempt() {
         deletes: Vec::new(),
         next_ordinal: 3,
         pace: TEST.pace,
+        timeout: "1h".to_owned(),
         leftovers: Leftovers::Leave,
     };
     let known = |machine| Known {
@@ -792,6 +794,7 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
         deletes: Vec::new(),
         next_ordinal: 1,
         pace: TEST.pace,
+        timeout: "1h".to_owned(),
         leftovers: Leftovers::TakeFrom(
             SystemTime::now() + Duration::from_secs(1),
             Rolls {
