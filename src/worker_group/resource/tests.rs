@@ -849,7 +849,7 @@ async fn what_a_creation_that_never_returned_left_is_taken_over() {
     );
     for words in [
         world.machine(2).as_str(),
-        "never seen saved",
+        "ever seen saved",
         "another workspace",
         "terraform state rm",
     ] {
