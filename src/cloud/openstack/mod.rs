@@ -326,9 +326,6 @@ impl Cloud for OpenStack {
         shape: &Value,
         new: usize,
     ) -> Result<Diagnostics, CloudError> {
-        if new == 0 {
-            return Ok(Diagnostics::none());
-        }
         match Shape::read(shape) {
             Ok(shape) => preflight::check(&self.session, image, &shape, new).await,
             Err(error) => Ok(
