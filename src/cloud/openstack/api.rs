@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use futures::stream::{self, Stream, StreamExt as _};
 use openstack_sdk::api::rest_endpoint_prelude::{ApiVersion, BodyError, QueryParams, ServiceType};
 use openstack_sdk::api::{ApiError, QueryAsync as _, RestEndpoint, raw};
 use openstack_sdk::{AsyncOpenStack, OpenStackError, RestError};
@@ -248,7 +249,13 @@ pub(super) async fn pages(
     }
 }
 
-/// Status to kind, once. Nova says quota with 403, Neutron with 409, and the words tell it from a refusal; a server error may come after the work was done.
+/// Carries out what is asked once for each machine, and answers as the answers come.
+pub(super) fn some_at_a_time<F: Future>(calls: Vec<F>) -> impl Stream<Item = F::Output> {
+    stream::iter(calls).buffer_unordered(AT_A_TIME)
+}
+
+/// Status to kind, once. Nova says quota with 403, Neutron with 409, and the words tell it from a refusal; a server error may come after
+/// the work was done.
 fn kind_of(status: StatusCode, words: &str, creates: bool) -> Kind {
     match status.as_u16() {
         400 | 406 | 415 | 422 => Kind::BadRequest,
@@ -352,6 +359,9 @@ const BLAMED: &[(&str, &str)] = &[
 
 /// The services' own limit of a page, unless the cloud has a smaller one: it then says that there is more.
 const PAGE: &str = "1000";
+/// A call takes some tenths of a second: hundreds of machines are done well within the time that one question has, and the few workers of
+/// a small cloud's API are not all ours.
+const AT_A_TIME: usize = 10;
 const MESSAGE_CHARS: usize = 1000;
 
 /// Nova's microversion 2.52 is the first with tags in the create, and older than any cloud that is still supported (Pike, 2017).
@@ -549,8 +559,38 @@ pub(super) const ATTEMPT: &str = "flatcar-attempt";
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use futures::TryStreamExt as _;
     use serde_json::json;
+
+    #[tokio::test]
+    async fn calls_go_some_at_a_time_and_end_at_a_refusal() {
+        for (refused, expected) in [(usize::MAX, Ok(())), (AT_A_TIME, Err(AT_A_TIME))] {
+            let (under_way, most, begun) = (Cell::new(0), Cell::new(0), Cell::new(0));
+            let call = |number: usize| {
+                let (under_way, most, begun) = (&under_way, &most, &begun);
+                async move {
+                    begun.set(begun.get() + 1);
+                    under_way.set(under_way.get() + 1);
+                    most.set(most.get().max(under_way.get()));
+                    tokio::task::yield_now().await;
+                    under_way.set(under_way.get() - 1);
+                    match number == refused {
+                        true => Err(number),
+                        false => Ok(()),
+                    }
+                }
+            };
+            let all = 10 * AT_A_TIME;
+            let calls = (0..all).map(call).collect();
+            let answer: Result<(), usize> = some_at_a_time(calls).try_collect().await;
+            assert_eq!(answer, expected);
+            assert_eq!(most.get(), AT_A_TIME);
+            assert_eq!(begun.get() == all, expected.is_ok());
+        }
+    }
 
     #[test]
     fn a_status_is_a_kind_and_a_lost_create_is_ambiguous() {

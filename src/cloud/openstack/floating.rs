@@ -9,11 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use futures::future::join_all;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::api::{Call, Service, Session, pages, send};
+use super::api::{Call, Service, Session, pages, send, some_at_a_time};
 use super::preflight::read;
 use super::request;
 use crate::worker_group::cloud::{CloudError, Kind, Machine, Phase};
@@ -246,7 +246,7 @@ async fn take(
         }
     });
     let calls: Vec<_> = calls.collect();
-    let answers = join_all(calls).await;
+    let answers: Vec<_> = some_at_a_time(calls).collect().await;
     all.retain(|address| !taken.contains(&address.id));
     for (id, answer) in answers {
         match answer {
@@ -366,16 +366,21 @@ async fn of_group(
 }
 
 async fn release(session: &Session, addresses: &[Floating]) -> Result<(), CloudError> {
-    for address in addresses {
-        let call = Call::delete(Service::Network, format!("floatingips/{}", address.id));
-        let object = &address.floating_ip_address;
-        match send(session, "Neutron DELETE floatingips", object, call).await {
-            Ok(_) => {}
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
-        }
+    let calls: Vec<_> = addresses
+        .iter()
+        .map(|address| release_one(session, address))
+        .collect();
+    some_at_a_time(calls).try_collect().await
+}
+
+async fn release_one(session: &Session, address: &Floating) -> Result<(), CloudError> {
+    let call = Call::delete(Service::Network, format!("floatingips/{}", address.id));
+    let object = &address.floating_ip_address;
+    match send(session, "Neutron DELETE floatingips", object, call).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(())
 }
 
 /// The group's mark on an address. Neutron finds descriptions by the whole of them: the server is in the port.

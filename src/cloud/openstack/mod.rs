@@ -15,12 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, TryStreamExt as _};
 use serde_json::{Value as Json, json};
 use tokio::sync::OnceCell;
 
-use self::api::{Call, Server, Service, Session, pages, send};
+use self::api::{Call, Server, Service, Session, pages, send, some_at_a_time};
 use self::floating::{Addresses, Wanting};
 use self::request::{Resolved, free_addresses};
 use self::shape::{Named, Shape, Volume};
@@ -149,22 +149,8 @@ impl Cloud for OpenStack {
 
     async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
         // Nova has no list by ids for an ordinary user.
-        let found = try_join_all(ids.iter().map(|id| async move {
-            match self
-                .call(
-                    "Nova GET server",
-                    id,
-                    Call::get(Service::Compute, format!("servers/{id}")),
-                )
-                .await
-            {
-                Ok(mut answer) => Server::read(answer["server"].take(), "Nova GET server")
-                    .map(|server| server.machine()),
-                Err(error) if error.is_not_found() => Ok(None),
-                Err(error) => Err(error),
-            }
-        }))
-        .await?;
+        let calls: Vec<_> = ids.iter().map(|id| self.find_one(id)).collect();
+        let found: Vec<Option<Machine>> = some_at_a_time(calls).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 
@@ -240,7 +226,6 @@ impl Cloud for OpenStack {
         mark: &Mark,
         shape: &Value,
     ) -> Result<(), CloudError> {
-        const MARK: &str = "Nova metadata of a server";
         let shape = match shape {
             Value::Null => None,
             shape => Some(Shape::read(shape)?),
@@ -248,50 +233,11 @@ impl Cloud for OpenStack {
         if let Some(shape) = &shape {
             self.mend_addresses(machines, mark, shape).await?;
         }
-        for machine in machines {
-            let path = format!("servers/{}/metadata", machine.id);
-            let mut metadata: BTreeMap<String, String> = BTreeMap::new();
-            let mut left = Vec::new();
-            if let Some(shape) = &shape {
-                metadata = request::metadata_of(shape);
-                // Empty where there is none any more.
-                metadata.entry(api::POOL.to_owned()).or_default();
-                left = machine
-                    .observed
-                    .keys()
-                    .filter_map(|key| key.strip_prefix("metadata."))
-                    .filter(|key| !shape.metadata.contains_key(*key))
-                    .collect();
-            }
-            metadata.extend(mark.pairs().map(|(key, value)| (key.to_owned(), value)));
-            // Adds and overwrites; what others wrote stays.
-            let call = Call::post(
-                Service::Compute,
-                path.clone(),
-                json!({"metadata": metadata}),
-            );
-            let mut calls = vec![call];
-            // What the user has taken out goes.
-            calls.extend(
-                left.iter()
-                    .map(|key| Call::delete(Service::Compute, format!("{path}/{key}"))),
-            );
-            for call in calls {
-                match self.call(MARK, &machine.name, call).await {
-                    Ok(_) => {}
-                    Err(error) if error.is_not_found() => {} // gone: there is nothing to mark
-                    // Writing the same metadata again is harmless: nothing about a lost answer is ambiguous.
-                    Err(error) if error.kind == Kind::Ambiguous => {
-                        return Err(CloudError {
-                            kind: Kind::Unavailable,
-                            ..error
-                        });
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(())
+        let calls: Vec<_> = machines
+            .iter()
+            .map(|machine| self.mark_one(machine, mark, shape.as_ref()))
+            .collect();
+        some_at_a_time(calls).try_collect().await
     }
 
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
@@ -385,6 +331,68 @@ impl OpenStack {
         let servers = pages(&self.session, action, object, "servers", question).await?;
         let read = |server| Server::read(server, action);
         servers.into_iter().map(read).collect()
+    }
+
+    async fn find_one(&self, id: &str) -> Result<Option<Machine>, CloudError> {
+        const FIND: &str = "Nova GET server";
+        let call = Call::get(Service::Compute, format!("servers/{id}"));
+        match self.call(FIND, id, call).await {
+            Ok(mut answer) => {
+                Server::read(answer["server"].take(), FIND).map(|server| server.machine())
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn mark_one(
+        &self,
+        machine: &Machine,
+        mark: &Mark,
+        shape: Option<&Shape>,
+    ) -> Result<(), CloudError> {
+        let path = format!("servers/{}/metadata", machine.id);
+        let mut metadata: BTreeMap<String, String> = BTreeMap::new();
+        let mut left = Vec::new();
+        if let Some(shape) = shape {
+            metadata = request::metadata_of(shape);
+            // Empty where there is none any more.
+            metadata.entry(api::POOL.to_owned()).or_default();
+            left = machine
+                .observed
+                .keys()
+                .filter_map(|key| key.strip_prefix("metadata."))
+                .filter(|key| !shape.metadata.contains_key(*key))
+                .collect();
+        }
+        metadata.extend(mark.pairs().map(|(key, value)| (key.to_owned(), value)));
+        // Adds and overwrites; what others wrote stays.
+        let call = Call::post(
+            Service::Compute,
+            path.clone(),
+            json!({"metadata": metadata}),
+        );
+        let mut calls = vec![call];
+        // What the user has taken out goes.
+        calls.extend(
+            left.iter()
+                .map(|key| Call::delete(Service::Compute, format!("{path}/{key}"))),
+        );
+        for call in calls {
+            match self.call(MARK, &machine.name, call).await {
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {} // gone: there is nothing to mark
+                // Writing the same metadata again is harmless: nothing about a lost answer is ambiguous.
+                Err(error) if error.kind == Kind::Ambiguous => {
+                    return Err(CloudError {
+                        kind: Kind::Unavailable,
+                        ..error
+                    });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn want_address(&self, server: &str, ids: &Ids) {
@@ -570,6 +578,7 @@ fn is_uuid(text: &str) -> bool {
 
 const CREATE: &str = "Nova POST servers";
 const LIST: &str = "Nova GET servers";
+const MARK: &str = "Nova metadata of a server";
 const CONSOLE_LINES: u32 = 50;
 /// Volume types in a create.
 const MINOR_OF_VOLUME_TYPE: u8 = 67;
