@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
@@ -21,8 +21,10 @@ use crate::worker_group::cloud::{CloudError, Kind, Machine, Phase};
 /// What one operation knows of floating addresses.
 #[derive(Default)]
 pub(super) struct Addresses {
-    /// Servers that were made here and are to have one, by id.
+    /// Servers that were made here, or were still being built, and are to have one, by id.
     wanting: Mutex<BTreeMap<String, Wanting>>,
+    /// What the group's shape wants; known once something is made or changed, for a refresh takes nothing.
+    shape: OnceLock<Wanting>,
     /// Whether the group has a pool or had one: Neutron is not asked otherwise.
     used: AtomicBool,
 }
@@ -30,6 +32,8 @@ pub(super) struct Addresses {
 /// What a server is to have.
 #[derive(Clone)]
 pub(super) struct Wanting {
+    /// The pool as the user names it, and as metadata have it.
+    pub(super) named: String,
     /// Id of the external network.
     pub(super) pool: String,
     /// Ids of the server's networks in the user's order: the first that can be reached from outside has the address.
@@ -79,6 +83,7 @@ impl Addresses {
 
     /// A server was made, or found again, that is to have an address: the next list that shows it running takes one.
     pub(super) fn want(&self, server: &str, wanting: Wanting) {
+        self.shape.get_or_init(|| wanting.clone());
         self.wanting().insert(server.to_owned(), wanting);
     }
 
@@ -97,6 +102,7 @@ impl Addresses {
             return Ok(());
         }
         self.used();
+        self.want_later(machines);
         let mut all = of_group(session, cluster, group).await?;
         let wanting = self.wanting().clone();
         let lacking: Vec<(&Machine, &Wanting)> = machines
@@ -114,8 +120,12 @@ impl Addresses {
                 }
                 continue;
             }
+            // Before it runs it has no port to have one for: that is no drift.
+            if machine.phase != Phase::Running {
+                continue;
+            }
             machine.observed.insert(FIELD.to_owned(), String::new());
-            if machine.phase == Phase::Running && wanting.contains_key(&machine.id) {
+            if wanting.contains_key(&machine.id) {
                 match refused.get(&machine.id) {
                     Some(error) if !is_passing(error) => {
                         machine.phase = Phase::Failed;
@@ -128,7 +138,22 @@ impl Addresses {
         Ok(())
     }
 
-    /// Gives machines an address of this pool, or none.
+    /// What an earlier apply began is still being built: its address is taken like those of the servers made here.
+    fn want_later(&self, machines: &[Machine]) {
+        let Some(shape) = self.shape.get() else {
+            return;
+        };
+        let is_later = |machine: &&Machine| {
+            machine.phase == Phase::Pending && machine.observed.get(FIELD) == Some(&shape.named)
+        };
+        let mut wanting = self.wanting();
+        for machine in machines.iter().filter(is_later) {
+            let known = wanting.entry(machine.id.clone());
+            known.or_insert_with(|| shape.clone());
+        }
+    }
+
+    /// Gives machines an address of this pool, or none; those that do not run yet get it from the list that shows them running.
     ///
     /// # Errors
     /// The first refusal; what could be done was done.
@@ -152,8 +177,13 @@ impl Addresses {
         let Some(wanting) = wanting else {
             return Ok(());
         };
+        let is_pending = |machine: &&Machine| machine.phase == Phase::Pending;
+        for machine in machines.iter().filter(is_pending) {
+            self.want(&machine.id, wanting.clone());
+        }
         let lacking: Vec<(&Machine, &Wanting)> = machines
             .iter()
+            .filter(|machine| !matches!(machine.phase, Phase::Pending | Phase::Deleting))
             .filter(|machine| !all.iter().any(|address| address.serves(machine)))
             .map(|machine| (machine, wanting))
             .collect();
@@ -339,15 +369,18 @@ async fn ports_of(session: &Session, servers: &[&str]) -> Result<Vec<Port>, Clou
     const ACTION: &str = "Neutron GET ports";
     let mut ports = Vec::new();
     for servers in servers.chunks(SERVERS_IN_A_QUERY) {
-        let mut call = Call::get(Service::Network, "ports");
-        for field in ["id", "device_id", "network_id", "fixed_ips"] {
-            call = call.query("fields", field);
-        }
-        for server in servers {
-            call = call.query("device_id", *server);
-        }
-        let mut answer = send(session, ACTION, "the servers", call).await?;
-        ports.extend(read::<Vec<Port>>(answer["ports"].take(), ACTION)?);
+        let question = || {
+            let mut call = Call::get(Service::Network, "ports");
+            for field in ["id", "device_id", "network_id", "fixed_ips"] {
+                call = call.query("fields", field);
+            }
+            for server in servers {
+                call = call.query("device_id", *server);
+            }
+            call
+        };
+        let found = pages(session, ACTION, "the servers", "ports", question).await?;
+        ports.extend(read::<Vec<Port>>(found.into(), ACTION)?);
     }
     Ok(ports)
 }

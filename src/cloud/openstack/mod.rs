@@ -116,8 +116,8 @@ struct Ids {
     image: String,
     flavor: String,
     networks: Vec<String>,
-    /// The external network that floating addresses are of.
-    pool: Option<String>,
+    /// The external network that floating addresses are of, by name and by id.
+    pool: Option<(String, String)>,
 }
 
 #[async_trait]
@@ -396,8 +396,9 @@ impl OpenStack {
     }
 
     fn want_address(&self, server: &str, ids: &Ids) {
-        if let Some(pool) = &ids.pool {
+        if let Some((named, pool)) = &ids.pool {
             let wanting = Wanting {
+                named: named.clone(),
                 pool: pool.clone(),
                 networks: ids.networks.clone(),
             };
@@ -414,6 +415,7 @@ impl OpenStack {
     ) -> Result<(), CloudError> {
         let wanting = match &shape.floating_ip_pool {
             Some(pool) => Some(Wanting {
+                named: pool.clone(),
                 pool: preflight::pool(&self.session, pool).await?,
                 networks: self.networks(shape).await?,
             }),
@@ -485,7 +487,7 @@ impl OpenStack {
             false => Named::Name(image.to_owned()),
         };
         let pool = match &shape.floating_ip_pool {
-            Some(pool) => Some(preflight::pool(&self.session, pool).await?),
+            Some(pool) => Some((pool.clone(), preflight::pool(&self.session, pool).await?)),
             None => None,
         };
         Ok(Ids {

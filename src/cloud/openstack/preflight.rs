@@ -158,7 +158,7 @@ fn has_volumes(session: &Session) -> bool {
     })
 }
 
-/// Every problem at once.
+/// Every problem at once. Where nothing is to be created, only what changes in place is asked about: the pool of floating addresses.
 pub(super) async fn check(
     session: &Session,
     image_name: &str,
@@ -166,6 +166,13 @@ pub(super) async fn check(
     new: usize,
 ) -> Result<Diagnostics, CloudError> {
     let mut problems = Diagnostics::none();
+    let mut has_pool = false;
+    if let Some(named) = &shape.floating_ip_pool {
+        has_pool = keep(pool(session, named).await, &mut problems)?.is_some();
+    }
+    if new == 0 {
+        return Ok(problems);
+    }
     if session.insecure {
         problems.push(Diagnostic::warning(
             "Certificates of OpenStack are not checked",
@@ -185,14 +192,8 @@ pub(super) async fn check(
     for group in &shape.security_groups {
         keep(security_group(session, group).await, &mut problems)?;
     }
-    if let Some(named) = &shape.floating_ip_pool {
-        let found = keep(pool(session, named).await, &mut problems)?;
-        if found.is_some()
-            && new > 0
-            && let Some(problem) = few_addresses(session, new).await
-        {
-            problems.push(problem);
-        }
+    if has_pool && let Some(problem) = few_addresses(session, new).await {
+        problems.push(problem);
     }
     if shape.boot_volume.is_some() && !has_volumes(session) {
         problems.push(
@@ -239,7 +240,7 @@ pub(super) async fn check(
     if let (Some(image), Some(flavor)) = (&image, &flavor) {
         problems.extend(misfit(image, flavor, shape));
     }
-    if let Some(flavor) = flavor.filter(|_| new > 0) {
+    if let Some(flavor) = flavor {
         let call = Call::get(Service::Compute, "limits");
         let answer = send(session, "Nova GET limits", "the quota", call).await;
         if let Some(answer) = keep(answer, &mut problems)? {

@@ -42,6 +42,8 @@ behaviours! {
     "the floating IP of a machine that vanished is given back" => floating_ip_vanished,
     "a floating IP that somebody took away is drift, and is mended in place" => floating_ip_mended,
     "a pool that the user takes out gives its addresses back, and one that comes gives some" => floating_ip_in_place,
+    "a server that is still being built lacks no floating IP, and has one once it runs" => floating_ip_building,
+    "a pool that there is not is told before a change in place" => floating_ip_nowhere,
     "a create that was cut off before it had its floating IP gets one by a repeat" => floating_ip_cut_off,
     "a floating IP whose answer was lost is not doubled" => floating_ip_answer_lost,
     "a quota without a floating IP left makes a machine fail in Neutron's words" => floating_ip_quota,
@@ -642,6 +644,51 @@ async fn floating_ip_cut_off(bench: &Bench<'_>) -> Shown {
     assert_eq!(machine.observed["floating_ip_pool"], EXTERNAL_NETWORK);
     assert_eq!(taken(bench).await.len(), 1);
     clean(bench).await;
+    Ok(())
+}
+
+async fn floating_ip_building(bench: &Bench<'_>) -> Shown {
+    let shape = bench.shape_with(&pool());
+    let name = bench.name(0);
+    let spec = Spec {
+        shape: &shape,
+        ..bench.spec(&name, 0)
+    };
+    let earlier = bench.plainly().await;
+    let created = earlier.create(&spec).await.expect("creates");
+    drop(earlier);
+    settled(bench, &created.id).await;
+    let stack = OpenStack::of(bench);
+    stack.servers_are(|body| body.replace("\"ACTIVE\"", "\"BUILD\""));
+    let listed = bench.list().await;
+    assert_eq!(listed[0].phase, Phase::Pending);
+    assert_eq!(listed[0].observed["floating_ip_pool"], EXTERNAL_NETWORK);
+    bench
+        .cloud
+        .mark(&listed, &bench.mark, &shape)
+        .await
+        .expect("marks");
+    assert!(taken(bench).await.is_empty(), "it has no use for one yet");
+    stack.proxy.order(|_, _| crate::proxy::Fate::Pass);
+    let machine = settled(bench, &created.id).await;
+    assert_eq!(machine.observed["floating_ip_pool"], EXTERNAL_NETWORK);
+    assert_eq!((machine.addresses.len(), taken(bench).await.len()), (2, 1));
+    clean(bench).await;
+    Ok(())
+}
+
+async fn floating_ip_nowhere(bench: &Bench<'_>) -> Shown {
+    for (pool, expected) in [
+        (EXTERNAL_NETWORK, &[][..]),
+        (NETWORK, &["openstack.floating_ip_pool"]),
+    ] {
+        let shape = bench.shape_with(&[("floating_ip_pool", json!(pool))]);
+        let asked = bench.cloud.preflight("not asked about", &shape, 0).await;
+        let problems = asked.expect("asks");
+        let expected = expected.iter().map(|path| (*path).to_owned()).collect();
+        assert_eq!(errors_at(&problems), expected, "{pool}: {problems:?}");
+        assert_eq!(problems.0.len(), expected.len(), "{pool}: {problems:?}");
+    }
     Ok(())
 }
 
