@@ -267,7 +267,9 @@ fn kind_of(status: StatusCode, words: &str, creates: bool) -> Kind {
         409 if words.contains("matches found for name") => Kind::BadRequest,
         // Nova knows it for a moment longer.
         409 if words.contains("vm_state deleted") => Kind::NotFound,
-        // A server that is building or being deleted: true for a moment only.
+        // It takes no metadata until it is built, which takes longer than most troubles: asked again as often as after throttling.
+        409 if words.contains("vm_state building") => Kind::RateLimit,
+        // A server that is being deleted, say: true for a moment only.
         409 => Kind::Unavailable,
         413 | 429 => Kind::RateLimit,
         500.. if creates => Kind::Ambiguous,
@@ -633,7 +635,7 @@ mod tests {
                 409,
                 "Cannot 'update metadata' while it is in vm_state building",
                 false,
-                Kind::Unavailable,
+                Kind::RateLimit,
             ),
             (429, "", true, Kind::RateLimit),
             (500, "", true, Kind::Ambiguous),

@@ -16,6 +16,8 @@ use super::{GROUP, Stage, complete, settled, workspace};
 use crate::core::{Core, Workspace};
 use crate::harness::wait_until;
 
+#[cfg(feature = "openstack")]
+pub(super) use self::point::saved;
 use self::point::{End, Point};
 use self::table::{Table, try_all};
 

@@ -2,17 +2,18 @@
 //!
 //! The provider logs in through the proxy, whose catalogue names the proxy in front of each service; these tests themselves ask directly.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::Value as Json;
 use tokio::runtime::{Builder, Runtime};
 
 use super::Stage;
 use super::aws::{by_name, end, order};
-use super::crash::{Ground, Meets};
+use super::crash::{Ground, Meets, saved};
 use crate::core::Workspace;
 use crate::harness::wait_until;
 use crate::proxy::Proxy;
@@ -29,6 +30,8 @@ pub(super) struct Nova {
     client: Client,
     runtime: Runtime,
     cluster: String,
+    /// Ids of servers that were ever seen.
+    seen: RefCell<BTreeSet<String>>,
 }
 
 impl Nova {
@@ -53,18 +56,54 @@ impl Nova {
             client,
             runtime,
             cluster: format!("e2e-{}-{number}", std::process::id()),
+            seen: RefCell::default(),
         })
     }
 
-    /// The cluster's servers that are not gone.
-    fn servers(&self) -> Vec<Json> {
-        let mut all = self
-            .runtime
-            .block_on(self.client.get("compute", "/servers/detail"));
-        let servers = all["servers"].as_array_mut().map(std::mem::take);
-        let mut servers = servers.expect("servers");
-        servers.retain(|server| server["metadata"]["flatcar-cluster"] == self.cluster.as_str());
+    /// The cluster's servers that are not gone. While Nova builds others, a list may lack one: it is asked twice, and for each server that
+    /// was ever seen, or that state has, by its id.
+    fn servers(&self, workspace: Option<&Workspace>) -> Vec<Json> {
+        let recorded = workspace.and_then(saved).map(|(_, machines)| machines);
+        let mut seen = self.seen.borrow_mut();
+        seen.extend(recorded.into_iter().flatten().map(|(_, id)| id));
+        let mut found = BTreeMap::new();
+        for _ in 0..2 {
+            let listed = self.ask("/servers/detail").expect("a list");
+            for server in listed["servers"].as_array().expect("servers") {
+                if server["metadata"]["flatcar-cluster"] == self.cluster.as_str() {
+                    found.insert(text(&server["id"]), server.clone());
+                }
+            }
+        }
+        let missing: Vec<String> = seen
+            .iter()
+            .filter(|id| !found.contains_key(*id))
+            .cloned()
+            .collect();
+        for id in missing {
+            if let Some(mut one) = self.ask(&format!("/servers/{id}")) {
+                found.insert(id, one["server"].take());
+            }
+        }
+        seen.extend(found.keys().cloned());
+        let mut servers: Vec<Json> = found.into_values().collect();
+        // Nova says so for a moment before it forgets it.
+        servers.retain(|server| server["status"] != "DELETED");
         servers
+    }
+
+    /// `None`: it does not exist.
+    fn ask(&self, path: &str) -> Option<Json> {
+        self.runtime.block_on(async {
+            let user = &self.client.user;
+            let answer = self.client.send(user, "compute", Method::GET, path, None);
+            let answer = answer.await;
+            if answer.status() == StatusCode::NOT_FOUND {
+                return None;
+            }
+            assert!(answer.status().is_success(), "{path}: {answer:?}");
+            Some(answer.json().await.expect("JSON"))
+        })
     }
 }
 
@@ -91,8 +130,8 @@ impl Stage for Nova {
         self.cluster.clone()
     }
 
-    fn machines(&self, _: &Workspace) -> BTreeMap<String, String> {
-        let servers = self.servers();
+    fn machines(&self, workspace: &Workspace) -> BTreeMap<String, String> {
+        let servers = self.servers(Some(workspace));
         let machine = |server: &Json| (text(&server["name"]), text(&server["id"]));
         by_name(servers.iter().map(machine))
     }
@@ -115,7 +154,7 @@ impl Stage for Nova {
         format!("RegionOne/{}", self.client.user.project)
     }
 
-    fn marks(&self, _: &Workspace) -> BTreeMap<String, (String, bool)> {
+    fn marks(&self, workspace: &Workspace) -> BTreeMap<String, (String, bool)> {
         let mark = |server: &Json| {
             let metadata = &server["metadata"];
             let unsaved = metadata["flatcar-unsaved"] != "false";
@@ -124,7 +163,7 @@ impl Stage for Nova {
                 (text(&metadata["flatcar-uid"]), unsaved),
             )
         };
-        self.servers().iter().map(mark).collect()
+        self.servers(Some(workspace)).iter().map(mark).collect()
     }
 }
 
@@ -157,7 +196,7 @@ impl Ground for Nova {
 impl Drop for Nova {
     /// What a test that failed left behind would be in the way of others.
     fn drop(&mut self) {
-        for server in self.servers() {
+        for server in self.servers(None) {
             let path = format!("/servers/{}", text(&server["id"]));
             let request =
                 self.client
