@@ -565,6 +565,28 @@ pub fn redacted(url: &str) -> String {
     parsed.to_string()
 }
 
+/// Whether an API may be asked there: http or https, a host, and nothing that does not belong into a request line or a diagnostic.
+pub fn is_endpoint(url: &str) -> bool {
+    // A parser is content with any number of slashes, of either kind.
+    let rest = ["https://", "http://"]
+        .iter()
+        .find_map(|scheme| url.strip_prefix(scheme));
+    rest.is_some_and(|rest| !rest.starts_with('/'))
+        && url.bytes().all(|byte| byte.is_ascii_graphic())
+        && reqwest::Url::parse(url).is_ok_and(|parsed| {
+            matches!(parsed.scheme(), "https" | "http")
+                && parsed.has_host()
+                && parsed.username().is_empty()
+                && parsed.password().is_none()
+                && parsed.query().is_none()
+                && parsed.fragment().is_none()
+        })
+        && !url.contains(['@', '\\'])
+}
+
+/// What [`is_endpoint`] takes.
+pub const ENDPOINT_SAYS: &str = "A URL of ASCII characters that begins with `https://` or `http://`, without user, password, query and fragment";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -629,6 +651,35 @@ mod tests {
             "https://mirror.example/a/version.txt"
         );
         assert_eq!(redacted("user:word@"), "(not an https URL)");
+    }
+
+    #[test]
+    fn an_endpoint_is_a_url_that_can_be_asked_and_told() {
+        for (url, is_one) in [
+            ("http://127.0.0.1:4566", true),
+            ("https://ec2.eu-central-1.amazonaws.com/", true),
+            ("https://keystone.example:5000/v3", true),
+            ("http://[::1]:5000", true),
+            ("", false),
+            ("foo", false),
+            ("foo.example:80", false),
+            ("http://", false),
+            ("http:///v3", false),
+            ("http://\u{fc} b", false),
+            ("http://\u{fc}.example", false),
+            ("http://a b", false),
+            (" http://a", false),
+            ("http://a\n", false),
+            ("ftp://a", false),
+            ("file:///a", false),
+            ("http://user:word@a", false),
+            ("http://user@a", false),
+            ("http://@a", false),
+            ("http://a/?b", false),
+            ("http://a/#b", false),
+        ] {
+            assert_eq!(is_endpoint(url), is_one, "{url}");
+        }
     }
 
     #[test]

@@ -27,6 +27,9 @@ use tokio_util::sync::CancellationToken;
 pub use crate::protocol::value::{Type, Value};
 pub use convert::{Attr, Model};
 pub use diagnostics::{Diagnostic, Diagnostics, Path, Severity};
+#[cfg(all(test, any(feature = "aws", feature = "openstack")))]
+pub(crate) use object::check;
+pub use object::without_empty;
 pub use schema::{Attribute, IdentityAttribute, Schema};
 pub use service::Service;
 pub use shared::Shared;

@@ -56,7 +56,7 @@ fn each(
 
 /// Runs the schema's checks on what is known, and finds nulls where there can be none. Core looks for what is not written, not for
 /// what is written as `null`.
-pub(super) fn check(attributes: &[Attribute], config: &Value) -> Diagnostics {
+pub(crate) fn check(attributes: &[Attribute], config: &Value) -> Diagnostics {
     let mut problems = Diagnostics::none();
     walk(
         attributes,
@@ -75,6 +75,20 @@ pub(super) fn check(attributes: &[Attribute], config: &Value) -> Diagnostics {
         },
     );
     problems
+}
+
+/// The same with null in place of each empty string: modules pass those on where nothing was set.
+pub fn without_empty(value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.is_empty() => Value::Null,
+        Value::Map(fields) => Value::Map(
+            fields
+                .iter()
+                .map(|(name, value)| (name.clone(), without_empty(value)))
+                .collect(),
+        ),
+        value => value.clone(),
+    }
 }
 
 fn missing(path: &Path) -> Diagnostic {

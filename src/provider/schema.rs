@@ -342,6 +342,26 @@ impl Attribute {
             _ => Diagnostics::none(),
         })
     }
+    /// A string that is not blank; of a list, set or map: each element.
+    #[must_use]
+    pub fn filled(self) -> Self {
+        self.check("", |value, path| match value {
+            Value::String(text) if !is_some_word(text) => refuse(path, "is blank", SOME_WORD),
+            _ => Diagnostics::none(),
+        })
+    }
+    /// The empty string is accepted too, whatever the checks before say: it counts as left out ([`super::without_empty`]).
+    #[must_use]
+    pub fn or_empty(mut self) -> Self {
+        for check in &mut self.checks {
+            let strict = Arc::clone(check);
+            *check = Arc::new(move |value, path| match value {
+                Value::String(text) if text.is_empty() => Diagnostics::none(),
+                value => strict(value, path),
+            });
+        }
+        self
+    }
     /// Any check of known, non-null values; of a list, set or map of plain values: of each element. `says` is appended to the
     /// description.
     #[must_use]
@@ -355,8 +375,9 @@ impl Attribute {
             &self.kind,
             Kind::Plain(Type::List(_) | Type::Set(_) | Type::Map(_))
         );
+        let is_set = matches!(&self.kind, Kind::Plain(Type::Set(_)));
         self.checks.push(if each {
-            Arc::new(move |value, path| each_element(value, path, &check))
+            Arc::new(move |value, path| each_element(value, path, is_set, &check))
         } else {
             Arc::new(check)
         });
@@ -375,9 +396,11 @@ impl Attribute {
     }
 }
 
+/// Elements of a set have no place of their own.
 fn each_element(
     value: &Value,
     path: &Path,
+    is_set: bool,
     check: &dyn Fn(&Value, &Path) -> Diagnostics,
 ) -> Diagnostics {
     let mut problems = Diagnostics::none();
@@ -389,7 +412,14 @@ fn each_element(
     match value {
         Value::List(values) => {
             for (index, value) in values.iter().enumerate() {
-                element(value, path.index(index));
+                element(
+                    value,
+                    if is_set {
+                        path.clone()
+                    } else {
+                        path.index(index)
+                    },
+                );
             }
         }
         Value::Map(values) => {
@@ -411,6 +441,14 @@ fn refuse(path: &Path, what: &str, accepted: &str) -> Diagnostics {
     .at(path.clone())
     .into()
 }
+
+/// A word that is there at all.
+pub(crate) fn is_some_word(text: &str) -> bool {
+    !text.trim().is_empty()
+}
+
+/// What [`is_some_word`] takes.
+pub(crate) const SOME_WORD: &str = "At least one character that is no blank";
 
 fn lower_first(text: &str) -> String {
     let mut letters = text.chars();

@@ -537,7 +537,9 @@ fn machine() -> Vec<Attribute> {
 
 /// Blanks around an image are never part of its name: they come from a file that was read with its line feed.
 fn is_image(text: &str) -> bool {
-    (1..=1024).contains(&text.chars().count()) && text.trim() == text
+    (1..=1024).contains(&text.chars().count())
+        && text.trim() == text
+        && !text.contains(char::is_control)
 }
 
 /// One error that says what is allowed.
@@ -571,6 +573,7 @@ const NAME_SAYS: &str =
     "At most 40 lower-case letters, digits and hyphens, a letter first, no hyphen last";
 const CLUSTER_SAYS: &str =
     "At most 63 lower-case letters, digits and hyphens, a letter first, no hyphen last";
-const IMAGE_SAYS: &str = "From 1 to 1024 characters, no blank first or last";
+const IMAGE_SAYS: &str =
+    "From 1 to 1024 characters, none of them a control character, no blank first or last";
 const SOME_TIME: &str = "Longer than `0s`";
 const SHARE_SAYS: &str = "A number of machines such as `1`, or a percentage from `0%` to `100%`";

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::identity::IdentityCache;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
@@ -26,16 +27,23 @@ use tokio::sync::OnceCell;
 
 use super::failure::fault;
 use super::renewal::{Again, Renewable, WholeAnswers};
-use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Type, Value};
+use crate::http::{ENDPOINT_SAYS, is_endpoint, redacted};
+use crate::provider::{
+    Attribute, Diagnostic, Diagnostics, Model as _, Path, Type, Value, without_empty,
+};
 use crate::worker_group::cloud::{CloudError, Kind};
 
 /// The attribute `aws` of the provider block.
 pub(super) fn provider_schema() -> Attribute {
     Attribute::object(
         "aws",
-        "Access to AWS. What is left out comes from AWS's own environment variables and files, as with its command line.",
+        "Access to AWS. What is left out, or is an empty string, comes from AWS's own environment variables and files, as with its command \
+         line.",
         vec![
-            Attribute::string("region", "Region. Without it `AWS_REGION`, then the profile's.").optional(),
+            Attribute::string("region", "Region. Without it `AWS_REGION`, then the profile's.")
+                .optional()
+                .pattern(REGION_SAYS, is_region)
+                .or_empty(),
             Attribute::string("profile", "Profile. Without it `AWS_PROFILE`, then `default`.").optional(),
             Attribute::string("access_key", "Access key id; `secret_key` goes with it. Without it `AWS_ACCESS_KEY_ID`, then the profile's.")
                 .optional()
@@ -48,7 +56,7 @@ pub(super) fn provider_schema() -> Attribute {
                 "assume_role",
                 "A role to take on with those credentials.",
                 vec![
-                    Attribute::string("role_arn", "ARN of the role.").required(),
+                    Attribute::string("role_arn", "ARN of the role.").required().filled(),
                     Attribute::string("external_id", "External id that the role wants.").optional(),
                     Attribute::string("session_name", "Session name, for the account's logs.").default(SESSION_NAME),
                 ],
@@ -60,10 +68,22 @@ pub(super) fn provider_schema() -> Attribute {
                  cannot be reached.",
             )
             .optional()
-            .pattern("12 digits", |text| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())),
-            Attribute::list("shared_config_files", "Files to read in place of `~/.aws/config`.", Type::String).optional(),
-            Attribute::list("shared_credentials_files", "Files to read in place of `~/.aws/credentials`.", Type::String).optional(),
-            Attribute::string("endpoint", "URL of EC2, load balancing and STS. Without it `AWS_ENDPOINT_URL`, then Amazon's.").optional(),
+            .pattern("12 digits", |text| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()))
+            .or_empty(),
+            Attribute::list("shared_config_files", "Files to read in place of `~/.aws/config`.", Type::String)
+                .optional()
+                .filled(),
+            Attribute::list("shared_credentials_files", "Files to read in place of `~/.aws/credentials`.", Type::String)
+                .optional()
+                .filled(),
+            Attribute::string(
+                "endpoint",
+                "URL of EC2, load balancing and STS. Without it `AWS_ENDPOINT_URL`, then the profile's, then Amazon's. The variable is refused \
+                 when it is set to an empty string.",
+            )
+            .optional()
+            .pattern(ENDPOINT_SAYS, is_endpoint)
+            .or_empty(),
             Attribute::string(
                 "ca_bundle",
                 "File of PEM certificates that are trusted beside the system's. Without it `AWS_CA_BUNDLE`.",
@@ -75,6 +95,35 @@ pub(super) fn provider_schema() -> Attribute {
         ],
     )
     .optional()
+    .check("", |aws, at| Diagnostics(keys_together(aws, at).into_iter().collect()))
+}
+
+/// Half a pair of keys; nothing while one of them is not known.
+fn keys_together(aws: &Value, at: &Path) -> Option<Diagnostic> {
+    let Value::Map(fields) = aws else {
+        return None;
+    };
+    let is_set = |name: &str| match fields.get(name) {
+        None | Some(Value::Null) => Some(false),
+        Some(Value::String(text)) => Some(!text.is_empty()),
+        Some(_) => None,
+    };
+    let missing = match (is_set("access_key")?, is_set("secret_key")?) {
+        (true, false) => "secret_key",
+        (false, true) => "access_key",
+        _ => return None,
+    };
+    let detail =
+        "aws.access_key and aws.secret_key of the provider block go together. Set both or none.";
+    Some(Diagnostic::error("AWS keys are incomplete", detail).at(at.attribute(missing)))
+}
+
+/// What stands in a host name and in a signature.
+fn is_region(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 /// The attribute `aws` of the provider block, as a struct. Holds secrets: no `Debug`.
@@ -99,7 +148,7 @@ struct Config {
 struct AssumeRole {
     role_arn: String,
     external_id: Option<String>,
-    session_name: String,
+    session_name: Option<String>,
 }
 
 /// An open session: one for all groups of a configuration.
@@ -109,7 +158,7 @@ pub(super) struct Session {
     pub(super) region: String,
     sts: aws_sdk_sts::Client,
     /// The user's own, if any.
-    endpoint: Option<String>,
+    pub(super) endpoint: Option<String>,
     account: OnceCell<String>,
     /// Ids that this process has ended, or has seen going: EC2 answers a repeated client token with them all the same.
     pub(super) ended: Mutex<HashSet<String>>,
@@ -122,14 +171,25 @@ impl Session {
     /// What is missing or wrong, and which attribute or variable would set it.
     pub(super) async fn open(configuration: &Value) -> Result<Self, Diagnostics> {
         let config = Config::of(configuration)?;
+        check_endpoints(|name| std::env::var_os(name).map(|url| url.to_string_lossy().into()))?;
         let (sdk, again) = renewable(&config, load(&config).await?)?;
-        let Some(region) = sdk.region().map(ToString::to_string) else {
+        let region = sdk.region().map(ToString::to_string);
+        let Some(region) = region.filter(|region| !region.is_empty()) else {
             return Err(Diagnostic::error(
                 "AWS region is not set",
                 "Neither the provider block, nor AWS_REGION, nor the profile names a region. Set aws.region of the provider block.",
             )
             .into());
         };
+        if !is_region(&region) {
+            return Err(Diagnostic::error(
+                "AWS region has the wrong form",
+                format!(
+                    "The region of AWS_REGION or of the profile is {region:?}. Accepted: {REGION_SAYS}, such as eu-central-1."
+                ),
+            )
+            .into());
+        }
         Ok(Self {
             ec2: aws_sdk_ec2::Client::from_conf(
                 aws_sdk_ec2::config::Builder::from(&sdk)
@@ -149,7 +209,7 @@ impl Session {
                     .retry_classifier(again)
                     .build(),
             ),
-            endpoint: sdk.endpoint_url().map(str::to_owned),
+            endpoint: sdk.endpoint_url().map(redacted),
             region,
             account: OnceCell::new_with(config.account_id),
             ended: Mutex::default(),
@@ -225,16 +285,35 @@ impl Config {
         }
         let config = match aws {
             Value::Null => Self::default(),
-            aws => Self::from_value(aws)?,
+            aws => Self::from_value(&without_empty(aws))?,
         };
-        if config.access_key.is_some() != config.secret_key.is_some() {
-            return Err(Diagnostic::error(
-                "AWS keys are incomplete",
-                "aws.access_key and aws.secret_key of the provider block go together. Set both or none.",
-            )
-            .into());
+        // They were unknown when the configuration was checked. Paths are of the resource that asks.
+        match keys_together(aws, &Path::root()) {
+            Some(problem) => Err(Diagnostic {
+                path: None,
+                ..problem
+            }
+            .into()),
+            None => Ok(config),
         }
-        Ok(config)
+    }
+}
+
+/// The SDK panics on a variable that is set to nothing, and prints whole requests with one that is no URL.
+///
+/// # Errors
+/// Such a variable.
+pub(super) fn check_endpoints(
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<(), Diagnostics> {
+    let is_wrong = |name: &&str| variable(name).is_some_and(|url| !is_endpoint(&url));
+    match ENDPOINTS.iter().find(|name| is_wrong(name)) {
+        None => Ok(()),
+        Some(name) => Err(Diagnostic::error(
+            "A variable of AWS is no URL",
+            format!("Accepted for {name}: {ENDPOINT_SAYS}. Correct it, or unset it."),
+        )
+        .into()),
     }
 }
 
@@ -270,14 +349,27 @@ async fn load(config: &Config) -> Result<SdkConfig, Diagnostics> {
                 .operation_attempt_timeout(ATTEMPT_TIMEOUT)
                 .build(),
         );
-    if let Some(region) = &config.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    if let Some(profile) = &config.profile {
+    // An empty variable is none; the SDK takes it at its word.
+    let profile = config.profile.clone();
+    let profile = profile.or_else(|| is_empty("AWS_PROFILE").then(|| "default".to_owned()));
+    let region = config.region.clone().or_else(|| {
+        let names = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+        let mut said = names.iter().filter_map(|name| std::env::var(name).ok());
+        said.find(|region| !region.is_empty())
+    });
+    let mut profile_region = ProfileFileRegionProvider::builder();
+    if let Some(profile) = &profile {
         loader = loader.profile_name(profile);
+        profile_region = profile_region.profile_name(profile);
     }
     if let Some(files) = profile_files(config) {
-        loader = loader.profile_files(files);
+        loader = loader.profile_files(files.clone());
+        profile_region = profile_region.profile_files(files);
+    }
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region));
+    } else if is_empty("AWS_REGION") || is_empty("AWS_DEFAULT_REGION") {
+        loader = loader.region(profile_region.build());
     }
     if let Some(endpoint) = &config.endpoint {
         loader = loader.endpoint_url(endpoint);
@@ -299,13 +391,17 @@ async fn load(config: &Config) -> Result<SdkConfig, Diagnostics> {
         return Ok(sdk);
     };
     let mut provider = AssumeRoleProvider::builder(&role.role_arn)
-        .session_name(&role.session_name)
+        .session_name(role.session_name.as_deref().unwrap_or(SESSION_NAME))
         .configure(&sdk);
     if let Some(external_id) = &role.external_id {
         provider = provider.external_id(external_id);
     }
     let provider = SharedCredentialsProvider::new(provider.build().await);
     Ok(sdk.into_builder().credentials_provider(provider).build())
+}
+
+fn is_empty(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value.is_empty())
 }
 
 fn profile_files(config: &Config) -> Option<EnvConfigFiles> {
@@ -388,6 +484,16 @@ fn certificates(path: &str) -> Result<Vec<u8>, Diagnostics> {
     Ok(pem)
 }
 
+const REGION_SAYS: &str = "Lower-case letters, digits and hyphens";
+/// Variables of endpoints of the services that are asked, by the SDK itself too.
+const ENDPOINTS: [&str; 6] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_EC2",
+    "AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2",
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_ENDPOINT_URL_SSO",
+    "AWS_ENDPOINT_URL_SSO_OIDC",
+];
 const SESSION_NAME: &str = "terraform-provider-flatcar";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Below the engine's own limit for an answer, so that a silent call is made once more with the same client token.

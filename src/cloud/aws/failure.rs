@@ -70,10 +70,15 @@ fn words<E: ProvideErrorMetadata + std::error::Error + 'static>(
     if let Some(told) = told(error.code(), error.message(), status) {
         return told;
     }
+    // Nothing was sent. The SDK's own words hold the whole request, and that the user data.
+    if matches!(error, SdkError::ConstructionFailure(_)) && !lacks_credentials(error) {
+        return "no request could be made of it; check aws.endpoint and aws.region of the provider block, AWS_ENDPOINT_URL and the profile"
+            .to_owned();
+    }
     let mut said: Vec<String> = Vec::new();
     for cause in causes(error) {
         let text = cause.to_string();
-        if LAYERS.contains(&text.as_str()) {
+        if LAYERS.contains(&text.as_str()) || text.starts_with(WITH_REQUEST) {
             continue;
         }
         if !said.last().is_some_and(|last| last.contains(&text)) {
@@ -99,6 +104,9 @@ const LAYERS: [&str; 4] = [
     "other",
     "client error (Connect)",
 ];
+
+/// How the SDK begins when it prints a request, body and all.
+const WITH_REQUEST: &str = "failed to apply endpoint";
 
 /// What EC2 said, if it did.
 pub(super) fn told(

@@ -18,7 +18,7 @@ pub(super) fn group_schema() -> Attribute {
 
 fn attributes() -> Vec<Attribute> {
     vec![
-        Attribute::string("instance_type", "Instance type, such as `m7g.large`.").required(),
+        Attribute::string("instance_type", "Instance type, such as `m7g.large`.").required().filled(),
         Attribute::list(
             "subnet_ids",
             "Subnets that the machines are spread over in turn; when one has no capacity, the next one is tried. Without it EC2 takes a \
@@ -26,20 +26,23 @@ fn attributes() -> Vec<Attribute> {
             Type::String,
         )
         .optional()
-        .length(1..=64),
+        .length(1..=64)
+        .filled(),
         Attribute::set(
             "vpc_security_group_ids",
             "Security groups. Without it EC2 takes the default group of the VPC.",
             Type::String,
         )
         .optional()
-        .length(1..=16),
+        .length(1..=16)
+        .filled(),
         Attribute::string(
             "iam_instance_profile",
             "Instance profile, by name or ARN.",
         )
-        .optional(),
-        Attribute::string("key_name", "EC2 key pair of user `core`.").optional(),
+        .optional()
+        .filled(),
+        Attribute::string("key_name", "EC2 key pair of user `core`.").optional().filled(),
         Attribute::object("root_volume", "The volume that the image is on.", root_volume())
             .optional(),
         Attribute::list_of(
@@ -82,14 +85,14 @@ fn attributes() -> Vec<Attribute> {
         Attribute::bool("monitoring", "Whether CloudWatch measures each minute.").optional(),
         Attribute::bool("ebs_optimized", "Whether EBS has bandwidth of its own, for types where it has not by itself.")
             .optional(),
-        Attribute::string("placement_group", "Placement group that the machines are in.").optional(),
+        Attribute::string("placement_group", "Placement group that the machines are in.").optional().filled(),
         Attribute::number("placement_partition_number", "Partition of the placement group.")
             .optional()
             .range(1..=7),
         Attribute::string("tenancy", "Hardware that the machines are on.")
             .optional()
             .one_of(["default", "dedicated", "host"]),
-        Attribute::string("capacity_reservation_id", "Capacity reservation to use.").optional(),
+        Attribute::string("capacity_reservation_id", "Capacity reservation to use.").optional().filled(),
         Attribute::string("cpu_credits", "How burstable types pay for bursts.")
             .optional()
             .one_of(["standard", "unlimited"]),
@@ -115,7 +118,9 @@ fn root_volume() -> Vec<Attribute> {
     let mut attributes = volume("Size in GiB; at least the image's. Without it the image's.");
     attributes.insert(
         0,
-        Attribute::string("device_name", "The image's root device.").default(ROOT_DEVICE),
+        Attribute::string("device_name", "The image's root device.")
+            .default(ROOT_DEVICE)
+            .filled(),
     );
     attributes
 }
@@ -124,9 +129,15 @@ fn data_volume() -> Vec<Attribute> {
     let mut attributes = volume("Size in GiB. Needed unless a snapshot says it.");
     attributes.insert(
         0,
-        Attribute::string("device_name", "Device, such as `/dev/sdf`.").required(),
+        Attribute::string("device_name", "Device, such as `/dev/sdf`.")
+            .required()
+            .filled(),
     );
-    attributes.push(Attribute::string("snapshot_id", "Snapshot to start from.").optional());
+    attributes.push(
+        Attribute::string("snapshot_id", "Snapshot to start from.")
+            .optional()
+            .filled(),
+    );
     attributes
 }
 
@@ -147,7 +158,8 @@ fn volume(size: &str) -> Vec<Attribute> {
             "kms_key_id",
             "KMS key. Without it the account's default key for EBS.",
         )
-        .optional(),
+        .optional()
+        .filled(),
     ]
 }
 
@@ -280,6 +292,28 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
             }
             devices.push(device);
         }
+    }
+    if let Value::List(subnets) = field(shape, "subnet_ids") {
+        for (index, subnet) in subnets.iter().enumerate() {
+            if matches!(subnet, Value::String(_)) && subnets[..index].contains(subnet) {
+                problems.push(
+                    Diagnostic::error(
+                        "Subnet is listed twice",
+                        "Machines are spread evenly over the subnets, each listed once. Take one of the two out.",
+                    )
+                    .at(Path::of("subnet_ids").index(index)),
+                );
+            }
+        }
+    }
+    if matches!(field(shape, "spot"), Value::Map(_)) && text(shape, "tenancy") == Some("host") {
+        problems.push(
+            Diagnostic::error(
+                "Spot instances take no dedicated host",
+                "With spot, tenancy is default or dedicated. Choose one of these, or leave out spot.",
+            )
+            .at(Path::of("tenancy")),
+        );
     }
     if let Value::List(arns) = field(shape, "target_group_arns") {
         for arn in arns {

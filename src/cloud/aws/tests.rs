@@ -8,6 +8,8 @@ use aws_sdk_ec2::types::{
     GroupIdentifier, Instance, InstanceState, InstanceType, Placement, StateReason,
 };
 
+use serde_json::json;
+
 use super::failure::kind_of;
 use super::*;
 use crate::provider::schema::Kind as AttributeKind;
@@ -447,12 +449,179 @@ fn shapes_that_ec2_would_refuse_are_refused_on_the_attribute() {
             r#""placement_partition_number": 1"#,
             "placement_partition_number",
         ),
+        (r#""subnet_ids": ["a", "b", "a"]"#, "subnet_ids[2]"),
+        (r#""spot": {}, "tenancy": "host""#, "tenancy"),
     ] {
         let problems = problems_of(&format!(r#"{{"instance_type": "m7g.large", {text}}}"#));
         assert_eq!(problems, [blamed], "{text}");
     }
     let good = r#"{"instance_type": "m7g.large", "root_volume": {"iops": 4000, "throughput": 200}, "data_volumes": [{"device_name": "/dev/sdf", "size": 1}], "tags": {"name": "x"}}"#;
     assert!(problems_of(good).is_empty());
+}
+
+/// What the schema alone says of an attribute of the provider block, or of the group.
+fn refused_by(schema: Attribute, written: &serde_json::Value) -> Vec<String> {
+    let config = Value::Map(
+        [(
+            "aws".to_owned(),
+            complete(&schema, convert::to_value(written)),
+        )]
+        .into(),
+    );
+    let problems = crate::provider::check(&[schema], &config).0;
+    assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
+    problems
+        .into_iter()
+        .map(|problem| problem.path.unwrap().to_string())
+        .collect()
+}
+
+#[test]
+fn blanks_in_a_shape_are_refused_on_their_attribute() {
+    for (written, blamed) in [
+        (json!({"instance_type": ""}), "aws.instance_type"),
+        (json!({"subnet_ids": ["a", " "]}), "aws.subnet_ids[1]"),
+        (
+            json!({"vpc_security_group_ids": [""]}),
+            "aws.vpc_security_group_ids",
+        ),
+        (
+            json!({"iam_instance_profile": ""}),
+            "aws.iam_instance_profile",
+        ),
+        (json!({"key_name": " "}), "aws.key_name"),
+        (json!({"placement_group": ""}), "aws.placement_group"),
+        (
+            json!({"capacity_reservation_id": ""}),
+            "aws.capacity_reservation_id",
+        ),
+        (
+            json!({"root_volume": {"device_name": ""}}),
+            "aws.root_volume.device_name",
+        ),
+        (
+            json!({"root_volume": {"kms_key_id": ""}}),
+            "aws.root_volume.kms_key_id",
+        ),
+        (
+            json!({"data_volumes": [{"device_name": "", "size": 1}]}),
+            "aws.data_volumes[0].device_name",
+        ),
+        (
+            json!({"data_volumes": [{"device_name": "/dev/sdf", "snapshot_id": ""}]}),
+            "aws.data_volumes[0].snapshot_id",
+        ),
+    ] {
+        let mut shape = json!({"instance_type": "m7g.large"});
+        shape
+            .as_object_mut()
+            .unwrap()
+            .extend(written.as_object().unwrap().clone());
+        assert_eq!(
+            refused_by(shape::group_schema(), &shape),
+            [blamed],
+            "{written}"
+        );
+    }
+}
+
+#[test]
+fn a_provider_block_is_checked_before_anybody_is_asked() {
+    let cases: [(serde_json::Value, &[&str]); 13] = [
+        (
+            json!({"region": "", "profile": "", "endpoint": "", "account_id": "", "access_key": "", "secret_key": ""}),
+            &[],
+        ),
+        (
+            json!({"region": "eu-central-1", "endpoint": "http://127.0.0.1:4566"}),
+            &[],
+        ),
+        (json!({"region": "\u{f6} \u{e4}/../x"}), &["aws.region"]),
+        (json!({"region": " "}), &["aws.region"]),
+        (json!({"endpoint": "foo"}), &["aws.endpoint"]),
+        (json!({"endpoint": "http://"}), &["aws.endpoint"]),
+        (json!({"endpoint": "http://\u{fc} b"}), &["aws.endpoint"]),
+        (
+            json!({"endpoint": "http://user:s3cret@127.0.0.1:1"}),
+            &["aws.endpoint"],
+        ),
+        (
+            json!({"access_key": "AKIA", "secret_key": ""}),
+            &["aws.secret_key"],
+        ),
+        (json!({"secret_key": "s3cret"}), &["aws.access_key"]),
+        (json!({"access_key": "AKIA", "secret_key": "s3cret"}), &[]),
+        (
+            json!({"shared_config_files": [""]}),
+            &["aws.shared_config_files[0]"],
+        ),
+        (
+            json!({"assume_role": {"role_arn": ""}}),
+            &["aws.assume_role.role_arn"],
+        ),
+    ];
+    for (written, blamed) in cases {
+        assert_eq!(
+            refused_by(auth::provider_schema(), &written),
+            blamed,
+            "{written}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_string_of_the_provider_block_that_is_empty_is_left_out() {
+    let block = json!({"aws": {
+        "region": "eu-central-1", "profile": "", "endpoint": "", "token": "", "ca_bundle": "", "account_id": "",
+        "access_key": "AKIA", "secret_key": "x",
+        "assume_role": null, "shared_config_files": null, "shared_credentials_files": null, "max_retries": 0,
+    }});
+    let session = Session::open(&convert::to_value(&block))
+        .await
+        .ok()
+        .unwrap();
+    let endpoint = session.endpoint;
+    assert!(
+        endpoint
+            .as_deref()
+            .is_none_or(|url| url.starts_with("http")),
+        "{endpoint:?}"
+    );
+}
+
+#[test]
+fn a_variable_that_is_no_url_is_refused_by_name_alone() {
+    for (name, url, is_refused) in [
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566", false),
+        ("AWS_ENDPOINT_URL", "", true),
+        ("AWS_ENDPOINT_URL", "foo", true),
+        ("AWS_ENDPOINT_URL_EC2", "http://user:s3cret@a", true),
+        ("AWS_ENDPOINT_URL_STS", "http://\u{fc} b", true),
+        ("AWS_ENDPOINT_URL_S3", "foo", false),
+    ] {
+        let variable = |asked: &str| (asked == name).then(|| url.to_owned());
+        let problems = auth::check_endpoints(variable).err().unwrap_or_default().0;
+        assert_eq!(!problems.is_empty(), is_refused, "{name}={url}");
+        for problem in problems {
+            assert!(problem.detail.contains(name), "{}", problem.detail);
+            assert!(!problem.detail.contains("s3cret"), "{}", problem.detail);
+        }
+    }
+}
+
+#[test]
+fn a_request_that_cannot_be_made_is_not_printed() {
+    type Error =
+        aws_sdk_ec2::error::SdkError<aws_sdk_ec2::operation::run_instances::RunInstancesError>;
+    let words = "failed to apply endpoint `foo` to request `Request { body: s3cret }`";
+    for error in [
+        Error::construction_failure(words),
+        Error::construction_failure("Request { body: s3cret }"),
+        Error::timeout_error(words),
+    ] {
+        let told = fault("EC2 RunInstances", "w-0", &error);
+        assert!(!told.to_string().contains("s3cret"), "{told}");
+    }
 }
 
 #[test]

@@ -11,17 +11,21 @@ use openstack_sdk::{AsyncOpenStack, OpenStackError};
 use openstack_sdk_auth_applicationcredential as _;
 use serde_json::json;
 
-use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Value};
+use crate::http::{ENDPOINT_SAYS, is_endpoint};
+use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Value, without_empty};
 
 /// The attribute `openstack` of the provider block; names are those of OpenStack's own provider.
 pub(super) fn provider_schema() -> Attribute {
     Attribute::object(
         "openstack",
-        "Access to an OpenStack cloud. What is not set here comes from `clouds.yaml` if `cloud` or `OS_CLOUD` names an entry, else from \
+        "Access to an OpenStack cloud. What is not set here, or is an empty string, comes from `clouds.yaml` if `cloud` or `OS_CLOUD` names an entry, else from \
          the `OS_*` variables.",
         vec![
             Attribute::string("cloud", "Entry of `clouds.yaml`; or `OS_CLOUD`.").optional(),
-            Attribute::string("auth_url", "URL of Keystone; or `OS_AUTH_URL`.").optional(),
+            Attribute::string("auth_url", "URL of Keystone; or `OS_AUTH_URL`.")
+                .optional()
+                .pattern(ENDPOINT_SAYS, is_endpoint)
+                .or_empty(),
             Attribute::string("region", "Region; or `OS_REGION_NAME`.").optional(),
             Attribute::string("user_name", "Name of the user; or `OS_USERNAME`.").optional(),
             Attribute::string("password", "Password of the user; or `OS_PASSWORD`.").optional().sensitive(),
@@ -37,7 +41,8 @@ pub(super) fn provider_schema() -> Attribute {
             Attribute::bool("insecure", "Whether certificates go unchecked; draws a warning.").default(false),
             Attribute::string("endpoint_type", "Kind of endpoint; or `OS_INTERFACE`, `OS_ENDPOINT_TYPE`.")
                 .optional()
-                .one_of(["public", "internal", "admin"]),
+                .one_of(["public", "internal", "admin"])
+                .or_empty(),
         ],
     )
     .optional()
@@ -76,10 +81,11 @@ pub(super) struct Login {
 pub(super) async fn login(setting: &Value) -> Result<Login, Diagnostics> {
     let settings = match setting {
         Value::Null => Settings::default(),
-        given => Settings::from_value(given).map_err(|_| unknown(given))?,
+        given => Settings::from_value(&without_empty(given)).map_err(|_| unknown(given))?,
     };
     let config = config(&settings)?;
     complete(&config)?;
+    check_auth_url(&config)?;
     let sdk = AsyncOpenStack::builder(&config)
         .disable_auth_cache(true)
         .connect()
@@ -93,7 +99,7 @@ pub(super) async fn login(setting: &Value) -> Result<Login, Diagnostics> {
 
 /// The provider block over `clouds.yaml` or the variables.
 fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
-    let environment = CloudConfig::from_env().map_err(|error| {
+    let mut environment = CloudConfig::from_env().map_err(|error| {
         Diagnostic::error(
             "Could not read the OS_* variables",
             format!(
@@ -102,7 +108,13 @@ fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
             ),
         )
     })?;
-    let variable = |name: &str| environment.options.get(name)?.clone().into_string().ok();
+    unset_empty(&mut environment, |name| {
+        std::env::var_os(name).is_some_and(|value| value.is_empty())
+    });
+    let variable = |name: &str| {
+        let value = environment.options.get(name)?.clone().into_string().ok();
+        value.filter(|value| !value.is_empty())
+    };
     let mut given: CloudConfig = serde_json::from_value(json!({
         "auth": {
             "auth_url": settings.auth_url,
@@ -158,6 +170,59 @@ fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
         given.interface = Some(variable("endpoint_type").unwrap_or_else(|| "public".to_owned()));
     }
     Ok(given)
+}
+
+/// A variable that is set to nothing is not set.
+fn unset_empty(environment: &mut CloudConfig, is_empty: impl Fn(&str) -> bool) {
+    let texts = [
+        ("OS_REGION_NAME", &mut environment.region_name),
+        ("OS_CACERT", &mut environment.cacert),
+        ("OS_INTERFACE", &mut environment.interface),
+        ("OS_AUTH_TYPE", &mut environment.auth_type),
+    ];
+    let unset = |(name, field): (&str, &mut Option<String>)| {
+        if is_empty(name) {
+            *field = None;
+        }
+    };
+    texts.into_iter().for_each(unset);
+    let Some(auth) = &mut environment.auth else {
+        return;
+    };
+    let texts = [
+        ("OS_AUTH_URL", &mut auth.auth_url),
+        ("OS_USERNAME", &mut auth.username),
+        ("OS_USER_ID", &mut auth.user_id),
+        ("OS_USER_DOMAIN_NAME", &mut auth.user_domain_name),
+        ("OS_USER_DOMAIN_ID", &mut auth.user_domain_id),
+        ("OS_PROJECT_NAME", &mut auth.project_name),
+        ("OS_PROJECT_ID", &mut auth.project_id),
+        ("OS_PROJECT_DOMAIN_NAME", &mut auth.project_domain_name),
+        ("OS_PROJECT_DOMAIN_ID", &mut auth.project_domain_id),
+        ("OS_DOMAIN_NAME", &mut auth.domain_name),
+        ("OS_DOMAIN_ID", &mut auth.domain_id),
+        (
+            "OS_APPLICATION_CREDENTIAL_ID",
+            &mut auth.application_credential_id,
+        ),
+        (
+            "OS_APPLICATION_CREDENTIAL_NAME",
+            &mut auth.application_credential_name,
+        ),
+    ];
+    texts.into_iter().for_each(unset);
+    for (name, secret) in [
+        ("OS_PASSWORD", &mut auth.password),
+        ("OS_TOKEN", &mut auth.token),
+        (
+            "OS_APPLICATION_CREDENTIAL_SECRET",
+            &mut auth.application_credential_secret,
+        ),
+    ] {
+        if is_empty(name) {
+            *secret = None;
+        }
+    }
 }
 
 /// The way of logging in that these fields are for.
@@ -280,6 +345,21 @@ fn complete(config: &CloudConfig) -> Result<(), Diagnostics> {
     .into())
 }
 
+/// Before it is asked, and told in what the SDK says of it: there may be a password in it.
+fn check_auth_url(config: &CloudConfig) -> Result<(), Diagnostics> {
+    let auth = config.auth.as_ref();
+    match auth.and_then(|auth| auth.auth_url.as_deref()) {
+        Some(url) if !is_endpoint(url) => Err(Diagnostic::error(
+            "URL of Keystone has the wrong form",
+            format!(
+                "Accepted for OS_AUTH_URL and for auth_url in clouds.yaml: {ENDPOINT_SAYS}. Correct it."
+            ),
+        )
+        .into()),
+        _ => Ok(()),
+    }
+}
+
 fn refused(config: &CloudConfig, error: &OpenStackError) -> Diagnostic {
     let auth_url = config.auth.as_ref().and_then(|auth| auth.auth_url.clone());
     let what = match config.auth_type.as_deref() {
@@ -396,6 +476,63 @@ mod tests {
             for word in expected {
                 assert!(problems.0[0].detail.contains(word), "{word}: {problems:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_provider_block_is_checked_before_anybody_logs_in() {
+        for (written, blamed) in [
+            (
+                json!({"auth_url": "", "endpoint_type": "", "cloud": ""}),
+                vec![],
+            ),
+            (json!({"auth_url": "https://keystone:5000/v3"}), vec![]),
+            (json!({"auth_url": "foo"}), vec!["openstack.auth_url"]),
+            (
+                json!({"auth_url": "http://user:s3cret@a"}),
+                vec!["openstack.auth_url"],
+            ),
+            (
+                json!({"endpoint_type": "x"}),
+                vec!["openstack.endpoint_type"],
+            ),
+        ] {
+            let config = crate::provider::convert::to_value(&json!({"openstack": written}));
+            let problems = crate::provider::check(&[provider_schema()], &config).0;
+            assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
+            let paths: Vec<String> = problems
+                .into_iter()
+                .filter_map(|problem| Some(problem.path?.to_string()))
+                .collect();
+            assert_eq!(paths, blamed, "{written}");
+        }
+    }
+
+    #[test]
+    fn a_variable_that_is_set_to_nothing_is_not_set() {
+        let fields = json!({"auth_url": "", "username": "demo", "password": "", "token": ""});
+        let mut environment: CloudConfig =
+            serde_json::from_value(json!({"auth": fields, "region_name": ""})).unwrap();
+        let empty = ["OS_AUTH_URL", "OS_PASSWORD", "OS_TOKEN", "OS_REGION_NAME"];
+        unset_empty(&mut environment, |name| empty.contains(&name));
+        let auth = environment.auth.unwrap();
+        assert_eq!(auth.auth_url, None);
+        assert_eq!(auth.username.as_deref(), Some("demo"));
+        assert!(auth.password.is_none() && auth.token.is_none());
+        assert_eq!(environment.region_name, None);
+    }
+
+    #[test]
+    fn a_keystone_of_a_file_is_refused_without_a_word_of_it() {
+        for (url, is_refused) in [
+            ("https://keystone:5000/v3", false),
+            ("foo", true),
+            ("http://user:s3cret@a", true),
+        ] {
+            let config = serde_json::from_value(json!({"auth": {"auth_url": url}})).unwrap();
+            let problems = check_auth_url(&config).err().unwrap_or_default().0;
+            assert_eq!(!problems.is_empty(), is_refused, "{url}");
+            assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
         }
     }
 

@@ -14,14 +14,14 @@ pub(super) fn group_schema() -> Attribute {
         "openstack",
         "Servers of OpenStack Nova. `image` is an id or a name of Glance.",
         vec![
-            Attribute::string("flavor_name", "Name of the flavor; this or `flavor_id`.").optional(),
-            Attribute::string("flavor_id", "Id of the flavor; this or `flavor_name`.").optional(),
+            Attribute::string("flavor_name", "Name of the flavor; this or `flavor_id`.").optional().filled(),
+            Attribute::string("flavor_id", "Id of the flavor; this or `flavor_name`.").optional().filled(),
             Attribute::list_of(
                 "networks",
                 "Networks of the servers, one port in each; absent: Nova's `auto`.",
                 vec![
-                    Attribute::string("name", "Name of the network; this or `uuid`.").optional(),
-                    Attribute::string("uuid", "Id of the network; this or `name`.").optional(),
+                    Attribute::string("name", "Name of the network; this or `uuid`.").optional().filled(),
+                    Attribute::string("uuid", "Id of the network; this or `name`.").optional().filled(),
                     Attribute::list(
                         "fixed_ips",
                         "Addresses that the servers take, each the first that is free: as many as `replicas` and `max_surge` together.",
@@ -31,18 +31,18 @@ pub(super) fn group_schema() -> Attribute {
                 ],
             )
             .optional(),
-            Attribute::list("security_groups", "Names of security groups; absent: the project's default.", Type::String).optional(),
-            Attribute::string("key_pair", "Name of a key pair.").optional(),
-            Attribute::list("availability_zones", "Zones that the servers are spread over in turn.", Type::String).optional(),
+            Attribute::list("security_groups", "Names of security groups; absent: the project's default.", Type::String).optional().filled(),
+            Attribute::string("key_pair", "Name of a key pair.").optional().filled(),
+            Attribute::list("availability_zones", "Zones that the servers are spread over in turn.", Type::String).optional().filled(),
             Attribute::bool("config_drive", "Whether user data is on a config drive too, for networks without a metadata service.")
                 .default(true),
-            Attribute::string("server_group_id", "Server group (affinity, anti-affinity) of the servers.").optional(),
+            Attribute::string("server_group_id", "Server group (affinity, anti-affinity) of the servers.").optional().filled(),
             Attribute::object(
                 "boot_volume",
                 "Volume that a server boots from and that is deleted with it; absent: the flavor's own disk.",
                 vec![
                     Attribute::number("size", "Size in GiB.").required().range(1..=65_536),
-                    Attribute::string("type", "Type of volume; absent: the cloud's default. Needs Nova 2.67.").optional(),
+                    Attribute::string("type", "Type of volume; absent: the cloud's default. Needs Nova 2.67.").optional().filled(),
                 ],
             )
             .optional(),
@@ -52,7 +52,8 @@ pub(super) fn group_schema() -> Attribute {
                 "External network, by name or id, that each server has a floating IP of; changed in place. It is on the server's first \
                  network that the external one reaches, and given back with the server.",
             )
-            .optional(),
+            .optional()
+            .filled(),
         ],
     )
     .optional()
@@ -318,6 +319,48 @@ pub(super) mod tests {
                 .map(|problem| problem.path.clone().unwrap().to_string())
                 .collect();
             assert_eq!(paths, expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn blanks_are_refused_on_their_attribute() {
+        for (written, blamed) in [
+            (json!({"flavor_name": ""}), "openstack.flavor_name"),
+            (json!({"flavor_id": " "}), "openstack.flavor_id"),
+            (
+                json!({"networks": [{"name": ""}]}),
+                "openstack.networks[0].name",
+            ),
+            (
+                json!({"networks": [{"uuid": ""}]}),
+                "openstack.networks[0].uuid",
+            ),
+            (
+                json!({"security_groups": ["a", ""]}),
+                "openstack.security_groups[1]",
+            ),
+            (json!({"key_pair": ""}), "openstack.key_pair"),
+            (
+                json!({"availability_zones": [""]}),
+                "openstack.availability_zones[0]",
+            ),
+            (json!({"server_group_id": ""}), "openstack.server_group_id"),
+            (
+                json!({"boot_volume": {"size": 1, "type": ""}}),
+                "openstack.boot_volume.type",
+            ),
+            (
+                json!({"floating_ip_pool": ""}),
+                "openstack.floating_ip_pool",
+            ),
+        ] {
+            let config = crate::provider::convert::to_value(&json!({"openstack": written}));
+            let problems = crate::provider::check(&[group_schema()], &config).0;
+            let paths: Vec<String> = problems
+                .into_iter()
+                .filter_map(|problem| Some(problem.path?.to_string()))
+                .collect();
+            assert_eq!(paths, [blamed], "{written}");
         }
     }
 }

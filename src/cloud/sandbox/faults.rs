@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::store::{Locked, sha256_hex};
 
@@ -15,6 +16,7 @@ use super::store::{Locked, sha256_hex};
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Conditions {
     /// How many machines the directory holds at most.
+    #[serde(deserialize_with = "whole_or_null")]
     pub(super) quota: Option<usize>,
     /// The images that boot; absent: any.
     pub(super) images: Option<Vec<String>>,
@@ -38,10 +40,10 @@ pub(super) struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) machine: Option<String>,
     /// The first of these calls that meets the fault, from 1.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "whole")]
     pub(super) nth: u64,
     /// How many of them meet it from then on; 0: all.
-    #[serde(default = "one")]
+    #[serde(default = "one", deserialize_with = "whole")]
     pub(super) times: u64,
     pub(super) fault: Fault,
     /// What `delay`, `unlisted`, `slow_delete` and `throttled` measure.
@@ -169,6 +171,24 @@ fn one() -> u64 {
     1
 }
 
+/// In the words of those who write the file, who know no types of Rust.
+fn whole<'de, D: Deserializer<'de>>(written: D) -> Result<u64, D::Error> {
+    whole_or_null(written)?.ok_or_else(|| D::Error::custom(WHOLE))
+}
+
+fn whole_or_null<'de, N: TryFrom<u64>, D: Deserializer<'de>>(
+    written: D,
+) -> Result<Option<N>, D::Error> {
+    let value = serde_json::Value::deserialize(written)?;
+    let number = value.as_u64().and_then(|number| N::try_from(number).ok());
+    match number {
+        None if !value.is_null() => Err(D::Error::custom(WHOLE)),
+        number => Ok(number),
+    }
+}
+
+const WHOLE: &str = "expected a whole number from 0";
+
 const FILE: &str = "faults.json";
 const COUNTED: &str = "faults.counted.json";
 
@@ -260,5 +280,29 @@ mod tests {
             .to_string();
         assert!(error.contains("unknown variant `qouta`"), "{error}");
         assert!(serde_json::from_str::<Conditions>(r#"{"qouta": 3}"#).is_err());
+        let rule =
+            |what: &str| format!(r#"{{"rules":[{{"call":"create","fault":"quota",{what}}}]}}"#);
+        for text in [
+            r#"{"quota": -1}"#.to_owned(),
+            r#"{"quota": 1.5}"#.to_owned(),
+            r#"{"quota": "3"}"#.to_owned(),
+            rule(r#""nth": -1"#),
+            rule(r#""times": null"#),
+        ] {
+            let error = serde_json::from_str::<Conditions>(&text).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("a whole number from 0"), "{text}: {error}");
+        }
+        for (text, quota) in [
+            (r#"{"quota": 0}"#, Some(0)),
+            (r#"{"quota": null}"#, None),
+            ("{}", None),
+        ] {
+            assert_eq!(
+                serde_json::from_str::<Conditions>(text).unwrap().quota,
+                quota,
+                "{text}"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{refused, text_of};
+pub(super) use crate::provider::schema::{SOME_WORD, is_some_word};
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Path, Type, Value};
 use crate::worker_group::cloud::{CloudError, Kind};
 
@@ -58,11 +59,6 @@ impl Shape {
     }
 }
 
-/// A path, a zone or a size that is there at all.
-pub(super) fn is_some_word(text: &str) -> bool {
-    !text.trim().is_empty()
-}
-
 /// What the schema cannot say: keys of tags.
 pub(super) fn validate(shape: &Value) -> Diagnostics {
     let mut problems = Diagnostics::none();
@@ -78,9 +74,6 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
     }
     problems
 }
-
-/// What [`is_some_word`] takes.
-pub(super) const SOME_WORD: &str = "At least one character that is no blank";
 
 #[cfg(test)]
 mod tests {

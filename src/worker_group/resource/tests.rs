@@ -1890,6 +1890,8 @@ async fn bad_input_is_refused_on_its_attribute() {
         (json!({"image": ""}), "image"),
         (json!({"image": "  "}), "image"),
         (json!({"image": "flatcar\n"}), "image"),
+        (json!({"image": "a\nb"}), "image"),
+        (json!({"image": "a\u{0}b"}), "image"),
         (json!({"image": "a".repeat(1025)}), "image"),
         (json!({"image": "Flatcar stable"}), ""),
         (json!({"on_existing": "steal"}), "on_existing"),
