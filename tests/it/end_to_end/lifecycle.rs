@@ -316,7 +316,7 @@ fn a_sandbox_that_another_process_holds_is_told_before_the_time_is_over() {
     order(&workspace, &json!({"quota": "many"}));
     let errors = workspace.run(&["plan", "-no-color"]).failure().errors();
     assert_eq!(errors.len(), 1, "{errors:?}");
-    for word in ["faults.json", "invalid type", "Correct the file"] {
+    for word in ["faults.json", "a whole number from 0", "Correct the file"] {
         assert!(errors[0].contains(word), "{errors:?}");
     }
     assert_eq!(Sandbox.machines(&workspace), recorded(&workspace));

@@ -15,6 +15,7 @@ import uuid
 
 ACTIONS = {"RegisterTargets", "DeregisterTargets", "DescribeTargetHealth"}
 SPACE = "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"
+ACCOUNT = "x-moto-account-id"
 DRAINING_SAYS = "Target deregistration is in progress"
 
 
@@ -106,7 +107,11 @@ class Targets:
         body = urllib.parse.urlencode(form | {"Version": version})
         scope = re.sub(r"/[a-z0-9]+/aws4_request", f"/{service}/aws4_request", headers.get("Authorization") or "")
         up = http.client.HTTPConnection("127.0.0.1", self.upstream, timeout=120)
-        up.request("POST", "/", body, {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", "Authorization": scope})
+        said = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8", "Authorization": scope}
+        # Of tests that have an account of moto's to themselves.
+        if headers.get(ACCOUNT):
+            said[ACCOUNT] = headers[ACCOUNT]
+        up.request("POST", "/", body, said)
         answer = up.getresponse()
         text = answer.read().decode()
         up.close()
