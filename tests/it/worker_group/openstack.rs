@@ -168,7 +168,7 @@ impl Subject for OpenStack {
                 Trouble::SlowBoot => self.servers_are(|text| text.replace(r#""status": "ACTIVE""#, r#""status": "BUILD""#)),
                 Trouble::SlowDelete => self.proxy.order(|_, call| match call {
                     "nova DELETE /servers/{id}" => Fate::Answer { status: 204, headers: Vec::new(), body: String::new() },
-                    LIST => Fate::Rewritten(|text| text.replace(r#""OS-EXT-STS:task_state": null"#, r#""OS-EXT-STS:task_state": "deleting""#)),
+                    LIST => Fate::Rewritten(all_deleting),
                     _ => Fate::Pass,
                 }),
                 Trouble::LateLists => self.proxy.order(|_, call| match call == LIST {
@@ -243,3 +243,15 @@ impl Subject for OpenStack {
 
 const CREATE: &str = "nova POST /servers";
 const LIST: &str = "nova GET /servers/detail";
+
+/// Whatever Nova does with the servers: one that is still being built has another task.
+fn all_deleting(text: String) -> String {
+    const TASK: &str = r#""OS-EXT-STS:task_state": "#;
+    let mut parts = text.split(TASK);
+    let mut all = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find([',', '}']).expect("a value ends");
+        all.extend([TASK, r#""deleting""#, &part[end..]]);
+    }
+    all
+}
