@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::OpenStack;
 use crate::core::{Core, Workspace};
+use crate::harness::wait_until;
 use crate::servers::openstack::{EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
 
 const GROUP: &str = "flatcar_worker_group.workers";
@@ -30,7 +31,13 @@ async fn a_group_keeps_its_floating_ips_and_gives_them_back_in_the_end() {
 
     // Somebody deletes a machine: the one that comes instead has its address.
     vanish(&openstack, &workspace).await;
-    tokio::task::block_in_place(|| workspace.apply());
+    tokio::task::block_in_place(|| {
+        // One so young might only not be listed yet.
+        wait_until("the machine is missed", || {
+            (workspace.plan().actions(GROUP) != ["no-op"]).then_some(())
+        });
+        workspace.apply();
+    });
     assert_eq!(addresses(&openstack, &cluster).await, before);
     assert_eq!(outside(&workspace), before);
     settled(&workspace);
