@@ -14,6 +14,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use crate::harness::wait_until;
 
 /// What becomes of a call.
 pub(crate) enum Fate {
@@ -207,8 +210,12 @@ async fn accept(listener: TcpListener, wire: Arc<Wire>, index: usize) {
         if !is_open {
             listener = None;
         } else if listener.is_none() {
-            // The port was ours a moment ago.
-            listener = TcpListener::bind(wire.hosts[index].1.as_str()).await.ok();
+            let place = wire.hosts[index].1.clone();
+            // It was ours a moment ago, but a client may have got it for its own end of a connection.
+            let bind = move || wait_until("the port is free", || Listener::bind(&place).ok());
+            let bound = spawn_blocking(bind).await.expect("the port");
+            bound.set_nonblocking(true).expect("a socket of ours");
+            listener = TcpListener::from_std(bound).ok();
         }
         if let (Some((client, _)), true) = (accepted, is_open) {
             let wire = Arc::clone(&wire);
@@ -457,7 +464,6 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::harness::wait_until;
 
     /// A server that counts, and answers with the place where it is.
     struct Server {

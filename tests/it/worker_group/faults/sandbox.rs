@@ -47,9 +47,18 @@ impl Stage for Sandbox {
 
     fn words(&self, fault: Fault) -> &'static [&'static str] {
         match fault {
-            Fault::Forbidden => &["not allowed", "forbidden"],
+            Fault::ResetBefore | Fault::ResetAfter => &["the answer was lost"],
+            Fault::Error503 => &["in trouble"],
+            Fault::Throttled | Fault::RetryAfter => &["asked too often"],
             Fault::Expired => &["expired"],
-            _ => &["Sandbox"],
+            Fault::Forbidden => &["not allowed"],
+            // None of these is an answer, or none that a directory gives: nothing can be said.
+            Fault::Refused
+            | Fault::Silence
+            | Fault::Error500
+            | Fault::Truncated
+            | Fault::NotYet
+            | Fault::Still => &[],
         }
     }
 
