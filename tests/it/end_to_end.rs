@@ -11,7 +11,7 @@ mod lifecycle;
 mod openstack;
 mod sandbox;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -57,6 +57,10 @@ trait Stage {
     fn scope(&self, workspace: &Workspace) -> String;
     /// Whose each machine is, by name: the mark's uid, and whether it is still marked as not saved.
     fn marks(&self, workspace: &Workspace) -> BTreeMap<String, (String, bool)>;
+    /// Ids of the machines that the group's load balancer sends traffic to, to stay; `None`: it has none.
+    fn targets(&self) -> Option<BTreeSet<String>> {
+        None
+    }
 }
 
 /// One group of three; the variables `replicas`, `message` and `parallelism` change it.

@@ -9,10 +9,10 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Stage;
-use super::crash::{Ground, Meets};
+use super::crash::Wired;
 use crate::core::Workspace;
 use crate::harness;
-use crate::proxy::{Fate, Proxy};
+use crate::proxy::Proxy;
 
 /// What moto says that it is.
 const REGION: &str = "eu-central-1";
@@ -115,17 +115,6 @@ impl Moto {
         );
         moto.target_group = Some(group);
         Some(moto)
-    }
-
-    /// Ids of the instances in the target group, but those that are being taken out.
-    pub(super) fn targets(&self) -> BTreeSet<String> {
-        let group = self.target_group.as_deref().expect("a target group");
-        let answer = self.balance("DescribeTargetHealth", &[("TargetGroupArn", group)]);
-        let targets = answer.split("<Id>").skip(1);
-        targets
-            .filter(|target| !target.contains("<State>draining<"))
-            .filter_map(|target| target.split('<').next().map(str::to_owned))
-            .collect()
     }
 
     /// Takes an instance out of the target group.
@@ -251,6 +240,15 @@ impl Stage for Moto {
         };
         reservations.iter().filter_map(mark).collect()
     }
+
+    fn targets(&self) -> Option<BTreeSet<String>> {
+        let group = self.target_group.as_deref()?;
+        let answer = self.balance("DescribeTargetHealth", &[("TargetGroupArn", group)]);
+        let targets = answer.split("<Id>").skip(1);
+        let stay = targets.filter(|target| !target.contains("<State>draining<"));
+        stay.map(|target| target.split('<').next().map(str::to_owned))
+            .collect()
+    }
 }
 
 /// Machines by name; one of a name that another one has is named by its id, too.
@@ -275,43 +273,8 @@ fn tag(reservation: &str, key: &str) -> Option<String> {
     Some(value.split('<').next()?.to_owned())
 }
 
-impl Ground for Moto {
-    fn stage(&self) -> &dyn Stage {
-        self
+impl Wired for Moto {
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
-
-    fn order(&self, _: &Workspace, number: usize, meets: Meets) {
-        order(&self.proxy, number, meets);
-    }
-
-    fn holds(&self) -> bool {
-        self.proxy.holds()
-    }
-
-    fn release(&self) {
-        self.proxy.release();
-    }
-
-    fn end(&self, _: &Workspace) -> Vec<String> {
-        end(&self.proxy)
-    }
-}
-
-/// What the call of that number meets on the wire.
-pub(super) fn order(proxy: &Proxy, number: usize, meets: Meets) {
-    proxy.order(move |k, _| match meets {
-        _ if k != number => Fate::Pass,
-        Meets::Nothing => Fate::Pass,
-        Meets::HoldBefore => Fate::HoldBefore,
-        Meets::HoldAfter => Fate::HoldAfter,
-        Meets::Lost => Fate::ResetAfter,
-    });
-}
-
-/// Everything passes again. The calls until now.
-pub(super) fn end(proxy: &Proxy) -> Vec<String> {
-    let calls = proxy.calls();
-    proxy.order(|_, _| Fate::Pass);
-    proxy.release();
-    calls
 }

@@ -45,8 +45,8 @@ fn a_group_gets_traffic_on_aws_and_loses_it_before_it_goes() {
         return;
     };
     let workspace = workspace(&core, &moto);
-    let ids = |machines: &BTreeMap<String, String>| -> BTreeSet<String> {
-        machines.values().cloned().collect()
+    let ids = |machines: &BTreeMap<String, String>| -> Option<BTreeSet<String>> {
+        Some(machines.values().cloned().collect())
     };
     workspace.apply();
     let first = complete(&workspace, &moto, 3);
@@ -84,7 +84,7 @@ fn a_group_gets_traffic_on_aws_and_loses_it_before_it_goes() {
 
     workspace.destroy();
     complete(&workspace, &moto, 0);
-    assert_eq!(moto.targets(), BTreeSet::new());
+    assert_eq!(moto.targets(), Some(BTreeSet::new()));
 }
 
 #[test]

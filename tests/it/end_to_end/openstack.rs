@@ -12,8 +12,8 @@ use serde_json::Value as Json;
 use tokio::runtime::{Builder, Runtime};
 
 use super::Stage;
-use super::aws::{by_name, end, order};
-use super::crash::{Ground, Meets, saved};
+use super::aws::by_name;
+use super::crash::{Wired, saved};
 use crate::core::Workspace;
 use crate::harness::wait_until;
 use crate::proxy::Proxy;
@@ -167,29 +167,11 @@ impl Stage for Nova {
     }
 }
 
-impl Ground for Nova {
-    fn stage(&self) -> &dyn Stage {
-        self
-    }
+impl Wired for Nova {
+    const TIMEOUT: &str = "60s";
 
-    fn order(&self, _: &Workspace, number: usize, meets: Meets) {
-        order(&self.proxy, number, meets);
-    }
-
-    fn holds(&self) -> bool {
-        self.proxy.holds()
-    }
-
-    fn release(&self) {
-        self.proxy.release();
-    }
-
-    fn end(&self, _: &Workspace) -> Vec<String> {
-        end(&self.proxy)
-    }
-
-    fn timeout(&self) -> &'static str {
-        "60s"
+    fn proxy(&self) -> &Proxy {
+        &self.proxy
     }
 }
 

@@ -1,6 +1,6 @@
 //! One point: an apply that ends at one of its calls, the apply after it, and what must be true then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::{Value, json};
@@ -190,10 +190,15 @@ fn prepared(
     workspace
 }
 
-/// The cloud has what state has, under its mark, and as much as is wanted; and there is nothing more to do.
+/// The cloud has what state has, under its mark, and as much as is wanted; that gets traffic, and nothing else; and there is nothing more
+/// to do.
 fn is_true(scenario: &Scenario, workspace: &Workspace, stage: &dyn Stage) {
     let exist = stage.machines(workspace);
     let saved = saved(workspace);
+    if let Some(targets) = stage.targets() {
+        let ids: BTreeSet<String> = exist.values().cloned().collect();
+        assert_eq!(targets, ids, "the target group, and the cloud");
+    }
     if scenario.after == 0 {
         assert_eq!((saved, exist.len()), (None, 0), "{exist:?}");
         return;
