@@ -274,6 +274,9 @@ fn tag(reservation: &str, key: &str) -> Option<String> {
 }
 
 impl Wired for Moto {
+    /// Targets have a second when they leave.
+    const TIMEOUT: &str = "30s";
+
     fn proxy(&self) -> &Proxy {
         &self.proxy
     }
