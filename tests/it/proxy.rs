@@ -429,7 +429,14 @@ impl Message {
                 service => service.to_ascii_uppercase(),
             };
             let dry = field("DryRun").is_some_and(|dry| dry == "true");
-            return format!("{service} {action}{}", if dry { " DryRun" } else { "" });
+            // Load balancing's way to ask whether one may.
+            let of_nobody = field("Targets.member.1.Id").is_some_and(|id| id == NOBODY);
+            let only_asks = match (dry, of_nobody) {
+                (true, _) => " DryRun",
+                (_, true) => " (of no machine)",
+                _ => "",
+            };
+            return format!("{service} {action}{only_asks}");
         }
         let (service, path) = SERVICES
             .iter()
@@ -451,6 +458,9 @@ fn is_id(part: &str) -> bool {
     let others = part.bytes().filter(|byte| *byte != b'-');
     digits == 32 && others.count() == 32
 }
+
+/// The id that no instance has.
+const NOBODY: &str = "i-00000000000000000";
 
 /// What OpenStack's services put before their paths.
 const SERVICES: [(&str, &str); 4] = [
@@ -630,6 +640,12 @@ mod tests {
                     "POST / HTTP/1.1\r\n{aws}/elasticloadbalancing/aws4_request\r\n\r\nVersion=1&Action=RegisterTargets"
                 ),
                 "ELB RegisterTargets",
+            ),
+            (
+                format!(
+                    "POST / HTTP/1.1\r\n{aws}/elasticloadbalancing/aws4_request\r\n\r\nAction=RegisterTargets&Targets.member.1.Id=i-00000000000000000"
+                ),
+                "ELB RegisterTargets (of no machine)",
             ),
             (
                 "GET /v2.1/servers/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f/os-interface HTTP/1.1\r\n\r\n".to_owned(),

@@ -15,7 +15,7 @@ use super::{Act, Bench, Subject, Trouble, conforms, entry};
 use crate::servers;
 
 mod depth;
-mod targets;
+pub(super) mod targets;
 
 struct Aws {
     server: servers::Aws,

@@ -137,6 +137,10 @@ pub(super) trait Bench: Send + Sync {
     fn calls(&self) -> BTreeSet<String>;
     /// Name and id of each machine that is there and not going.
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>>;
+    /// Whether machines of these ids, and no others, get traffic, and none went while it had some.
+    fn traffic(&self, _: BTreeSet<String>) -> BoxFuture<'_, Result<(), String>> {
+        async { Ok(()) }.boxed()
+    }
 }
 
 /// What the user gets to see.
@@ -309,7 +313,8 @@ async fn disturbed(stage: &dyn Stage, number: usize, cell: &Cell) -> Result<Seen
     let bench = bench.as_ref();
     let mut group = Group::start(&bench.provider()).await;
     let life = life();
-    for step in life.iter().take(*at) {
+    // It begins where the operation before ends.
+    for step in &life[at.saturating_sub(1)..*at] {
         let problems = take(&mut group, step, bench).await;
         if !problems.is_empty() {
             return Err(format!(
@@ -389,6 +394,9 @@ fn judge(stage: &dyn Stage, ((_, call), fault): &Cell, problems: &[Problem]) -> 
 /// What state has is what the cloud has: so many machines.
 async fn is_true(group: &Group, bench: &dyn Bench, replicas: usize) -> Result<(), String> {
     true_to_itself(group, bench).await?;
+    bench
+        .traffic(group.machines().into_values().collect())
+        .await?;
     match group.machines().len() {
         count if count == replicas => Ok(()),
         count => Err(format!("{count} machines instead of {replicas}")),

@@ -6,6 +6,7 @@
   initial again.
 * An instance that does not exist, does not run or is in another VPC cannot be registered, nor one in a group of another target type:
   InvalidTarget, and none of the call's instances is registered. Deregistering what is not registered is no error.
+* GET /_rules names the targets that were terminated while they served, or were draining: {"cut": [[ARN, instance]]}.
 """
 import http.client
 import re
@@ -26,6 +27,7 @@ class Targets:
 
     def forget(self):
         self.registered, self.draining = {}, {}  # (ARN, instance) -> since when, until when
+        self.cut = set()  # (ARN, instance)
 
     def answer(self, headers, form):
         arn, action = form.get("TargetGroupArn", ""), form["Action"]
@@ -91,6 +93,10 @@ class Targets:
         return "healthy", "", ""
 
     def terminated(self, headers, ids):
+        now = time.monotonic()
+        serving = {key for key, since in self.registered.items() if now - since >= self.rules["healthy"]}
+        draining = {key for key, until in self.draining.items() if now < until}
+        self.cut |= {key for key in serving | draining if key[1] in ids}
         self.drain(headers, [key for key in self.registered if key[1] in ids])
 
     def drain(self, headers, keys):

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant};
 
+use aws_sdk_ec2::Client as Ec2;
+use aws_sdk_elasticloadbalancingv2::Client as Elb;
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ActionTypeEnum, ProtocolEnum, TargetDescription, TargetGroupAttribute, TargetTypeEnum,
 };
@@ -415,23 +417,26 @@ async fn down(bench: &Bench<'_>) -> Shown {
     Ok(())
 }
 
-/// A target group behind a listener, with so many seconds for what is deregistered.
 async fn group(bench: &Bench<'_>, delay: u32) -> String {
     let aws = Aws::of(bench);
-    let arn = made(bench, delay, TargetTypeEnum::Instance, None).await;
-    let balancer = aws
-        .elb
+    listening(&aws.ec2, &aws.elb, delay).await
+}
+
+/// A target group behind a listener, with so many seconds for what is deregistered.
+pub(in super::super) async fn listening(ec2: &Ec2, elb: &Elb, delay: u32) -> String {
+    let (vpc, subnets) = network(ec2).await;
+    let arn = make(elb, delay, TargetTypeEnum::Instance, vpc).await;
+    let balancer = elb
         .create_load_balancer()
         .name(unique("lb"))
-        .set_subnets(Some(aws.subnets.clone()))
+        .set_subnets(Some(subnets))
         .send()
         .await
         .expect("creates");
     let balancer = balancer.load_balancers()[0]
         .load_balancer_arn()
         .map(str::to_owned);
-    aws.elb
-        .create_listener()
+    elb.create_listener()
         .set_load_balancer_arn(balancer)
         .protocol(ProtocolEnum::Http)
         .port(80)
@@ -450,23 +455,36 @@ async fn group(bench: &Bench<'_>, delay: u32) -> String {
 /// A target group that no load balancer uses.
 async fn made(bench: &Bench<'_>, delay: u32, kind: TargetTypeEnum, vpc: Option<&str>) -> String {
     let aws = Aws::of(bench);
-    let of_subnets = aws.ec2.describe_subnets().send().await.expect("describes");
-    let of_subnets = of_subnets.subnets()[0].vpc_id().map(str::to_owned);
-    let made = aws
-        .elb
+    let vpc = match vpc {
+        Some(vpc) => vpc.to_owned(),
+        None => network(&aws.ec2).await.0,
+    };
+    make(&aws.elb, delay, kind, vpc).await
+}
+
+/// The VPC, and its subnets.
+async fn network(ec2: &Ec2) -> (String, Vec<String>) {
+    let answer = ec2.describe_subnets().send().await.expect("describes");
+    let vpc = answer.subnets()[0].vpc_id().expect("a VPC").to_owned();
+    let subnets = answer.subnets().iter();
+    let ids = subnets.filter_map(|subnet| subnet.subnet_id().map(str::to_owned));
+    (vpc, ids.collect())
+}
+
+async fn make(elb: &Elb, delay: u32, kind: TargetTypeEnum, vpc: String) -> String {
+    let made = elb
         .create_target_group()
         .name(unique("tg"))
         .protocol(ProtocolEnum::Http)
         .port(80)
         .target_type(kind)
-        .set_vpc_id(vpc.map(str::to_owned).or(of_subnets))
+        .vpc_id(vpc)
         .send()
         .await
         .expect("creates");
     let arn = made.target_groups()[0].target_group_arn();
     let arn = arn.expect("an ARN").to_owned();
-    aws.elb
-        .modify_target_group_attributes()
+    elb.modify_target_group_attributes()
         .target_group_arn(&arn)
         .attributes(
             TargetGroupAttribute::builder()
@@ -545,10 +563,13 @@ fn ids(machines: &[&Machine]) -> BTreeSet<String> {
     machines.iter().map(|machine| machine.id.clone()).collect()
 }
 
-/// Instances that are in a target group and stay, as it says itself.
 async fn registered(bench: &Bench<'_>, arn: &str) -> BTreeSet<String> {
-    let answer = Aws::of(bench)
-        .elb
+    staying(&Aws::of(bench).elb, arn).await
+}
+
+/// Instances that are in a target group and stay, as it says itself.
+pub(in super::super) async fn staying(elb: &Elb, arn: &str) -> BTreeSet<String> {
+    let answer = elb
         .describe_target_health()
         .target_group_arn(arn)
         .send()

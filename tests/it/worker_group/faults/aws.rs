@@ -1,4 +1,5 @@
-//! EC2 and STS on moto, behind a proxy. A region for each few lives: moto looks at every instance of a region in each list.
+//! EC2, load balancing and STS on moto, behind a proxy. A region for each few lives: moto looks at every instance of a region in each list.
+//! Each life has a target group behind a listener, which gives a machine that leaves it a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,10 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ec2::types::Filter;
+use aws_sdk_elasticloadbalancingv2 as elb;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
 
+use super::super::aws::targets;
 use super::wire::Wire;
 use super::{Bench, Fault, Stage, Step, show};
 use crate::proxy::Fate;
@@ -29,9 +32,13 @@ struct Aws {
     server: servers::Aws,
 }
 
-struct Place {
+struct Place<'a> {
     wire: Wire,
     ec2: Client,
+    elb: elb::Client,
+    /// The stand-in itself: `http://127.0.0.1:5500`.
+    endpoint: &'a str,
+    target_group: String,
     region: &'static str,
     cluster: String,
     subnets: Vec<String>,
@@ -53,6 +60,14 @@ impl Stage for Aws {
                     .endpoint_url(&self.server.endpoint)
                     .build(),
             );
+            let elb = elb::Client::from_conf(
+                elb::Config::builder()
+                    .behavior_version(elb::config::BehaviorVersion::latest())
+                    .region(elb::config::Region::new(region))
+                    .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+                    .endpoint_url(&self.server.endpoint)
+                    .build(),
+            );
             let subnets = ec2.describe_subnets().send().await.expect("has subnets");
             let ids = subnets
                 .subnets()
@@ -63,7 +78,10 @@ impl Stage for Aws {
                 region,
                 cluster: format!("faults-{number}"),
                 subnets: ids.map(str::to_owned).collect(),
+                target_group: targets::listening(&ec2, &elb, 1).await,
+                endpoint: &self.server.endpoint,
                 ec2,
+                elb,
             };
             let place: Box<dyn Bench> = Box::new(place);
             place
@@ -73,8 +91,8 @@ impl Stage for Aws {
 
     fn can_meet(&self, step: &Step, call: &str, fault: Fault) -> bool {
         match fault {
-            Fault::NotYet => BY_ID.contains(&call) || (call == LIST && step.creates),
-            Fault::Still => call == LIST && step.deletes,
+            Fault::NotYet => BY_ID.contains(&call) || (is_list(call) && step.creates),
+            Fault::Still => is_list(call) && step.deletes,
             _ => true,
         }
     }
@@ -94,7 +112,7 @@ impl Stage for Aws {
             Fault::Expired => &["RequestExpired", "ExpiredToken"],
             Fault::Forbidden => &["UnauthorizedOperation", "AccessDenied"],
             Fault::Truncated => &["cut short"],
-            Fault::NotYet | Fault::Still => &["NotFound"],
+            Fault::NotYet | Fault::Still => &["NotFound", "InvalidTarget"],
         }
     }
 
@@ -103,7 +121,7 @@ impl Stage for Aws {
     }
 }
 
-impl Bench for Place {
+impl Bench for Place<'_> {
     fn provider(&self) -> Json {
         json!({"aws": {
             "access_key": "test",
@@ -117,14 +135,18 @@ impl Bench for Place {
         json!({
             "cluster": self.cluster,
             "image": "ami-0f1a7ca7000000001",
-            "aws": {"instance_type": "m5.large", "subnet_ids": self.subnets, "tags": tags},
+            "aws": {
+                "instance_type": "m5.large",
+                "subnet_ids": self.subnets,
+                "target_group_arns": [self.target_group],
+                "tags": tags,
+            },
         })
     }
 
     fn order(&self, call: &str, fault: Fault) {
         match (call, fault) {
-            (LIST, Fault::NotYet) => self.hide_what_is_new(),
-            (LIST, Fault::Still) => self.show_what_is_gone(),
+            (_, Fault::NotYet | Fault::Still) if is_list(call) => self.lag(call, fault),
             _ => {
                 let service = call.split(' ').next().unwrap_or_default().to_owned();
                 self.wire
@@ -183,42 +205,53 @@ impl Bench for Place {
         }
         .boxed()
     }
+
+    fn traffic(&self, ids: BTreeSet<String>) -> BoxFuture<'_, Result<(), String>> {
+        async move {
+            let targets = targets::staying(&self.elb, &self.target_group).await;
+            if targets != ids {
+                return Err(format!("{targets:?} get traffic instead of {ids:?}"));
+            }
+            let client = reqwest::Client::builder().no_proxy().build();
+            let asked = client.expect("a client");
+            let asked = asked.get(format!("{}/_rules", self.endpoint)).send();
+            let rules: Json = asked.await.expect("answers").json().await.expect("JSON");
+            let cut = rules["cut"].as_array().expect("a list");
+            let ours = |cut: &&Json| cut[0] == self.target_group.as_str();
+            match cut.iter().find(ours) {
+                Some(cut) => Err(format!("{} went while it had traffic", cut[1])),
+                None => Ok(()),
+            }
+        }
+        .boxed()
+    }
 }
 
-impl Place {
-    /// After a create, two lists do not show what no list before it has shown.
-    fn hide_what_is_new(&self) {
-        self.after("EC2 RunInstances", Fault::NotYet, |shown, known| {
-            shown.retain(|id, _| known.contains_key(id));
-        });
-    }
-
-    /// After a delete, two lists show what the lists before it have shown.
-    fn show_what_is_gone(&self) {
-        self.after("EC2 TerminateInstances", Fault::Still, |shown, known| {
-            for (id, item) in known {
-                shown.entry(id.clone()).or_insert_with(|| item.clone());
-            }
-        });
-    }
-
-    /// Remembers what lists show, and changes those that come after this call.
-    fn after(&self, call: &'static str, fault: Fault, change: Change) {
+impl Place<'_> {
+    /// Remembers what lists show, and changes the two that come after the first call which changes what there is: they do not show what
+    /// no list before has shown, or show what the lists before have shown.
+    fn lag(&self, call: &str, fault: Fault) {
+        let of = LISTS.iter().find(|list| list.call == call);
+        let list: &'static List = of.expect("a list");
         let begun = AtomicBool::new(false);
         let changed = AtomicUsize::new(0);
         let known = Arc::<Mutex<Items>>::default();
         let met = Arc::clone(&self.wire.met);
         self.wire.proxy.order(move |_, name| {
-            if name == call {
+            let changes = match fault {
+                Fault::NotYet => list.grows_by,
+                _ => list.shrinks_by,
+            };
+            if name == changes {
                 begun.store(true, Ordering::SeqCst);
             }
-            if name != LIST {
+            if name != list.call {
                 return Fate::Pass;
             }
             let known = Arc::clone(&known);
             if !begun.load(Ordering::SeqCst) {
                 return Fate::Changed(Box::new(move |body| {
-                    let items = Instances::read(&body).items;
+                    let items = list.read(&body).items;
                     known
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
@@ -232,52 +265,95 @@ impl Place {
             met.store(true, Ordering::SeqCst);
             Fate::Changed(Box::new(move |body| {
                 let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut list = Instances::read(&body);
-                change(&mut list.items, &known);
-                list.write()
+                let mut shown = list.read(&body);
+                match fault {
+                    Fault::NotYet => shown.items.retain(|id, _| known.contains_key(id)),
+                    _ => {
+                        for (id, item) in known.iter() {
+                            let items = &mut shown.items;
+                            items.entry(id.clone()).or_insert_with(|| item.clone());
+                        }
+                    }
+                }
+                list.write(shown)
             }))
         });
     }
 }
 
-/// Reservations by the id of their one instance.
-type Items = BTreeMap<String, String>;
-type Change = fn(&mut Items, &Items);
+/// A call that lists something, and how its answer is made.
+struct List {
+    call: &'static str,
+    grows_by: &'static str,
+    shrinks_by: &'static str,
+    open: &'static str,
+    close: &'static str,
+    /// How each item begins, and the id of its one instance.
+    item: &'static str,
+    id: &'static str,
+}
 
-/// An answer of DescribeInstances.
-struct Instances {
+const LISTS: [List; 2] = [
+    List {
+        call: "EC2 DescribeInstances",
+        grows_by: "EC2 RunInstances",
+        shrinks_by: "EC2 TerminateInstances",
+        open: "<reservationSet>",
+        close: "</reservationSet>",
+        item: "<item><reservationId>",
+        id: "<instanceId>",
+    },
+    List {
+        call: "ELB DescribeTargetHealth",
+        grows_by: "ELB RegisterTargets",
+        shrinks_by: "ELB DeregisterTargets",
+        open: "<TargetHealthDescriptions>",
+        close: "</TargetHealthDescriptions>",
+        item: "<member>",
+        id: "<Id>",
+    },
+];
+
+fn is_list(call: &str) -> bool {
+    LISTS.iter().any(|list| list.call == call)
+}
+
+/// Items of a list by the id of their instance.
+type Items = BTreeMap<String, String>;
+
+/// An answer with a list in it.
+struct Shown {
     before: String,
     items: Items,
     after: String,
 }
 
-impl Instances {
-    fn read(body: &str) -> Self {
-        let body = body.replace("<reservationSet />", "<reservationSet/>");
-        let body = body.replace("<reservationSet/>", &format!("{OPEN}{CLOSE}"));
-        let (before, rest) = body.split_once(OPEN).expect("a list of reservations");
-        let (set, after) = rest.split_once(CLOSE).expect("its end");
-        let items = set.split(ITEM).skip(1).map(|item| {
-            let id = item.split_once("<instanceId>").expect("an instance").1;
+impl List {
+    fn read(&self, body: &str) -> Shown {
+        let (open, close) = (self.open, self.close);
+        let none = open.replace('>', " />");
+        let body = body.replace(&none, &none.replace(' ', ""));
+        let body = body.replace(&none.replace(' ', ""), &format!("{open}{close}"));
+        let (before, rest) = body.split_once(open).expect("a list");
+        let (set, after) = rest.split_once(close).expect("its end");
+        let items = set.split(self.item).skip(1).map(|item| {
+            let id = item.split_once(self.id).expect("an instance").1;
             let id = id.split('<').next().unwrap_or_default();
-            (id.to_owned(), format!("{ITEM}{item}"))
+            (id.to_owned(), format!("{}{item}", self.item))
         });
-        Self {
+        Shown {
             before: before.to_owned(),
             items: items.collect(),
             after: after.to_owned(),
         }
     }
 
-    fn write(self) -> String {
-        let items: String = self.items.into_values().collect();
-        format!("{}{OPEN}{items}{CLOSE}{}", self.before, self.after)
+    fn write(&self, shown: Shown) -> String {
+        let items: String = shown.items.into_values().collect();
+        let (open, close) = (self.open, self.close);
+        format!("{}{open}{items}{close}{}", shown.before, shown.after)
     }
 }
-
-const OPEN: &str = "<reservationSet>";
-const CLOSE: &str = "</reservationSet>";
-const ITEM: &str = "<item><reservationId>";
 
 /// In the words of the service: codes and statuses are those of its "Common errors".
 fn refusal(service: &str, fault: Fault) -> Fate {
@@ -293,7 +369,8 @@ fn refusal(service: &str, fault: Fault) -> Fate {
         Fault::Expired => (403, "ExpiredToken"),
         Fault::Forbidden if ec2 => (403, "UnauthorizedOperation"),
         Fault::Forbidden => (403, "AccessDenied"),
-        _ => (400, "InvalidInstanceID.NotFound"),
+        _ if ec2 => (400, "InvalidInstanceID.NotFound"),
+        _ => (400, "InvalidTarget"),
     };
     let error = format!("<Error><Code>{code}</Code><Message>Ordered by the test</Message></Error>");
     let body = match ec2 {
@@ -311,9 +388,13 @@ fn refusal(service: &str, fault: Fault) -> Fate {
     }
 }
 
-const LIST: &str = "EC2 DescribeInstances";
-/// Calls about instances that may be too young for EC2 to know everywhere.
-const BY_ID: [&str; 3] = ["EC2 TerminateInstances", "EC2 CreateTags", "EC2 DeleteTags"];
+/// Calls about instances that may be too young to be known everywhere.
+const BY_ID: [&str; 4] = [
+    "EC2 TerminateInstances",
+    "EC2 CreateTags",
+    "EC2 DeleteTags",
+    "ELB RegisterTargets",
+];
 const REGIONS: [&str; 12] = [
     "eu-central-1",
     "eu-west-1",
