@@ -338,6 +338,7 @@ pub(crate) async fn perform(
     problems.extend(ended.problems);
     // What is not asked now, the next apply asks.
     if !calls.is_over()
+        && !ended.blind
         && let Err(error) = calls.sweep(&cluster, &group).await
     {
         let summary = "Could not release what machines left behind";

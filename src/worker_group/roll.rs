@@ -87,6 +87,8 @@ pub(crate) struct Ended {
     pub(crate) next_ordinal: u64,
     /// In the order in which they came.
     pub(crate) problems: Vec<Problem>,
+    /// Whether the cloud did not say what exists: nothing more should be asked of it.
+    pub(crate) blind: bool,
 }
 
 /// A machine, and its Node.
@@ -143,6 +145,8 @@ pub(crate) struct Roll<'a> {
     failures: usize,
     /// No more steps; those under way are waited for.
     halted: bool,
+    /// The last question what exists was not answered.
+    blind: bool,
     problems: Vec<Problem>,
     /// When no more step begins: the rest of the time is for calls under way, and for a last look.
     closes: Instant,
@@ -246,6 +250,7 @@ impl<'a> Roll<'a> {
             failures: 0,
             halted: false,
             problems: Vec::new(),
+            blind: false,
             closes: calls.closes(),
         }
     }
@@ -479,6 +484,7 @@ impl<'a> Roll<'a> {
             machines,
             next_ordinal: self.next_ordinal,
             problems: self.problems,
+            blind: self.blind,
         }
     }
 }

@@ -400,8 +400,15 @@ impl Plugin {
 
 /// Nothing here should take long; what takes a minute has hung.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(60), future).await {
+    within(Duration::from_secs(60), what, future).await
+}
+
+async fn within<T>(time: Duration, what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(time, future).await {
         Ok(done) => done,
-        Err(_) => panic!("waited a minute for {what}"),
+        Err(_) => panic!("waited {time:?} for {what}"),
     }
 }
+
+/// An operation on services that are no stand-ins, with tries of what is refused, and others on the same machine.
+const OF_AN_OPERATION: Duration = Duration::from_secs(600);

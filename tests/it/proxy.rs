@@ -415,7 +415,7 @@ impl Message {
         let mut words = self.first.split(' ');
         let method = words.next().unwrap_or_default();
         let path = words.next().unwrap_or_default();
-        let path = path.split('?').next().unwrap_or(path);
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let form = String::from_utf8_lossy(&self.body);
         let field = |name: &str| {
             let mut fields = form.split('&').filter_map(|field| field.split_once('='));
@@ -446,7 +446,10 @@ impl Message {
             .split('/')
             .map(|part| if is_id(part) { "{id}" } else { part })
             .collect();
-        format!("{service} {method} {}", parts.join("/"))
+        // A create looks for its own name: another question than what there is.
+        let looks = path.ends_with("/detail") && query.split('&').any(|of| of.starts_with("name="));
+        let looks = if looks { "?name" } else { "" };
+        format!("{service} {method} {}{looks}", parts.join("/"))
             .trim()
             .to_owned()
     }
@@ -650,6 +653,10 @@ mod tests {
             (
                 "GET /v2.1/servers/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f/os-interface HTTP/1.1\r\n\r\n".to_owned(),
                 "nova GET /servers/{id}/os-interface",
+            ),
+            (
+                "GET /v2.1/servers/detail?tags=a&name=%5Ew-0%24&limit=9 HTTP/1.1\r\n\r\n".to_owned(),
+                "nova GET /servers/detail?name",
             ),
             (
                 "POST /v2.0/ports HTTP/1.1\r\n\r\n{}".to_owned(),

@@ -3,15 +3,18 @@
 //! In: the provider block's `openstack`. Out: a session of openstack_sdk, or the attribute or variable that would set what is missing.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use openstack_sdk::config::{self, Auth, CloudConfig, ConfigFile, ConfigFileBuilderError};
-use openstack_sdk::{AsyncOpenStack, OpenStackError};
+use openstack_sdk::{AsyncOpenStack, AuthError, OpenStackError};
 // openstack_sdk finds ways to log in among what is linked. Its build script, which should see to that this one is, looks for dependencies in
 // a form that a published Cargo.toml does not have (0.22.8); it can go when `v3applicationcredential` is known without.
 use openstack_sdk_auth_applicationcredential as _;
 use serde_json::json;
+use tokio::time::sleep;
 
 use crate::http::{ENDPOINT_SAYS, is_endpoint};
+use crate::protocol::log;
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Value, without_empty};
 
 /// The attribute `openstack` of the provider block; names are those of OpenStack's own provider.
@@ -86,15 +89,60 @@ pub(super) async fn login(setting: &Value) -> Result<Login, Diagnostics> {
     let config = config(&settings)?;
     complete(&config)?;
     check_auth_url(&config)?;
-    let sdk = AsyncOpenStack::builder(&config)
-        .disable_auth_cache(true)
-        .connect()
-        .await
-        .map_err(|error| refused(&config, &error))?;
+    let mut pauses = PAUSES.into_iter();
+    let sdk = loop {
+        let builder = AsyncOpenStack::builder(&config).disable_auth_cache(true);
+        let error = match builder.connect().await {
+            Ok(sdk) => break sdk,
+            Err(error) => error,
+        };
+        let Some(pause) = pauses.next().filter(|_| is_passing(&error)) else {
+            return Err(refused(&config, &error).into());
+        };
+        log::warn(
+            "tries a call to the cloud again",
+            &[
+                ("call", &"Keystone POST auth/tokens"),
+                ("answer", &answer(&error)),
+                ("pause_ms", &pause.as_millis()),
+            ],
+        );
+        sleep(pause).await;
+    };
     Ok(Login {
         sdk,
         insecure: config.verify == Some(false),
     })
+}
+
+/// Whether Keystone may let the same user in a little later.
+fn is_passing(error: &OpenStackError) -> bool {
+    let passes = |code: u32| code == 429 || code >= 500;
+    match error {
+        OpenStackError::Communication { .. } | OpenStackError::Discovery { .. } => true,
+        OpenStackError::AuthError { source } => match source {
+            AuthError::Reqwest { .. } | AuthError::Serde { .. } => true,
+            AuthError::Identity(fault) => passes(fault.code),
+            AuthError::UnknownAuth { code, .. } => passes(u32::from(*code)),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// What Keystone said, or the SDK of it. Its words name services and URLs, never credentials.
+fn answer(error: &OpenStackError) -> String {
+    let words = match error {
+        OpenStackError::AuthError { source } => match source {
+            AuthError::Identity(fault) => format!("{} {}", fault.code, fault.message),
+            AuthError::UnknownAuth { code, .. } => {
+                format!("{code} without words that a program can read")
+            }
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    };
+    without_values(&words)
 }
 
 /// The provider block over `clouds.yaml` or the variables.
@@ -375,13 +423,12 @@ fn refused(config: &CloudConfig, error: &OpenStackError) -> Diagnostic {
              where it leaves them out."
         }
     };
-    // The words of the SDK name services and URLs, never credentials.
     Diagnostic::error(
         "Could not log in to OpenStack",
         format!(
             "Keystone at {} answered: {}. {what}",
             auth_url.unwrap_or_default(),
-            without_values(&error.to_string())
+            answer(error)
         ),
     )
 }
@@ -416,6 +463,14 @@ fn unknown(setting: &Value) -> Diagnostics {
     )
     .into()
 }
+
+/// Before another login, where Keystone was in trouble.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
 
 #[cfg(test)]
 mod tests {

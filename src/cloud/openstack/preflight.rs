@@ -357,7 +357,13 @@ fn keep<T>(
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_retryable() => Err(error),
         Err(error) => {
-            problems.push(told(&error));
+            // A call that is forbidden for one name is so for all: said once.
+            let is_said = |problem: &Diagnostic| {
+                error.kind == Kind::Forbidden && problem.detail.starts_with(error.action)
+            };
+            if !problems.0.iter().any(is_said) {
+                problems.push(told(&error));
+            }
             Ok(None)
         }
     }
@@ -425,6 +431,26 @@ mod tests {
     use super::*;
     use crate::provider::Severity;
     use serde_json::json;
+
+    #[test]
+    fn a_call_that_is_forbidden_is_told_once_and_every_other_refusal() {
+        let mut problems = Diagnostics::none();
+        for (action, name, kind) in [
+            ("Neutron GET networks", "public", Kind::Forbidden),
+            ("Neutron GET networks", "workers", Kind::Forbidden),
+            ("Nova GET limits", "the quota", Kind::Forbidden),
+            ("Nova GET flavors", "small", Kind::BadRequest),
+            ("Nova GET flavors", "large", Kind::BadRequest),
+        ] {
+            let error = CloudError {
+                action,
+                kind,
+                ..bad(name, "no", None)
+            };
+            assert!(keep::<()>(Err(error), &mut problems).unwrap().is_none());
+        }
+        assert_eq!(problems.0.len(), 4, "{problems:?}");
+    }
 
     #[test]
     fn a_quota_without_room_is_an_error_and_a_tight_one_a_warning() {

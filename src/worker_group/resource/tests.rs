@@ -1433,6 +1433,29 @@ async fn once_the_time_is_used_up_nothing_more_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_a_cloud_does_not_say_what_exists_it_is_asked_for_nothing_more() {
+    let memory = Memory {
+        deletion: Duration::from_secs(10),
+        ..Memory::default()
+    };
+    let mut world = World::new("blind-sweep", memory).await;
+    world.run(json!({})).await;
+    world.refresh().await;
+    let swept = world.memory.calls(Call::Sweep);
+    let refused = Fault::Refused(Kind::Forbidden);
+    world.memory.order(Call::Find, "", refused);
+    let problems = world.destroy().await;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(
+        problems[0].starts_with("Could not list the group's machines"),
+        "{problems:?}"
+    );
+    assert_eq!(world.memory.calls(Call::Sweep), swept);
+    assert_eq!(world.destroy().await, NOTHING);
+    assert_eq!(world.memory.calls(Call::Sweep), swept + 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_state_of_version_0_is_read() {
     let world = World::new("version-0", Memory::default()).await;
     let request = pb::upgrade_resource_state::Request {

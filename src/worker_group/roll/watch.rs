@@ -161,6 +161,7 @@ impl Roll<'_> {
         let seen = match seen {
             Ok(seen) => seen,
             Err(error) => {
+                self.blind = true;
                 self.halt(Problem::of("Could not list the group's machines", &error));
                 return;
             }

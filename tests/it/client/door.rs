@@ -20,7 +20,7 @@ use tonic::codegen::{Service, http::Uri, http::uri::PathAndQuery};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
-use super::soon;
+use super::{OF_AN_OPERATION, within};
 
 /// As go-plugin makes it: self-signed, P-521, CA:TRUE, `localhost`.
 pub(crate) struct ClientCertificate {
@@ -92,7 +92,8 @@ where
         )
         .await
     };
-    soon(path, answer).await.map(Response::into_inner)
+    let answer = within(OF_AN_OPERATION, path, answer).await;
+    answer.map(Response::into_inner)
 }
 
 pub(super) fn grpc(channel: &Channel) -> tonic::client::Grpc<Channel> {

@@ -164,14 +164,17 @@ impl Subject for OpenStack {
                 Trouble::Throttled => self.refuse(CREATE, 429, r#"{"overLimit": {"code": 429, "message": "This request was rate-limited."}}"#),
                 Trouble::Expired => self.refuse(CREATE, 401, r#"{"error": {"code": 401, "message": "The request you have made requires authentication."}}"#),
                 Trouble::Forbidden => self.refuse(CREATE, 403, r#"{"forbidden": {"code": 403, "message": "Policy doesn't allow os_compute_api:servers:create to be performed."}}"#),
-                Trouble::Down => self.refuse(LIST, 503, "{}"),
+                Trouble::Down => self.proxy.order(|_, call| match call.starts_with(LIST) {
+                    true => Fate::Answer { status: 503, headers: Vec::new(), body: "{}".to_owned() },
+                    false => Fate::Pass,
+                }),
                 Trouble::SlowBoot => self.servers_are(|text| text.replace(r#""status": "ACTIVE""#, r#""status": "BUILD""#)),
                 Trouble::SlowDelete => self.proxy.order(|_, call| match call {
                     "nova DELETE /servers/{id}" => Fate::Answer { status: 204, headers: Vec::new(), body: String::new() },
-                    LIST => Fate::Rewritten(all_deleting),
+                    call if call.starts_with(LIST) => Fate::Rewritten(all_deleting),
                     _ => Fate::Pass,
                 }),
-                Trouble::LateLists => self.proxy.order(|_, call| match call == LIST {
+                Trouble::LateLists => self.proxy.order(|_, call| match call.starts_with(LIST) {
                     true => Fate::Rewritten(|_| r#"{"servers": []}"#.to_owned()),
                     false => Fate::Pass,
                 }),
@@ -242,6 +245,7 @@ impl Subject for OpenStack {
 }
 
 const CREATE: &str = "nova POST /servers";
+/// So begins a create's look for its own name, too.
 const LIST: &str = "nova GET /servers/detail";
 
 /// Whatever Nova does with the servers: one that is still being built has another task.

@@ -25,6 +25,8 @@ pub(super) struct Group {
     state: Value,
     private: Vec<u8>,
     tainted: bool,
+    /// Whether the last apply had something to do for a group that there was.
+    pub(super) changed: bool,
     /// What the last operations warned of.
     pub(super) warnings: Vec<String>,
 }
@@ -48,6 +50,7 @@ impl Group {
             state: Value::Null,
             private: Vec::new(),
             tainted: false,
+            changed: false,
             warnings: Vec::new(),
         }
     }
@@ -69,7 +72,9 @@ impl Group {
         let Some((planned, private)) = planned.filter(|_| problems.is_empty()) else {
             return problems;
         };
-        if planned == self.state {
+        let changed = planned != self.state;
+        self.changed = changed && !self.state.is_null();
+        if !changed {
             return Vec::new();
         }
         self.perform(planned, Some((config, private))).await
@@ -100,7 +105,7 @@ impl Group {
         (!settled).then(|| "the next plan finds something to do".to_owned())
     }
 
-    /// Name and id of each machine in state.
+    /// Name and id of each machine in state that is not going.
     pub(super) fn machines(&self) -> BTreeMap<String, String> {
         let Value::Map(attributes) = &self.state else {
             return BTreeMap::new();
@@ -115,8 +120,15 @@ impl Group {
             },
             _ => String::new(),
         };
+        let is_going = |machine: &Value| {
+            let Value::Map(fields) = machine else {
+                return false;
+            };
+            fields.get("phase") == Some(&Value::String("deleting".to_owned()))
+        };
         machines
             .iter()
+            .filter(|(_, machine)| !is_going(machine))
             .map(|(name, machine)| (name.clone(), id(machine)))
             .collect()
     }

@@ -108,7 +108,9 @@ impl Bench for Directory {
 
     fn calm(&self) {
         self.write(&[]);
-        let _ = std::fs::remove_file(self.path("calls.jsonl"));
+        for file in ["calls.jsonl", "faults.counted.json"] {
+            let _ = std::fs::remove_file(self.path(file));
+        }
     }
 
     fn calls(&self) -> BTreeSet<String> {

@@ -54,6 +54,7 @@ impl Wire {
     pub(super) fn calm(&self) {
         self.proxy.order(|_, _| Fate::Pass);
         self.proxy.open();
+        self.met.store(false, Ordering::SeqCst);
     }
 
     pub(super) fn calls(&self) -> BTreeSet<String> {
