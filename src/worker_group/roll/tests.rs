@@ -777,52 +777,73 @@ async fn a_group_is_deleted_as_far_as_it_goes() {
 #[tokio::test(start_paused = true)]
 async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_nothing_else_is_touched()
  {
-    let memory = Memory::default();
-    let foreign = Mark {
-        uid: "old".to_owned(),
-        unsaved: true,
-        ..mark("2")
-    };
-    let order = Order {
-        mark: mark("2"),
-        prefix: "w-u-".to_owned(),
-        image: "flatcar",
-        shape: &Value::Null,
-        user_data: &|_| Vec::new(),
-        limits: Limits::new(1, Share::Count(1), Share::Count(0), false),
-        creates: vec!["w-u-0".to_owned()],
-        deletes: Vec::new(),
-        next_ordinal: 1,
-        pace: TEST.pace,
-        timeout: "1h".to_owned(),
-        leftovers: Leftovers::TakeFrom(
-            SystemTime::now() + Duration::from_secs(1),
-            Rolls {
-                user_data: true,
-                image: true,
-            },
-        ),
-    };
-    let cancel = CancellationToken::new();
-    let calls = Calls {
-        cloud: &memory,
-        cancel: &cancel,
-        deadline: Instant::now() + TEST.timeout,
-    };
-    let roll = Roll::new(calls, &NoNodes, order, Vec::new());
-    let late = async {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        memory.put_created("w-old-0", &foreign, SystemTime::now());
-        let other = Mark {
-            generation: "3".to_owned(),
-            ..foreign.clone()
+    // (how long after this create began it was made, the cloud's window, what this create has in the end)
+    for (after, window, left) in [
+        (0, 0, &["w-old-0"]),
+        (5, 0, &["w-u-0"]),
+        // A killed provider's call was carried out after its end.
+        (5, 10, &["w-old-0"]),
+    ] {
+        let memory = Memory {
+            window: Duration::from_secs(window),
+            ..Memory::default()
         };
-        memory.put_created("w-other-0", &other, SystemTime::now());
-    };
-    let (ended, ()) = tokio::join!(roll.run(), late);
-    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
-    assert_eq!(memory.names(), ["w-old-0", "w-other-0", "w-u-0"]);
-    assert_eq!(names(&ended), ["w-old-0", "w-u-0"]);
-    let uids: Vec<String> = memory.machines().into_iter().map(|m| m.mark.uid).collect();
-    assert_eq!(uids.iter().filter(|uid| *uid == "u").count(), 2, "{uids:?}");
+        let foreign = Mark {
+            uid: "old".to_owned(),
+            unsaved: true,
+            ..mark("2")
+        };
+        let now = SystemTime::now();
+        let order = Order {
+            mark: mark("2"),
+            prefix: "w-u-".to_owned(),
+            image: "flatcar",
+            shape: &Value::Null,
+            user_data: &|_| Vec::new(),
+            limits: Limits::new(1, Share::Count(1), Share::Count(0), false),
+            creates: vec!["w-u-0".to_owned()],
+            deletes: Vec::new(),
+            next_ordinal: 1,
+            pace: TEST.pace,
+            timeout: "1h".to_owned(),
+            leftovers: Leftovers::TakeFrom(
+                now + Duration::from_secs(1),
+                Rolls {
+                    user_data: true,
+                    image: true,
+                },
+            ),
+        };
+        let cancel = CancellationToken::new();
+        let calls = Calls {
+            cloud: &memory,
+            cancel: &cancel,
+            deadline: Instant::now() + TEST.timeout,
+        };
+        let roll = Roll::new(calls, &NoNodes, order, Vec::new());
+        let late = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let created = now + Duration::from_secs(after);
+            memory.put_created("w-old-0", &foreign, created);
+            let other = Mark {
+                generation: "3".to_owned(),
+                ..foreign.clone()
+            };
+            memory.put_created("w-other-0", &other, created);
+        };
+        let (ended, ()) = tokio::join!(roll.run(), late);
+        assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+        assert_eq!(names(&ended), left, "{after} {window}");
+        let ours = memory.machines().into_iter().filter(|m| m.mark.uid == "u");
+        let ours: Vec<String> = ours.map(|machine| machine.name).collect();
+        assert_eq!(
+            ours, left,
+            "as many as are wanted: the one that never ran goes"
+        );
+        let others = memory
+            .machines()
+            .into_iter()
+            .filter(|m| m.mark.uid == "old");
+        assert_eq!(others.count(), 2 - usize::from(left[0] == "w-old-0"));
+    }
 }

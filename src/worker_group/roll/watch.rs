@@ -204,6 +204,29 @@ impl Roll<'_> {
             self.broke(&name, &why.unwrap_or_default()).await;
         }
         self.lose(&seen.absent, &listed).await;
+        self.spare();
+    }
+
+    /// Where what an unfinished create left makes the group too large, as many of this order's own machines go that have never run.
+    fn spare(&mut self) {
+        if self.halted || self.order.leftovers == Leftovers::Leave {
+            return;
+        }
+        let stays = |tracked: &&Tracked| {
+            !tracked.leaves && !matches!(tracked.stage, Stage::Deleting | Stage::Going)
+        };
+        let stay = self.tracked.iter().filter(stays).count();
+        let too_many = stay.saturating_sub(self.order.limits.replicas);
+        let never_ran = self.tracked.iter_mut().rev().filter(|tracked| {
+            let phase = tracked.machine.as_ref().map(|machine| machine.phase);
+            tracked.ours
+                && !tracked.leaves
+                && tracked.stage == Stage::Booting
+                && phase == Some(Phase::Pending)
+        });
+        for tracked in never_ran.take(too_many) {
+            tracked.leaves = true;
+        }
     }
 
     /// When the next machine will have been up for `min_ready`.
@@ -262,9 +285,11 @@ impl Roll<'_> {
     /// Whether an unfinished create of the same configuration left it, and the list has shown it only now. It may run for somebody: it
     /// is never deleted here.
     fn is_leftover(&self, machine: &Machine) -> bool {
-        let Leftovers::TakeFrom(before, rolls) = self.order.leftovers else {
+        let Leftovers::TakeFrom(began, rolls) = self.order.leftovers else {
             return false;
         };
+        // A call of a provider that was killed may be carried out a while after its end.
+        let before = began + self.calls.cloud.consistency_window();
         let wanted = Generation::parse(&self.order.mark.generation);
         machine.mark.unsaved
             && machine.created.is_some_and(|created| created < before)
