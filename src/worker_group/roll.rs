@@ -75,7 +75,8 @@ pub(crate) struct Pace {
 pub(crate) enum Leftovers {
     /// None of ours to touch.
     Leave,
-    /// Unsaved machines of another uid that were created before this moment are taken over where they are what this create makes.
+    /// Unsaved machines of another uid that were created before this moment, or within the cloud's consistency window after it, are
+    /// taken over where they are what this create makes.
     TakeFrom(SystemTime, Rolls),
 }
 
@@ -264,7 +265,8 @@ impl<'a> Roll<'a> {
         let mut under_way: FuturesUnordered<BoxFuture<'a, Event>> = FuturesUnordered::new();
         let mut busy = 0;
         let mut looking = false;
-        let mut pause = FIRST_PAUSE;
+        let first_pause = (calls.cloud.poll_interval() / 10).max(FIRST_PAUSE);
+        let mut pause = first_pause;
         let mut look_at = Instant::now();
         self.first_look().await;
         self.cordon_all().await;
@@ -273,7 +275,7 @@ impl<'a> Roll<'a> {
                 let begun = self.begin(busy, &mut under_way);
                 busy += begun;
                 if begun > 0 {
-                    pause = FIRST_PAUSE;
+                    pause = first_pause;
                     look_at = look_at.min(Instant::now() + pause);
                 }
             }
@@ -551,7 +553,7 @@ fn short(what: &str, name: &str) -> String {
     }
 }
 
-/// A wait begins with short pauses, for clouds that are quick; they grow to the cloud's own interval.
+/// A wait begins with pauses of a tenth of the cloud's own interval, and no shorter than this; they grow to the interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Attempts at one name in one apply.
 const MOST_ATTEMPTS: u32 = 8;

@@ -22,6 +22,7 @@ use tokio::sync::OnceCell;
 
 use self::api::{Call, Server, Service, Session, pages, send, some_at_a_time};
 use self::floating::{Addresses, Wanting};
+use self::preflight::Ids;
 use self::request::{Resolved, free_addresses};
 use self::shape::{Named, Shape, Volume};
 use crate::ignition::user_data::{Compress, pack};
@@ -100,7 +101,7 @@ struct OpenStack {
     reserved: Mutex<BTreeMap<String, Reservation>>,
     /// A lock for each name that is being created: between looking for a name and taking it, nobody else may.
     turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
-    /// Names of the shape and what they are; asked once for a group.
+    /// Names of the shape and what they are: asked once for a group, by the preflight where there is one.
     resolved: OnceCell<(String, Arc<Ids>)>,
     floating: Addresses,
 }
@@ -109,15 +110,6 @@ struct Reservation {
     machine: String,
     /// Whether Nova knows the machine: from then on it holds only while Nova lists it.
     answered: bool,
-}
-
-/// Ids of what a shape names.
-struct Ids {
-    image: String,
-    flavor: String,
-    networks: Vec<String>,
-    /// The external network that floating addresses are of, by name and by id.
-    pool: Option<(String, String)>,
 }
 
 #[async_trait]
@@ -272,14 +264,19 @@ impl Cloud for OpenStack {
         shape: &Value,
         new: usize,
     ) -> Result<Diagnostics, CloudError> {
-        match Shape::read(shape) {
-            Ok(shape) => preflight::check(&self.session, image, &shape, new).await,
-            Err(error) => Ok(
-                Diagnostic::error("Could not read the shape", error.to_string())
-                    .at(Path::of("openstack"))
-                    .into(),
-            ),
+        let shape = match Shape::read(shape) {
+            Ok(shape) => shape,
+            Err(error) => {
+                let problem = Diagnostic::error("Could not read the shape", error.to_string());
+                return Ok(problem.at(Path::of("openstack")).into());
+            }
+        };
+        let (problems, ids) = preflight::check(&self.session, image, &shape, new).await?;
+        if let Some(ids) = ids {
+            // Another preflight of this operation was of the same group.
+            let _ = self.resolved.set((named_by(image, &shape), Arc::new(ids)));
         }
+        Ok(problems)
     }
 
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
@@ -466,8 +463,7 @@ impl OpenStack {
 
     /// Ids of the image, flavor and networks; asked once, for a group has one shape at a time.
     async fn ids(&self, image: &str, shape: &Shape) -> Result<Arc<Ids>, CloudError> {
-        let (flavor, pool) = (shape.flavor(), &shape.floating_ip_pool);
-        let key = format!("{image} {flavor:?} {:?} {pool:?}", shape.networks);
+        let key = named_by(image, shape);
         let ids = self
             .resolved
             .get_or_try_init(|| async {
@@ -482,16 +478,12 @@ impl OpenStack {
     }
 
     async fn resolve(&self, image: &str, shape: &Shape) -> Result<Ids, CloudError> {
-        let image = match is_uuid(image) {
-            true => Named::Id(image.to_owned()),
-            false => Named::Name(image.to_owned()),
-        };
         let pool = match &shape.floating_ip_pool {
             Some(pool) => Some((pool.clone(), preflight::pool(&self.session, pool).await?)),
             None => None,
         };
         Ok(Ids {
-            image: preflight::image(&self.session, &image).await?.id,
+            image: preflight::image(&self.session, &Named::of(image)).await?.id,
             flavor: preflight::flavor(&self.session, &shape.flavor()).await?.id,
             networks: self.networks(shape).await?,
             pool,
@@ -570,6 +562,12 @@ fn bad(object: &str, message: &str, attribute: Option<&'static str>) -> CloudErr
 }
 
 /// `0f3c6a0e-....`, with or without hyphens: what is not one is a name.
+/// All that has to be looked up for a server of this image and shape.
+fn named_by(image: &str, shape: &Shape) -> String {
+    let (flavor, pool) = (shape.flavor(), &shape.floating_ip_pool);
+    format!("{image} {flavor:?} {:?} {pool:?}", shape.networks)
+}
+
 fn is_uuid(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
     digits == 32

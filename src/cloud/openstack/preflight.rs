@@ -38,6 +38,15 @@ pub(super) struct Flavor {
     vcpus: i64,
 }
 
+/// Ids of what a shape names.
+pub(super) struct Ids {
+    pub(super) image: String,
+    pub(super) flavor: String,
+    pub(super) networks: Vec<String>,
+    /// The external network that floating addresses are of, by name and by id.
+    pub(super) pool: Option<(String, String)>,
+}
+
 /// By id or name; two of one name are refused, for which one boots would be chance.
 pub(super) async fn image(session: &Session, named: &Named) -> Result<Image, CloudError> {
     const ACTION: &str = "Glance GET images";
@@ -158,20 +167,22 @@ fn has_volumes(session: &Session) -> bool {
     })
 }
 
-/// Every problem at once. Where nothing is to be created, only what changes in place is asked about: the pool of floating addresses.
+/// Every problem at once; and what the names stand for, where each stands for something. Where nothing is to be created, only what changes
+/// in place is asked about: the pool of floating addresses.
 pub(super) async fn check(
     session: &Session,
     image_name: &str,
     shape: &Shape,
     new: usize,
-) -> Result<Diagnostics, CloudError> {
+) -> Result<(Diagnostics, Option<Ids>), CloudError> {
     let mut problems = Diagnostics::none();
-    let mut has_pool = false;
+    let mut has_pool = None;
     if let Some(named) = &shape.floating_ip_pool {
-        has_pool = keep(pool(session, named).await, &mut problems)?.is_some();
+        let id = keep(pool(session, named).await, &mut problems)?;
+        has_pool = id.map(|id| (named.clone(), id));
     }
     if new == 0 {
-        return Ok(problems);
+        return Ok((problems, None));
     }
     if session.insecure {
         problems.push(Diagnostic::warning(
@@ -180,19 +191,19 @@ pub(super) async fn check(
              block and take insecure (or verify: false in clouds.yaml) out.",
         ));
     }
-    let named = match is_uuid(image_name) {
-        true => Named::Id(image_name.to_owned()),
-        false => Named::Name(image_name.to_owned()),
-    };
-    let image = keep(image(session, &named).await, &mut problems)?;
+    let image = keep(image(session, &Named::of(image_name)).await, &mut problems)?;
     let flavor = keep(flavor(session, &shape.flavor()).await, &mut problems)?;
+    let mut networks = Vec::new();
     for network_of in &shape.networks {
-        keep(network(session, &network_of.named).await, &mut problems)?;
+        let id = keep(network(session, &network_of.named).await, &mut problems)?;
+        networks.extend(id);
     }
     for group in &shape.security_groups {
         keep(security_group(session, group).await, &mut problems)?;
     }
-    if has_pool && let Some(problem) = few_addresses(session, new).await {
+    if has_pool.is_some()
+        && let Some(problem) = few_addresses(session, new).await
+    {
         problems.push(problem);
     }
     if shape.boot_volume.is_some() && !has_volumes(session) {
@@ -240,14 +251,23 @@ pub(super) async fn check(
     if let (Some(image), Some(flavor)) = (&image, &flavor) {
         problems.extend(misfit(image, flavor, shape));
     }
-    if let Some(flavor) = flavor {
+    if let Some(flavor) = &flavor {
         let call = Call::get(Service::Compute, "limits");
         let answer = send(session, "Nova GET limits", "the quota", call).await;
         if let Some(answer) = keep(answer, &mut problems)? {
-            problems.extend(lack(&answer["limits"]["absolute"], &flavor, new));
+            problems.extend(lack(&answer["limits"]["absolute"], flavor, new));
         }
     }
-    Ok(problems)
+    let ids = match (image, flavor) {
+        (Some(image), Some(flavor)) if !problems.has_errors() => Some(Ids {
+            image: image.id,
+            flavor: flavor.id,
+            networks,
+            pool: has_pool,
+        }),
+        _ => None,
+    };
+    Ok((problems, ids))
 }
 
 /// An image that is not ready, or larger than the flavor.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::api::OURS;
-use super::bad;
+use super::{bad, is_uuid};
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Path, Type, Value};
 use crate::worker_group::cloud::CloudError;
 
@@ -109,6 +109,15 @@ pub(super) struct Network {
 pub(super) enum Named {
     Name(String),
     Id(String),
+}
+
+impl Named {
+    pub(super) fn of(text: &str) -> Self {
+        match is_uuid(text) {
+            true => Self::Id(text.to_owned()),
+            false => Self::Name(text.to_owned()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
