@@ -314,5 +314,13 @@ pub enum Kind {
     Failed,
 }
 
+/// The [`CloudError::object`] of a call about so many machines: `1 machine`, `2 machines`.
+pub(crate) fn machines_of(number: usize) -> String {
+    match number {
+        1 => "1 machine".to_owned(),
+        number => format!("{number} machines"),
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod memory;

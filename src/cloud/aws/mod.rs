@@ -92,9 +92,9 @@ async fn check_scope(session: &Session, expected: &str) -> Result<(), Diagnostic
         return Ok(());
     }
     Err(Diagnostic::error(
-        "Another AWS account or region than state knows",
+        "The group is in another AWS account or region",
         format!(
-            "State was written for {expected}, and the provider is set up for {actual}. Use the credentials and the region of the former; \
+            "State or import id name {expected}, and the provider is set up for {actual}. Use the credentials and the region of the former; \
              a group moves to another account or region by being made anew there."
         ),
     )

@@ -71,7 +71,7 @@ fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnos
             problems.push(Diagnostic::error(
                 "The group is in another project or region",
                 format!(
-                    "State records {expected}, the provider is configured for {scope}. Configure the provider for {expected}; to move the \
+                    "State or import id name {expected}, the provider is configured for {scope}. Configure the provider for {expected}; to move the \
                      group, replace it."
                 ),
             ));

@@ -27,7 +27,7 @@ use self::shape::{SOME_WORD, Shape, group_schema, is_some_word, validate};
 use self::store::{Locked, Store};
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Path, Value};
 use crate::worker_group::cloud::{
-    Cloud, CloudError, Connect, Deletion, Entry, Kind, Machine, Mark, Spec,
+    Cloud, CloudError, Connect, Deletion, Entry, Kind, Machine, Mark, Spec, machines_of,
 };
 
 /// The row of the table of clouds.
@@ -174,9 +174,9 @@ impl Sandbox {
 
     fn elsewhere(&self, expected: &str, holds: &str) -> Diagnostics {
         Diagnostic::error(
-            "Sandbox is not the one that state knows",
+            "The group is in another sandbox",
             format!(
-                "State was written for {expected}; {} {holds}. Run in the working directory where the group was created, or point \
+                "State or import id name {expected}; {} {holds}. Run in the working directory where the group was created, or point \
                  sandbox.directory of the provider block there.",
                 self.store.directory.display()
             ),
@@ -300,7 +300,7 @@ impl Cloud for Sandbox {
 
     async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
         let ids = ids.to_vec();
-        let object = format!("{} machines", ids.len());
+        let object = machines_of(ids.len());
         self.call(
             Call::Find,
             "Sandbox find",
@@ -369,7 +369,7 @@ impl Cloud for Sandbox {
             .iter()
             .map(|machine| (machine.name.clone(), machine.id.clone()))
             .collect();
-        let object = format!("{} machines", machines.len());
+        let object = machines_of(machines.len());
         self.call(Call::Mark, "Sandbox mark", &object, move |locked, _| {
             for (name, id) in &machines {
                 let record = locked.record(name)?;

@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 use crate::kubernetes::Host;
 use crate::protocol::log;
 use crate::protocol::value::Value;
-use crate::worker_group::cloud::{Cloud, CloudError, Deletion, Kind, Machine, Mark, Members, Spec};
+use crate::worker_group::cloud::{
+    Cloud, CloudError, Deletion, Kind, Machine, Mark, Members, Spec, machines_of,
+};
 
 /// A cloud, and how long it is given.
 #[derive(Clone, Copy)]
@@ -59,7 +61,7 @@ impl Calls<'_> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let object = format!("{} machines", ids.len());
+        let object = machines_of(ids.len());
         self.persist(self.deadline, || {
             self.asked("Find", &object, self.cloud.find(ids))
         })
@@ -73,7 +75,7 @@ impl Calls<'_> {
         mark: &Mark,
         shape: &Value,
     ) -> Result<(), CloudError> {
-        let object = format!("{} machines", machines.len());
+        let object = machines_of(machines.len());
         self.persist(self.deadline, || {
             let call = self.cloud.mark(machines, mark, shape);
             self.asked("Mark", &object, call)
@@ -87,7 +89,7 @@ impl Calls<'_> {
         members: &dyn Members,
         hosts: &[Host],
     ) -> Result<BTreeSet<String>, CloudError> {
-        let object = format!("{} machines", hosts.len());
+        let object = machines_of(hosts.len());
         self.asked("Enter", &object, members.enter(hosts)).await
     }
 
@@ -97,7 +99,7 @@ impl Calls<'_> {
         members: &dyn Members,
         hosts: &[Host],
     ) -> Result<(), CloudError> {
-        let object = format!("{} machines", hosts.len());
+        let object = machines_of(hosts.len());
         self.persist(self.deadline, || {
             self.asked("Leave", &object, members.leave(hosts))
         })
