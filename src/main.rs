@@ -6,6 +6,11 @@ use flatcar::protocol::{self, Options};
 use flatcar::provider::Service;
 use tokio_util::sync::CancellationToken;
 
+// With musl's own a translation takes half as long again.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     // Of every TLS client in the process; a second call would find the first one's.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shows a group of workers live on the sandbox cloud: create, roll, scale, repair, destroy. `make demo`.
-# DEMO_CORE=/path/to/tofu chooses the core. Works in a scratch folder; nothing stays behind.
+# DEMO_CORE=/path/to/tofu chooses the core, DEMO_PROVIDER=/path shows a provider that is built already. Works in a scratch folder; nothing stays behind.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -27,9 +27,11 @@ if [ -z "$core" ]; then
   else core=$("$root/tests/cores/core.sh" tofu); fi
 fi
 
-say "Building the provider (without cloud SDKs: the sandbox needs none)"
-(cd "$root" && cargo build --locked --no-default-features)
-built=${CARGO_TARGET_DIR:-$root/target}/debug/terraform-provider-flatcar
+built=${DEMO_PROVIDER:-${CARGO_TARGET_DIR:-$root/target}/debug/terraform-provider-flatcar}
+if [ -z "${DEMO_PROVIDER:-}" ]; then
+  say "Building the provider (without cloud SDKs: the sandbox needs none)"
+  (cd "$root" && cargo build --locked --no-default-features)
+fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
