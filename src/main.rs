@@ -6,10 +6,10 @@ use flatcar::protocol::{self, Options};
 use flatcar::provider::Service;
 use tokio_util::sync::CancellationToken;
 
-// With musl's own a translation takes half as long again.
+// With musl's own a translation costs 1.7 times as much.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // Of every TLS client in the process; a second call would find the first one's.
