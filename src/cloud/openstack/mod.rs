@@ -561,13 +561,13 @@ fn bad(object: &str, message: &str, attribute: Option<&'static str>) -> CloudErr
     }
 }
 
-/// `0f3c6a0e-....`, with or without hyphens: what is not one is a name.
 /// All that has to be looked up for a server of this image and shape.
 fn named_by(image: &str, shape: &Shape) -> String {
     let (flavor, pool) = (shape.flavor(), &shape.floating_ip_pool);
     format!("{image} {flavor:?} {:?} {pool:?}", shape.networks)
 }
 
+/// `0f3c6a0e-....`, with or without hyphens: what is not one is a name.
 fn is_uuid(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
     digits == 32
