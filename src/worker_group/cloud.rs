@@ -173,7 +173,10 @@ pub trait Cloud: Send + Sync {
     /// none per machine.
     async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError>;
 
-    /// Those of these ids that exist, in as few calls as the cloud allows; absence here is definite.
+    /// Those of these ids that exist, in as few calls as the cloud allows; absence here is definite. A machine that lacks its mark, or a
+    /// part of it, is answered too: somebody may have taken its tags off. What is there of the mark is as it is, also where it is another
+    /// group's, and what is not is `""`; the name is the best that the cloud has, or `""`. Callers tell machines apart by id. A list, in
+    /// contrast, answers only what carries cluster, group and uid.
     async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError>;
 
     /// Creates a machine, marked by the same call. A second create of the same spec (name and attempt) answers the same machine, even one

@@ -99,6 +99,10 @@ pub(crate) enum Act {
     Retag,
     /// Adds a tag `stranger` that no configuration knows.
     TagAsStranger,
+    /// Takes the uid off.
+    TakeUid,
+    /// Takes all of the mark off.
+    Unmark,
 }
 
 /// `Err`: why this cloud's stand-in cannot show it.

@@ -17,7 +17,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::shape::{MACHINE, NAME, Shape, TAGS, TARGET_GROUPS, is_reserved};
 use super::targets;
-use crate::worker_group::cloud::{GENERATION, Machine, Mark, Phase, Spec, UNSAVED};
+use crate::worker_group::cloud::{
+    CLUSTER, GENERATION, GROUP, Machine, Mark, Phase, Spec, UID, UNSAVED,
+};
 
 /// The request that makes one machine in one subnet. `user_data` is base64.
 pub(super) fn run_instances(
@@ -288,12 +290,29 @@ pub(super) fn filter<S: Into<String>>(name: &str, values: impl IntoIterator<Item
 /// States of instances that are not gone. EC2 lists terminated ones for an hour.
 pub(super) const ALIVE: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
 
-/// An instance as a machine; `None` for one that carries no mark.
+/// An instance as a machine; `None` for one that carries no mark, or a part of one.
 pub(super) fn machine(instance: &Instance) -> Option<Machine> {
     let tags = tags(instance);
-    let mark = Mark::from_pairs(|key| tags.get(key).copied())?;
-    let name = tags.get(MACHINE).or_else(|| tags.get(NAME))?;
+    let part = |key: &str| tags.get(key).copied().filter(|value| !value.is_empty());
+    let mark = Mark::from_pairs(part)?;
+    let name = part(MACHINE).or_else(|| part(NAME))?;
     Some(machine_of(instance, name, mark))
+}
+
+/// The same whatever its tags are: what it lacks of the mark is empty, and so is its name where no tag says one.
+pub(super) fn found(instance: &Instance) -> Machine {
+    let tags = tags(instance);
+    let part = |key: &str| tags.get(key).copied().filter(|value| !value.is_empty());
+    let text = |key: &str| part(key).unwrap_or_default().to_owned();
+    let mark = Mark {
+        cluster: text(CLUSTER),
+        group: text(GROUP),
+        uid: text(UID),
+        generation: text(GENERATION),
+        unsaved: part(UNSAVED) == Some("true"),
+    };
+    let name = part(MACHINE).or_else(|| part(NAME));
+    machine_of(instance, name.unwrap_or_default(), mark)
 }
 
 /// An instance of which name and mark are known.

@@ -124,7 +124,8 @@ impl Cloud for Aws {
         let object = format!("{cluster}/{group}");
         let described = self.describe(&filters, &object);
         let (instances, ()) = tokio::try_join!(described, self.targets.look())?;
-        let machines = self.machines(&instances);
+        let machine = |instance| Some(self.told(instance, api::machine(instance)?));
+        let machines: Vec<Machine> = instances.iter().filter_map(machine).collect();
         self.remember_going(&machines);
         Ok(machines)
     }
@@ -142,7 +143,8 @@ impl Cloud for Aws {
                     &format!("{} instances", ids.len()),
                 )
                 .await?;
-            machines.extend(self.machines(&instances));
+            let found = |instance| self.told(instance, api::found(instance));
+            machines.extend(instances.iter().map(found));
         }
         machines.retain(|machine| {
             machine.phase != Phase::Failed
@@ -294,13 +296,10 @@ impl Cloud for Aws {
 }
 
 impl Aws {
-    fn machines(&self, instances: &[Instance]) -> Vec<Machine> {
-        let machine = |instance: &Instance| {
-            let mut machine = api::machine(instance)?;
-            self.targets.tell(instance, &mut machine);
-            Some(machine)
-        };
-        instances.iter().filter_map(machine).collect()
+    /// With what its target groups say of it.
+    fn told(&self, instance: &Instance, mut machine: Machine) -> Machine {
+        self.targets.tell(instance, &mut machine);
+        machine
     }
 
     /// All pages.

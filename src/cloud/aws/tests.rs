@@ -284,12 +284,64 @@ fn an_instance_is_a_machine_with_all_that_it_says() {
 }
 
 #[test]
-fn an_instance_without_a_mark_is_no_machine_of_ours() {
-    let instance = Instance::builder()
-        .instance_id("i-0a")
-        .tags(api::tag("Name", "somebody's"))
-        .build();
-    assert!(api::machine(&instance).is_none());
+fn an_instance_without_a_part_of_its_mark_is_nobodys_and_is_found_with_the_rest() {
+    let whole = [
+        ("flatcar-cluster", "prod"),
+        ("flatcar-group", "workers"),
+        ("flatcar-uid", "k3x9"),
+        ("flatcar-generation", "0123-4567"),
+        ("flatcar-unsaved", "true"),
+        ("flatcar-machine", "workers-k3x9-0"),
+        ("Name", "renamed by somebody"),
+    ];
+    let bare = Mark {
+        cluster: String::new(),
+        group: String::new(),
+        uid: String::new(),
+        generation: String::new(),
+        unsaved: false,
+    };
+    let without_uid = Mark {
+        uid: String::new(),
+        ..mark()
+    };
+    let unknown = Mark {
+        generation: String::new(),
+        unsaved: false,
+        ..mark()
+    };
+    let (ours, renamed) = ("workers-k3x9-0", "renamed by somebody");
+    let tags = |left: &[&str]| -> Vec<(&str, &str)> {
+        let is_left = |(key, _): &&(&str, &str)| !left.contains(key);
+        whole.iter().filter(is_left).copied().collect()
+    };
+    let empty = [tags(&["flatcar-uid"]), vec![("flatcar-uid", "")]].concat();
+    for (tags, is_listed, mark, name) in [
+        (tags(&[]), true, &mark(), ours),
+        (tags(&["flatcar-uid"]), false, &without_uid, ours),
+        (empty, false, &without_uid, ours),
+        (
+            tags(&["flatcar-generation", "flatcar-unsaved"]),
+            true,
+            &unknown,
+            ours,
+        ),
+        (tags(&["flatcar-machine"]), true, &mark(), renamed),
+        (tags(&["flatcar-machine", "Name"]), false, &mark(), ""),
+        (vec![("Name", "somebody's")], false, &bare, "somebody's"),
+        (vec![], false, &bare, ""),
+    ] {
+        let tagged = tags.iter().map(|(key, value)| api::tag(key, value));
+        let instance = Instance::builder()
+            .instance_id("i-0a")
+            .set_tags(Some(tagged.collect()))
+            .build();
+        let found = api::found(&instance);
+        let seen = (found.id.as_str(), &found.mark, found.name.as_str());
+        assert_eq!(seen, ("i-0a", mark, name), "{tags:?}");
+        let listed = api::machine(&instance);
+        assert_eq!(listed, is_listed.then_some(found), "{tags:?}");
+    }
 }
 
 #[test]

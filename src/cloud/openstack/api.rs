@@ -18,7 +18,9 @@ use tokio::sync::OnceCell;
 
 use super::auth::Login;
 use super::floating;
-use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Phase};
+use crate::worker_group::cloud::{
+    CLUSTER, CloudError, GENERATION, GROUP, Kind, Machine, Mark, Phase, UID, UNSAVED,
+};
 
 /// One login for all groups of a provider.
 pub(super) struct Session {
@@ -438,10 +440,30 @@ impl Server {
             .map(|address| address.addr.as_str())
     }
 
-    /// `None` for a server that is gone or that belongs to no group.
+    /// `None` for a server that is gone or that belongs to no group, be it that it lacks only a part of its mark.
     pub(super) fn machine(&self) -> Option<Machine> {
+        self.machine_of(Mark::from_pairs(|key| self.part(key))?)
+    }
+
+    /// The same whatever its metadata are: what it lacks of the mark is empty.
+    pub(super) fn found(&self) -> Option<Machine> {
+        let text = |key: &str| self.part(key).unwrap_or_default().to_owned();
+        self.machine_of(Mark {
+            cluster: text(CLUSTER),
+            group: text(GROUP),
+            uid: text(UID),
+            generation: text(GENERATION),
+            unsaved: self.part(UNSAVED) == Some("true"),
+        })
+    }
+
+    fn part(&self, key: &str) -> Option<&str> {
+        let part = self.metadata.get(key).map(String::as_str);
+        part.filter(|part| !part.is_empty())
+    }
+
+    fn machine_of(&self, mark: Mark) -> Option<Machine> {
         let phase = self.phase()?;
-        let mark = Mark::from_pairs(|key| self.metadata.get(key).map(String::as_str))?;
         let image = self
             .metadata
             .get(IMAGE)
@@ -759,6 +781,32 @@ mod tests {
                 phase,
                 "{status} {task:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_server_without_a_part_of_its_mark_is_nobodys_and_is_found_with_the_rest() {
+        let whole = json!({"flatcar-cluster": "c", "flatcar-group": "g", "flatcar-uid": "u", "flatcar-generation": "1",
+            "flatcar-unsaved": "true"});
+        let without_uid = json!({"flatcar-cluster": "c", "flatcar-group": "g", "flatcar-generation": "1", "flatcar-unsaved": "true"});
+        let mut empty_uid = whole.clone();
+        empty_uid["flatcar-uid"] = json!("");
+        for (metadata, is_listed, parts) in [
+            (whole, true, ["c", "g", "u", "1", "true"]),
+            (without_uid, false, ["c", "g", "", "1", "true"]),
+            (empty_uid, false, ["c", "g", "", "1", "true"]),
+            (json!({}), false, ["", "", "", "", "false"]),
+        ] {
+            let server = |status: &str| {
+                let server =
+                    json!({"id": "1", "name": "n", "status": status, "metadata": metadata});
+                Server::read(server, "test").unwrap()
+            };
+            let found = server("ACTIVE").found().unwrap();
+            assert_eq!((found.id.as_str(), found.name.as_str()), ("1", "n"));
+            assert_eq!(found.mark.pairs().map(|(_, part)| part), parts);
+            assert_eq!(server("ACTIVE").machine(), is_listed.then_some(found));
+            assert!(server("DELETED").found().is_none());
         }
     }
 }

@@ -335,7 +335,7 @@ impl OpenStack {
         let call = Call::get(Service::Compute, format!("servers/{id}"));
         match self.call(FIND, id, call).await {
             Ok(mut answer) => {
-                Server::read(answer["server"].take(), FIND).map(|server| server.machine())
+                Server::read(answer["server"].take(), FIND).map(|server| server.found())
             }
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),

@@ -287,6 +287,7 @@ impl Cloud for Sandbox {
                 for record in locked.records()? {
                     if record.mark.cluster == cluster
                         && record.mark.group == group
+                        && !record.mark.uid.is_empty()
                         && record.listed_ms <= moment.now_ms
                     {
                         machines.push(record.machine(moment.now_ms));

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::worker_group::cloud::{Machine, Mark, Phase};
@@ -20,7 +20,7 @@ pub(super) struct Record {
     /// `"sbx-0f3a..."`, another one for each machine that ever had this name.
     pub(super) id: String,
     pub(super) name: String,
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "what_is_left")]
     pub(super) mark: Mark,
     pub(super) image: String,
     /// The digest, never the text: user data holds secrets.
@@ -100,6 +100,27 @@ impl Record {
             observed,
         }
     }
+}
+
+/// A hand may have taken parts of the mark off: they are empty then.
+fn what_is_left<'de, D: Deserializer<'de>>(record: D) -> Result<Mark, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Left {
+        cluster: String,
+        group: String,
+        uid: String,
+        generation: String,
+        unsaved: bool,
+    }
+    let left = Left::deserialize(record)?;
+    Ok(Mark {
+        cluster: left.cluster,
+        group: left.group,
+        uid: left.uid,
+        generation: left.generation,
+        unsaved: left.unsaved,
+    })
 }
 
 /// A sandbox's directory. Cheap to clone.

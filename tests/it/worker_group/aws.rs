@@ -6,7 +6,9 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ec2::types::{InstanceType, ResourceType, Tag, TagSpecification};
 use aws_sdk_elasticloadbalancingv2 as elb;
-use flatcar::worker_group::cloud::{Entry, Machine, Mark};
+use flatcar::worker_group::cloud::{
+    CLUSTER, Entry, GENERATION, GROUP, Machine, Mark, UID, UNSAVED,
+};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
@@ -206,6 +208,12 @@ impl Subject for Aws {
                     .tags(Tag::builder().key(key).value(value).build())
                     .send()
             };
+            let untag = |keys: &[&str]| {
+                let tags = keys.iter().map(|key| Tag::builder().key(*key).build());
+                let call = self.ec2.delete_tags().resources(&machine.id);
+                let call = call.set_tags(Some(tags.collect())).send();
+                async { call.await.map(|_| ()) }
+            };
             match act {
                 Act::Remove => {
                     self.ec2
@@ -228,6 +236,11 @@ impl Subject for Aws {
                 }
                 Act::TagAsStranger => {
                     tag("stranger", "1").await.expect("tags");
+                }
+                Act::TakeUid => untag(&[UID]).await.expect("takes it off"),
+                Act::Unmark => {
+                    let mark = [CLUSTER, GROUP, UID, GENERATION, UNSAVED];
+                    untag(&mark).await.expect("takes them off");
                 }
             }
             Ok(())

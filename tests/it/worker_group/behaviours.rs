@@ -42,6 +42,7 @@ behaviours! {
     "a list of a group without machines is empty" => list_of_nothing,
     "a list may be late, and asking by id is not" => late_lists,
     "find answers those that exist and leaves out the others" => find_is_definite,
+    "a machine that has lost its mark, or a part of it, is found by its id with the rest, and not listed" => unmarked_behind,
     "a machine that somebody removed is gone from the list and not alive when asked for" => removed_behind,
     "a machine that somebody stopped is stopped" => stopped_behind,
     "what is observed of a new machine is what was wanted" => observed_is_wanted,
@@ -445,6 +446,49 @@ async fn find_is_definite(bench: &Bench<'_>) -> Shown {
             .await
             .expect("finds nothing")
             .is_empty()
+    );
+    Ok(())
+}
+
+async fn unmarked_behind(bench: &Bench<'_>) -> Shown {
+    let machines = three(bench).await;
+    bench.subject.behind(&machines[0], Act::TakeUid).await?;
+    bench.subject.behind(&machines[1], Act::Unmark).await?;
+    let without_uid = Mark {
+        uid: String::new(),
+        ..bench.mark.clone()
+    };
+    let without = Mark {
+        cluster: String::new(),
+        group: String::new(),
+        uid: String::new(),
+        generation: String::new(),
+        unsaved: false,
+    };
+    let ids: Vec<String> = machines.iter().map(|machine| machine.id.clone()).collect();
+    let found = bench.cloud.find(&ids).await.expect("finds");
+    assert_eq!(found.len(), machines.len(), "{found:?}");
+    for (machine, mark) in machines.iter().zip([&without_uid, &without, &bench.mark]) {
+        let found = found.iter().find(|found| found.id == machine.id);
+        let found = found.expect("is found by its id");
+        assert_eq!(&found.mark, mark);
+        assert_eq!(found.name, machine.name, "taken off was the mark alone");
+        assert!(is_alive(found), "{found:?}");
+    }
+    let listed = bench.list().await;
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!(listed[0].id, machines[2].id);
+    // What was found is marked like any other, and is of the group again.
+    bench
+        .cloud
+        .mark(&found, &bench.mark, &Value::Null)
+        .await
+        .expect("marks");
+    let listed = bench.list().await;
+    assert_eq!(listed.len(), machines.len(), "{listed:?}");
+    assert!(
+        listed.iter().all(|machine| machine.mark == bench.mark),
+        "{listed:?}"
     );
     Ok(())
 }

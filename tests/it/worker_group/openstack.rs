@@ -4,7 +4,9 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flatcar::worker_group::cloud::{Entry, Machine, Mark};
+use flatcar::worker_group::cloud::{
+    CLUSTER, Entry, GENERATION, GROUP, Machine, Mark, UID, UNSAVED,
+};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use reqwest::Method;
@@ -201,6 +203,12 @@ impl Subject for OpenStack {
         async move {
             let path = format!("/servers/{}", machine.id);
             let metadata = |key: &str, value: &str| json!({"metadata": {key: value}});
+            let untag = async |keys: &[&str]| {
+                for key in keys {
+                    let path = format!("{path}/metadata/{key}");
+                    self.client.delete("compute", &path).await;
+                }
+            };
             match act {
                 Act::Remove => self.client.delete("compute", &path).await,
                 Act::Stop => {
@@ -230,6 +238,8 @@ impl Subject for OpenStack {
                         )
                         .await;
                 }
+                Act::TakeUid => untag(&[UID]).await,
+                Act::Unmark => untag(&[CLUSTER, GROUP, UID, GENERATION, UNSAVED]).await,
             }
             Ok(())
         }

@@ -120,11 +120,27 @@ impl Subject for Sandbox {
                 Ok(())
             }
             Act::TagAsStranger => Err("nobody else tags the machines of a sandbox"),
+            Act::TakeUid => {
+                self.edit(machine, |record| take(record, &["uid"]));
+                Ok(())
+            }
+            Act::Unmark => {
+                let mark = ["cluster", "group", "uid", "generation", "unsaved"];
+                self.edit(machine, |record| take(record, &mark));
+                Ok(())
+            }
         };
         async move { done }.boxed()
     }
 
     fn crowd<'a>(&'a self, _: &'a Mark, _: usize) -> BoxFuture<'a, Result<(), &'static str>> {
         async { Err("a directory has no pages") }.boxed()
+    }
+}
+
+fn take(record: &mut Json, fields: &[&str]) {
+    for field in fields {
+        let taken = record.as_object_mut().and_then(|all| all.remove(*field));
+        assert!(taken.is_some(), "{field} of {record}");
     }
 }
