@@ -365,7 +365,8 @@ impl Aws {
         Ok(named(instance, spec))
     }
 
-    /// Whose token was used with other parameters: this very machine's, made by another version of its group, or somebody else's.
+    /// Whose token was used with other parameters: this very machine's, made by another version of this provider or of its group, or
+    /// somebody else's.
     async fn by_token(
         &self,
         token: &str,
@@ -375,15 +376,8 @@ impl Aws {
         let instances = self
             .describe(&[filter("client-token", [token])], spec.name)
             .await?;
-        instances
-            .iter()
-            .filter_map(api::machine)
-            .find(|machine| {
-                machine.mark.uid == spec.mark.uid
-                    && machine.mark.generation == spec.mark.generation
-                    && machine.image == spec.image
-            })
-            .ok_or(told)
+        let held = instances.iter().find_map(|one| holder(one, spec));
+        held.ok_or(told)
     }
 
     /// What has been seen going is gone when it is seen no more.
@@ -419,6 +413,20 @@ fn is_young(machine: &Machine) -> bool {
 fn named(instance: &Instance, spec: &Spec<'_>) -> Machine {
     api::machine(instance)
         .unwrap_or_else(|| api::machine_of(instance, spec.name, spec.mark.clone()))
+}
+
+/// The machine that has this spec's token, where the token is rightly its own. One that has ended, or is about to, holds the token for a
+/// day and more whatever it was made from, and EC2 drops its tags some time after its end.
+fn holder(instance: &Instance, spec: &Spec<'_>) -> Option<Machine> {
+    let found = api::found(instance);
+    let is_ours = found.mark.uid == spec.mark.uid;
+    let is_same = found.mark.generation == spec.mark.generation && found.image == spec.image;
+    let is_over = matches!(found.phase, Phase::Failed | Phase::Deleting);
+    let is_held = match is_over {
+        true => is_ours || found.mark.uid.is_empty(),
+        false => is_ours && is_same,
+    };
+    is_held.then(|| named(instance, spec))
 }
 
 fn read_shape(shape: &Value) -> Result<Shape, CloudError> {

@@ -1,8 +1,11 @@
 //! What only EC2 knows, asked before the first machine is deleted: the image and its architecture, the type, the subnets, and a
 //! RunInstances that is not carried out (permissions, groups, keys, profiles).
 //!
-//! In: an image, a shape and how many machines are about to be made. Out: one problem a fault, on its attribute. Four calls, and three a
-//! target group. What the credentials may not ask is not asked again: the dry run decides.
+//! In: an image, a shape and how many machines are about to be made. Out: one problem a fault, on its attribute. Four calls, one more
+//! for each subnet that cannot have the type, and three a target group. What the credentials may not ask is not asked again: the dry run
+//! decides.
+
+use std::collections::BTreeSet;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
@@ -13,7 +16,7 @@ use futures::future::join_all;
 
 use super::api::{self, filter};
 use super::auth::Session;
-use super::failure::{fault, is_capacity};
+use super::failure::{fault, is_capacity, is_local_shortage};
 use super::shape::Shape;
 use super::targets;
 use crate::provider::{Diagnostic, Diagnostics, Path};
@@ -176,7 +179,7 @@ async fn subnets_of(client: &Client, shape: &Shape) -> Result<Vec<Subnet>, Cloud
     Ok(answer.subnets.unwrap_or_default())
 }
 
-/// EC2 answers a dry run that would have worked with an error too.
+/// EC2 answers a dry run that would have worked with an error too. Subnets are passed over as by a create: one that can do is enough.
 async fn dry_run(client: &Client, image: &str, shape: &Shape) -> Result<(), CloudError> {
     let mark = Mark {
         cluster: "preflight".to_owned(),
@@ -194,18 +197,47 @@ async fn dry_run(client: &Client, image: &str, shape: &Shape) -> Result<(), Clou
         user_data: b"",
         shape: &crate::provider::Value::Null,
     };
-    let subnet = api::subnets(shape, 0).into_iter().next().flatten();
-    let request = api::run_instances(&spec, shape, "", subnet)
-        .dry_run(true)
-        .set_user_data(None)
-        .set_client_token(None);
-    match request.send_with(client).await {
-        Ok(_) => Ok(()),
-        Err(error) if error.code() == Some("DryRunOperation") => Ok(()),
-        // Capacity of this minute and of one subnet: the creates find out, subnet by subnet.
-        Err(error) if is_capacity(error.code()) => Ok(()),
-        Err(error) => Err(fault(DRY_RUN, "a dry run", &error)),
+    let mut lacking = Vec::new();
+    for subnet in api::subnets(shape, 0) {
+        let request = api::run_instances(&spec, shape, "", subnet)
+            .dry_run(true)
+            .set_user_data(None)
+            .set_client_token(None);
+        let Err(error) = request.send_with(client).await else {
+            return Ok(());
+        };
+        match error.code() {
+            Some("DryRunOperation") => return Ok(()),
+            // Capacity of this minute and of one subnet: the creates find out, subnet by subnet.
+            code if is_capacity(code) => return Ok(()),
+            code if is_local_shortage(code) => {
+                lacking.push((subnet, fault(DRY_RUN, "a dry run", &error)));
+            }
+            _ => return Err(fault(DRY_RUN, "a dry run", &error)),
+        }
     }
+    nowhere(lacking).map_or(Ok(()), Err)
+}
+
+/// What every subnet has said, as one: EC2's words name the zones, once each.
+fn nowhere(lacking: Vec<(Option<&str>, CloudError)>) -> Option<CloudError> {
+    let subnets: Vec<&str> = lacking.iter().filter_map(|(subnet, _)| *subnet).collect();
+    let mut said: Vec<&str> = lacking
+        .iter()
+        .map(|(_, error)| error.message.as_str())
+        .collect();
+    let mut heard = BTreeSet::new();
+    said.retain(|words| heard.insert(*words));
+    let (subnets, message) = (subnets.join(", "), said.join("; "));
+    let (_, first) = lacking.into_iter().next()?;
+    Some(CloudError {
+        object: match subnets.is_empty() {
+            true => first.object,
+            false => format!("{} in {subnets}", first.object),
+        },
+        message,
+        ..first
+    })
 }
 
 fn check_image(image: &Image, shape: &Shape) -> Diagnostics {

@@ -345,6 +345,60 @@ fn an_instance_without_a_part_of_its_mark_is_nobodys_and_is_found_with_the_rest(
 }
 
 #[test]
+fn a_token_is_held_by_the_same_machine_or_by_one_that_has_ended() {
+    use InstanceStateName::{Running, ShuttingDown, Stopped, Terminated};
+    let (ours, shape) = (mark(), shape(r#"{"instance_type": "m7g.large"}"#));
+    let spec = spec(&ours, &shape);
+    let earlier = Mark {
+        generation: "earlier".to_owned(),
+        ..mark()
+    };
+    let others = Mark {
+        uid: "b7q2".to_owned(),
+        ..mark()
+    };
+    for (state, tagged, image, phase) in [
+        (Running, Some(&ours), "ami-0a", Some(Phase::Running)),
+        (Running, Some(&ours), "ami-0b", None),
+        (Running, Some(&earlier), "ami-0a", None),
+        (Running, Some(&others), "ami-0a", None),
+        (Running, None, "ami-0a", None),
+        (Stopped, Some(&earlier), "ami-0a", None),
+        (
+            ShuttingDown,
+            Some(&earlier),
+            "ami-0b",
+            Some(Phase::Deleting),
+        ),
+        (Terminated, Some(&ours), "ami-0a", Some(Phase::Failed)),
+        (Terminated, Some(&earlier), "ami-0b", Some(Phase::Failed)),
+        (Terminated, None, "ami-0b", Some(Phase::Failed)),
+        (Terminated, Some(&others), "ami-0a", None),
+    ] {
+        let tags = tagged.map(|mark| {
+            let name = [api::tag("flatcar-machine", spec.name)];
+            api::mark_tags(mark).into_iter().chain(name).collect()
+        });
+        let instance = Instance::builder()
+            .instance_id("i-0a")
+            .image_id(image)
+            .state(InstanceState::builder().name(state.clone()).build())
+            .launch_time(DateTime::from_secs(1_000))
+            .set_tags(tags)
+            .build();
+        let held = holder(&instance, &spec);
+        let seen = held.as_ref().map(|machine| machine.phase);
+        assert_eq!(seen, phase, "{state:?} {tagged:?} {image}");
+        if let Some(machine) = held {
+            assert_eq!(machine.name, spec.name);
+            assert_eq!(&machine.mark, tagged.unwrap_or(&ours));
+            // Callers tell by it that it is of an earlier apply.
+            assert!(machine.created.is_some());
+        }
+    }
+}
+
+#[test]
 fn every_state_of_an_instance_has_a_phase() {
     for (state, phase) in [
         (InstanceStateName::Pending, Phase::Pending),

@@ -26,6 +26,7 @@ behaviours! {
     "machines are spread over the subnets in turn" => spread,
     "a subnet without capacity is passed over, and a repeat finds the machine in the next one" => next_subnet,
     "a group without capacity anywhere is told so, on the type" => no_capacity,
+    "a client token whose instance has ended answers that instance, whatever it was made from" => token_of_the_dead,
     "volumes and interfaces carry whose they are and the user's tags, and change with them" => parts,
     "no volume outlives its machine" => no_volume_stays,
     "the metadata service wants tokens, and volumes are encrypted" => safe_by_default,
@@ -34,6 +35,7 @@ behaviours! {
     "a young instance that somebody ended says why, and is gone once it has been deleted" => ended_young,
     "an image of another architecture is refused by the preflight, on the type" => architecture,
     "an instance type that does not exist is refused by the preflight, on the type" => bad_type,
+    "a type that one zone does not have is no fault for the preflight, and one that none has is told with every subnet" => type_not_everywhere,
     "a missing permission is told once by the preflight" => preflight_forbidden,
     "questions that may not be asked do not stop the preflight" => preflight_blind,
     "a question that is worth another try is left by the preflight to whoever asks" => preflight_again,
@@ -107,6 +109,42 @@ async fn no_capacity(bench: &Bench<'_>) -> Shown {
     // One try a subnet.
     assert_eq!(fired(bench).await - before, Aws::of(bench).subnets.len());
     assert!(bench.list().await.is_empty());
+    Ok(())
+}
+
+async fn token_of_the_dead(bench: &Bench<'_>) -> Shown {
+    let aws = Aws::of(bench);
+    let machine = bench.create(0).await.expect("creates");
+    let name = bench.name(0);
+    let other = Spec {
+        image: bench.subject.images()[1],
+        ..bench.spec(&name, 0)
+    };
+    // By somebody else, and the token is asked for by another process.
+    aws.timing(json!({"stopping": 3600})).await;
+    bench.subject.behind(&machine, super::Act::Remove).await?;
+    let cloud = bench.plainly().await;
+    let going = cloud.create(&other).await.expect("answers");
+    assert_eq!((&going.id, going.phase), (&machine.id, Phase::Deleting));
+    aws.timing(json!({"stopping": 0})).await;
+    // EC2 drops the tags of what has ended, in time.
+    for act in [None, Some(super::Act::Unmark)] {
+        if let Some(act) = act {
+            bench.subject.behind(&machine, act).await?;
+        }
+        let ended = cloud.create(&other).await.expect("answers");
+        assert_eq!((&ended.id, ended.phase), (&machine.id, Phase::Failed));
+        assert_eq!((&ended.name, &ended.mark.uid), (&name, &bench.mark.uid));
+        assert!(ended.created.is_some(), "{ended:?}");
+    }
+    assert!(bench.list().await.is_empty());
+    let raised = Spec {
+        attempt: 1,
+        ..other
+    };
+    let made = cloud.create(&raised).await.expect("creates");
+    assert_ne!(made.id, machine.id);
+    assert_eq!(bench.list().await.len(), 1);
     Ok(())
 }
 
@@ -277,6 +315,49 @@ async fn bad_type(bench: &Bench<'_>) -> Shown {
     assert_eq!(problems.0.len(), 1, "{problems:?}");
     let path = problems.0[0].path.as_ref().map(ToString::to_string);
     assert_eq!(path.as_deref(), Some("aws.instance_type"));
+    Ok(())
+}
+
+async fn type_not_everywhere(bench: &Bench<'_>) -> Shown {
+    let aws = Aws::of(bench);
+    let subnets = aws.subnets.len();
+    assert!(subnets > 1);
+    for (code, times, asked, blamed) in [
+        ("Unsupported", subnets - 1, subnets - 1, None),
+        (
+            "Unsupported",
+            subnets + 1,
+            subnets,
+            Some("aws.instance_type"),
+        ),
+        // Of this minute.
+        ("InsufficientInstanceCapacity", subnets, 1, None),
+    ] {
+        aws.rules(json!([{
+            "service": "ec2", "operation": "RunInstances", "times": times,
+            "error": {"code": code, "status": 400},
+        }]))
+        .await;
+        let cloud = bench.plainly().await;
+        let before = fired(bench).await;
+        let problems = cloud
+            .preflight(bench.image(), &bench.shape, 1)
+            .await
+            .expect("asks");
+        assert_eq!(fired(bench).await - before, asked, "{code} {times}");
+        let paths: Vec<String> = problems
+            .0
+            .iter()
+            .filter_map(|problem| problem.path.as_ref())
+            .map(ToString::to_string)
+            .collect();
+        let expected: Vec<&str> = blamed.into_iter().collect();
+        assert_eq!(paths, expected, "{problems:?}");
+        for problem in &problems.0 {
+            let named = |subnet: &String| problem.detail.contains(subnet.as_str());
+            assert!(aws.subnets.iter().all(named), "{problem:?}");
+        }
+    }
     Ok(())
 }
 
