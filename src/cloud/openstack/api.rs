@@ -256,6 +256,20 @@ pub(super) fn some_at_a_time<F: Future>(calls: Vec<F>) -> impl Stream<Item = F::
     stream::iter(calls).buffer_unordered(AT_A_TIME)
 }
 
+/// Carries all of them out, whatever becomes of the others.
+///
+/// # Errors
+/// The first that may pass, for the next try then does what is left; else the first.
+pub(super) async fn all_of<F>(calls: Vec<F>) -> Result<(), CloudError>
+where
+    F: Future<Output = Result<(), CloudError>>,
+{
+    let answers: Vec<_> = some_at_a_time(calls).collect().await;
+    let errors = answers.into_iter().filter_map(Result::err);
+    let first = errors.min_by_key(|error| !error.is_retryable());
+    first.map_or(Ok(()), Err)
+}
+
 /// Status to kind, once. Nova says quota with 403, Neutron with 409, and the words tell it from a refusal; a server error may come after
 /// the work was done.
 fn kind_of(status: StatusCode, words: &str, creates: bool) -> Kind {
@@ -271,6 +285,8 @@ fn kind_of(status: StatusCode, words: &str, creates: bool) -> Kind {
         409 if words.contains("vm_state deleted") => Kind::NotFound,
         // It takes no metadata until it is built, which takes longer than most troubles: asked again as often as after throttling.
         409 if words.contains("vm_state building") => Kind::RateLimit,
+        // What has failed takes none for the rest of its life.
+        409 if words.contains("vm_state error") => Kind::BadRequest,
         // A server that is being deleted, say: true for a moment only.
         409 => Kind::Unavailable,
         413 | 429 => Kind::RateLimit,
@@ -616,6 +632,42 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn all_are_carried_out_and_what_may_pass_is_answered_first() {
+        use Kind::{BadRequest, Forbidden, RateLimit, Unavailable};
+        for (kinds, expected) in [
+            ([None, None, None], None),
+            ([Some(BadRequest), None, None], Some(BadRequest)),
+            ([Some(Forbidden), None, Some(BadRequest)], Some(Forbidden)),
+            (
+                [Some(BadRequest), Some(RateLimit), Some(Unavailable)],
+                Some(RateLimit),
+            ),
+        ] {
+            let done = Cell::new(0);
+            let call = |kind: Option<Kind>| {
+                let done = &done;
+                async move {
+                    done.set(done.get() + 1);
+                    kind.map_or(Ok(()), |kind| {
+                        Err(CloudError {
+                            action: "test",
+                            object: String::new(),
+                            kind,
+                            message: String::new(),
+                            attribute: None,
+                            retry_after: None,
+                        })
+                    })
+                }
+            };
+            let answer = all_of(kinds.into_iter().map(call).collect()).await;
+            let answer = answer.map_err(|error| error.kind);
+            assert_eq!(answer, expected.map_or(Ok(()), Err), "{kinds:?}");
+            assert_eq!(done.get(), kinds.len(), "{kinds:?}");
+        }
+    }
+
     #[test]
     fn a_status_is_a_kind_and_a_lost_create_is_ambiguous() {
         for (status, words, creates, kind) in [
@@ -658,6 +710,18 @@ mod tests {
                 "Cannot 'update metadata' while it is in vm_state building",
                 false,
                 Kind::RateLimit,
+            ),
+            (
+                409,
+                "Cannot 'update metadata' instance x while it is in vm_state error",
+                true,
+                Kind::BadRequest,
+            ),
+            (
+                409,
+                "Cannot 'update metadata' instance x while it is in task_state rebooting",
+                true,
+                Kind::Unavailable,
             ),
             (429, "", true, Kind::RateLimit),
             (500, "", true, Kind::Ambiguous),

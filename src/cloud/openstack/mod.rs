@@ -20,7 +20,7 @@ use futures::{FutureExt as _, TryStreamExt as _};
 use serde_json::{Value as Json, json};
 use tokio::sync::OnceCell;
 
-use self::api::{Call, Server, Service, Session, pages, send, some_at_a_time};
+use self::api::{Call, Server, Service, Session, all_of, pages, send, some_at_a_time};
 use self::floating::{Addresses, Wanting};
 use self::preflight::Ids;
 use self::request::{Resolved, free_addresses};
@@ -229,7 +229,7 @@ impl Cloud for OpenStack {
             .iter()
             .map(|machine| self.mark_one(machine, mark, shape.as_ref()))
             .collect();
-        some_at_a_time(calls).try_collect().await
+        all_of(calls).await
     }
 
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {

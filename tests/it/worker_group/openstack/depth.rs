@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use flatcar::provider::Value;
-use flatcar::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Phase, Spec};
+use flatcar::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Mark, Phase, Spec};
 use futures::FutureExt as _;
 use futures::future::join_all;
 use reqwest::Method;
@@ -36,6 +36,7 @@ behaviours! {
     "boot from volume is refused by a cloud without volumes" => no_volumes,
     "creates that race for the last of the quota make no more than it allows" => quota_race,
     "a delete is taken on, and the machine is going until it is gone" => going,
+    "a machine that takes no marks any more keeps no other from them, and is told as such" => marks_of_the_failed,
     "a list is whole beyond one page" => pages,
     "a floating IP is taken, listed and given back" => floating_ip,
     "the floating IP of a machine that is gone goes to the next one" => floating_ip_again,
@@ -463,6 +464,35 @@ async fn going(bench: &Bench<'_>) -> Shown {
         tokio::task::yield_now().await;
     }
     bench.deleted(&machine).await;
+    Ok(())
+}
+
+async fn marks_of_the_failed(bench: &Bench<'_>) -> Shown {
+    let mut machines = Vec::new();
+    for ordinal in 0..3 {
+        machines.push(running(bench, ordinal, &[]).await);
+    }
+    let client = &OpenStack::of(bench).client;
+    let path = format!("/servers/{}/action", machines[0].id);
+    let fails = json!({"os-resetState": {"state": "error"}});
+    client
+        .ask(&client.admin, "compute", Method::POST, &path, Some(fails))
+        .await;
+    let saved = Mark {
+        unsaved: false,
+        ..bench.mark.clone()
+    };
+    let error = bench
+        .cloud
+        .mark(&machines, &saved, &Value::Null)
+        .await
+        .expect_err("one takes none");
+    assert_eq!(error.kind, Kind::BadRequest, "{error}");
+    for machine in bench.list().await {
+        let is_failed = machine.id == machines[0].id;
+        assert_eq!(machine.phase == Phase::Failed, is_failed, "{machine:?}");
+        assert_eq!(machine.mark.unsaved, is_failed, "{machine:?}");
+    }
     Ok(())
 }
 
