@@ -1,6 +1,7 @@
 //! One point: an apply that ends at one of its calls, the apply after it, and what must be true then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 
 use serde_json::{Value, json};
@@ -65,6 +66,17 @@ pub(super) struct Point {
     pub(super) end: End,
     /// From 1.
     pub(super) number: usize,
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            scenario,
+            end,
+            number,
+        } = self;
+        write!(f, "{}, {} call {number}", scenario.name, end.word())
+    }
 }
 
 /// The calls that a scenario makes when nothing is in its way.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,10 +15,12 @@ use crate::harness::ROOT;
 /// What came of a point: whether its call was made, or what was wrong.
 pub(super) type Tried = Result<bool, String>;
 
-/// Tries the points, some at a time.
+/// Tries the points, some at a time. All that were asked for take up to hours, so each is told as it comes, past the capture of the
+/// tests' output.
 pub(super) fn try_all(points: &[Point], tried: impl Fn(&Point) -> bool + Sync) -> Vec<Tried> {
     let jobs = std::env::var("FLATCAR_CRASH_JOBS").ok();
     let jobs = jobs.and_then(|jobs| jobs.parse().ok()).unwrap_or(JOBS);
+    let tells = std::env::var_os("FLATCAR_CRASH").is_some();
     let next = AtomicUsize::new(0);
     let all: Mutex<Vec<(usize, Tried)>> = Mutex::default();
     thread::scope(|scope| {
@@ -34,7 +37,14 @@ pub(super) fn try_all(points: &[Point], tried: impl Fn(&Point) -> bool + Sync) -
                         let word = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
                         text.or(word).unwrap_or_default()
                     });
-                    all.lock().expect("no panic").push((index, result));
+                    let mut all = all.lock().expect("no panic");
+                    all.push((index, result));
+                    let (done, of) = (all.len(), points.len());
+                    let (_, result) = &all[done - 1];
+                    if tells {
+                        // Nobody may be listening.
+                        let _ = writeln!(io::stderr(), "{done} of {of}: {point}: {result:?}");
+                    }
                 }
             });
         }
@@ -93,10 +103,7 @@ impl Table {
                         end.1 += 1;
                         let call = calls.get(point.number - 1).map_or("", String::as_str);
                         table.wrong.push(format!(
-                            "{cloud} {}, {} call {} of {} ({call}): {why}",
-                            scenario.name,
-                            point.end.word(),
-                            point.number,
+                            "{cloud} {point} of {} ({call}): {why}",
                             calls.len(),
                         ));
                     }
