@@ -107,16 +107,7 @@ pub(crate) type Refused = String;
 
 /// Connects and pings: a TLS server that wants no certificate of ours says so only after its handshake.
 pub(crate) async fn connect(socket: &Path, tls: Option<ClientConfig>) -> Result<Channel, Refused> {
-    let dialer = Dialer {
-        socket: socket.to_owned(),
-        tls: tls.map(Arc::new),
-    };
-    let channel = Endpoint::from_static("http://localhost")
-        .initial_stream_window_size(4 << 20)
-        .initial_connection_window_size(4 << 20)
-        .connect_with_connector(dialer)
-        .await
-        .map_err(|error| format!("{error:?}"))?;
+    let channel = dial(socket, tls).await?;
     let ping = flatcar::protocol::health::HealthCheckRequest {
         service: "plugin".to_owned(),
     };
@@ -125,6 +116,20 @@ pub(crate) async fn connect(socket: &Path, tls: Option<ClientConfig>) -> Result<
             .await
             .map_err(|error| format!("{error:?}"))?;
     Ok(channel)
+}
+
+/// Connects, and asks nothing.
+pub(crate) async fn dial(socket: &Path, tls: Option<ClientConfig>) -> Result<Channel, Refused> {
+    let dialer = Dialer {
+        socket: socket.to_owned(),
+        tls: tls.map(Arc::new),
+    };
+    Endpoint::from_static("http://localhost")
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(4 << 20)
+        .connect_with_connector(dialer)
+        .await
+        .map_err(|error| format!("{error:?}"))
 }
 
 /// The server's certificate is the only root, and its name has to be `localhost`: as in Go.
