@@ -49,14 +49,15 @@ def life(run, count, who, n):
     """Runs it, and prints a row. `count` answers the calls since it was asked last."""
     calls = []
     count()
-    for words in (["apply", "-auto-approve"], ["plan"], ["destroy", "-auto-approve"]):
+    for words in (["apply", "-auto-approve"], ["plan"], ["plan"], ["destroy", "-auto-approve"]):
         run(*words)
         calls.append(count())
-    create, refresh, delete = (sum(c.values()) for c in calls)
+    create, first, refresh, delete = (sum(c.values()) for c in calls)
     # destroy refreshes first.
     delete = max(delete - refresh, 0)
-    print(f"| {who} | {n} | {create} | {refresh} | {delete} | {(create + delete) / n:.2f} |", flush=True)
-    return [f"{who}, {what}: " + ", ".join(f"{k} {v}" for k, v in sorted(c.items())) for what, c in zip(("create and wait", "refresh", "refresh and delete"), calls)]
+    print(f"| {who} | {n} | {create} | {first} | {refresh} | {delete} | {(create + delete) / n:.2f} |", flush=True)
+    parts = zip(("create and wait", "first refresh", "refresh", "refresh and delete"), calls)
+    return [f"{who}, {what}: " + ", ".join(f"{k} {v}" for k, v in sorted(c.items())) for what, c in parts]
 
 
 def main():
@@ -71,7 +72,7 @@ def main():
     import plan
     core, provider, root = shutil.which(a.core) or sys.exit(f"no {a.core}"), os.path.abspath(a.provider), tempfile.mkdtemp(prefix="calls-bench-")
     details, proxy = [], None
-    print("| what | machines | create and wait | refresh | delete | create + wait + delete, per machine |\n|---|---|---|---|---|---|")
+    print("| what | machines | create and wait | first refresh | refresh | delete | create + wait + delete, per machine |\n|---|---|---|---|---|---|---|")
     try:
         upstream = os.environ.get("AWS_ENDPOINT_URL_EC2")
         if upstream:
