@@ -18,6 +18,7 @@ mod sandbox;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
@@ -384,7 +385,8 @@ async fn all(stage: &dyn Stage, mut cells: Vec<Cell>) -> Vec<Outcome> {
         .await
 }
 
-/// What was seen in a life. Where it ends before its time, the cell at which it did is to blame, and those after it were not seen.
+/// What was seen in a life. Where it ends before its time, the cell at which it did is to blame, and those after it were not seen. Cells that were
+/// asked for may take an hour, so each is told as it comes, past the capture of the tests' output.
 async fn one(stage: &dyn Stage, number: usize, cells: Vec<Cell>) -> Vec<Outcome> {
     let mut seen = Vec::new();
     let lived = AssertUnwindSafe(lived(stage, number, &cells, &mut seen)).catch_unwind();
@@ -394,6 +396,7 @@ async fn one(stage: &dyn Stage, number: usize, cells: Vec<Cell>) -> Vec<Outcome>
     }
     let met = seen.len();
     let name = stage.name();
+    let tells = std::env::var_os("FLATCAR_FAULTS").is_some();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (number, cell) in cells.into_iter().enumerate() {
         let result = match (seen.get(number), &end) {
@@ -403,6 +406,10 @@ async fn one(stage: &dyn Stage, number: usize, cells: Vec<Cell>) -> Vec<Outcome>
         };
         if let Err(why) = &result {
             println!("  {name}: {}: FAILED: {why}", named(&cell));
+        }
+        if tells {
+            // Nobody may be listening.
+            let _ = writeln!(io::stderr(), "{name}: {}: {result:?}", named(&cell));
         }
         outcomes.push((cell, result));
     }
