@@ -205,8 +205,14 @@ fn prepared(
 /// The cloud has what state has, under its mark, and as much as is wanted; that gets traffic, and nothing else; and there is nothing more
 /// to do.
 fn is_true(scenario: &Scenario, workspace: &Workspace, stage: &dyn Stage) {
-    let exist = stage.machines(workspace);
     let saved = saved(workspace);
+    let going: BTreeSet<String> = going(workspace);
+    // The provider that was killed may have asked for that: nothing is left to do but to wait.
+    let exist = wait_until("what state calls deleting is gone", || {
+        let exist = stage.machines(workspace);
+        let stays = |id| going.contains(id);
+        (!exist.values().any(stays)).then_some(exist)
+    });
     if let Some(targets) = stage.targets() {
         let ids: BTreeSet<String> = exist.values().cloned().collect();
         assert_eq!(targets, ids, "the target group, and the cloud");
@@ -215,7 +221,8 @@ fn is_true(scenario: &Scenario, workspace: &Workspace, stage: &dyn Stage) {
         assert_eq!((saved, exist.len()), (None, 0), "{exist:?}");
         return;
     }
-    let (uid, recorded) = saved.expect("the group is in state");
+    let (uid, mut recorded) = saved.expect("the group is in state");
+    recorded.retain(|_, id| !going.contains(id));
     assert_eq!(exist, recorded, "the cloud, and state");
     assert_eq!(exist.len(), scenario.after, "{exist:?}");
 
@@ -236,6 +243,26 @@ fn is_true(scenario: &Scenario, workspace: &Workspace, stage: &dyn Stage) {
 
 /// The group's uid and the ids of its machines by name, as the state file has them.
 pub(in super::super) fn saved(workspace: &Workspace) -> Option<(String, BTreeMap<String, String>)> {
+    let attributes = attributes(workspace)?;
+    let machines = attributes["machines"].as_object().expect("machines");
+    let ids = machines
+        .iter()
+        .map(|(name, machine)| (name.clone(), text(&machine["id"])))
+        .collect();
+    Some((text(&attributes["uid"]), ids))
+}
+
+/// The ids of machines that the state file calls `deleting`.
+fn going(workspace: &Workspace) -> BTreeSet<String> {
+    let attributes = attributes(workspace).unwrap_or_default();
+    let machines = attributes["machines"].as_object().into_iter().flatten();
+    machines
+        .filter(|(_, machine)| machine["phase"] == "deleting")
+        .map(|(_, machine)| text(&machine["id"]))
+        .collect()
+}
+
+fn attributes(workspace: &Workspace) -> Option<Value> {
     let text = fs::read(workspace.path().join("terraform.tfstate")).ok()?;
     let state: Value = serde_json::from_slice(&text).expect("the state as JSON");
     let resources = state["resources"].as_array().expect("resources");
@@ -243,12 +270,9 @@ pub(in super::super) fn saved(workspace: &Workspace) -> Option<(String, BTreeMap
     let group = resources
         .iter()
         .find(|resource| resource["type"] == kind && resource["name"] == name)?;
-    let attributes = &group["instances"][0]["attributes"];
-    let machines = attributes["machines"].as_object().expect("machines");
-    let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let ids = machines
-        .iter()
-        .map(|(name, machine)| (name.clone(), text(&machine["id"])))
-        .collect();
-    Some((text(&attributes["uid"]), ids))
+    Some(group["instances"][0]["attributes"].clone())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
 }
