@@ -115,7 +115,9 @@ pub(crate) fn recorded_member(
         health: match machine.phase.as_str() {
             "deleting" => Health::Leaving,
             "stopped" | "failed" => Health::Broken(machine.phase.clone()),
-            _ if note.overdue => Health::Broken("not running within machine_timeout".to_owned()),
+            "pending" if note.overdue => {
+                Health::Broken("not running within machine_timeout".to_owned())
+            }
             _ => Health::Good,
         },
         drift,
@@ -139,9 +141,9 @@ pub(crate) fn gone_member(name: &str) -> Member {
 fn split_drift(fields: &[String], wanted: &Wanted) -> (Vec<String>, Vec<String>) {
     let (in_place, rolls): (Vec<&String>, Vec<&String>) = fields
         .iter()
-        .partition(|field| wanted.entry.in_place.contains(&field.as_str()));
+        .partition(|field| *field == MARKS || wanted.entry.in_place.contains(&field.as_str()));
     let path = |field: &String| match field.as_str() {
-        "image" => field.clone(),
+        "image" | MARKS => field.clone(),
         _ => format!("{}.{field}", wanted.entry.name),
     };
     (
@@ -149,6 +151,9 @@ fn split_drift(fields: &[String], wanted: &Wanted) -> (Vec<String>, Vec<String>)
         rolls.into_iter().map(path).collect(),
     )
 }
+
+/// What a machine has lost that lacks its mark, or a part of it; beside the fields of a shape, none of which is called so.
+pub(crate) const MARKS: &str = "marks";
 
 /// Fields of the shape, or `image`, in which a machine is no longer as the group made it.
 pub(crate) fn drift(
@@ -279,6 +284,8 @@ pub(crate) struct Job<'a> {
     pub(crate) mark: Mark,
     pub(crate) user_data: &'a (dyn Fn(&str) -> Vec<u8> + Send + Sync),
     pub(crate) leftovers: Leftovers,
+    /// Ids of machines that are seen to elsewhere.
+    pub(crate) aside: BTreeSet<String>,
     pub(crate) max_failures: usize,
     /// How long the operation may take, as the user says it.
     pub(crate) timeout: String,
@@ -331,6 +338,7 @@ pub(crate) async fn perform(
         },
         timeout: job.timeout,
         leftovers: job.leftovers,
+        aside: job.aside,
         mark: job.mark,
     };
     let places = Places::new(job.nodes, job.calls, &order.deletes);

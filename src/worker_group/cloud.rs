@@ -179,6 +179,11 @@ pub trait Cloud: Send + Sync {
     /// contrast, answers only what carries cluster, group and uid.
     async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError>;
 
+    /// Whether [`Cloud::find`] makes a call for each machine. What was deleted there, and two lists do not show, is taken for gone unasked.
+    fn finds_one_by_one(&self) -> bool {
+        false
+    }
+
     /// Creates a machine, marked by the same call. A second create of the same spec (name and attempt) answers the same machine, even one
     /// that is dead or going by now: the caller raises the attempt. Never waits for it to run.
     async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError>;

@@ -35,7 +35,7 @@ use self::check::{check_cloud, check_user_data, emptied};
 use self::create::new_uid;
 use self::import::{import_id, imported, one_uid};
 use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
-use self::place::{doubled, existing, refreshed, saved_is_saved, within, without_twins};
+use self::place::{doubled, existing, ids, refreshed, saved_is_saved, within, without_twins};
 use self::report::{
     LIFT, are, bug, diagnostic, errors, left_alone, news_since_the_plan, paused, refuses, replaces,
     strangers, taken_since_the_plan,
@@ -235,7 +235,10 @@ impl Resource for WorkerGroup {
         let mut model = planned.model;
         // Known machines in a plan are a promise to touch none of them; the rollout is an earlier one's then.
         if !model.fields.machines.is_unknown() {
-            return Outcome::of(stored(model, &private));
+            let paused = model.fields.paused.known() == Some(&true);
+            // Where nothing is missing, nothing will be made in place of what is gone.
+            let gone = private.gone.into_iter().filter(|_| paused).collect();
+            return Outcome::of(stored(model, &Private { gone, ..private }));
         }
         let limit = timeout(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT);
         let deadline = Instant::now() + limit;
@@ -279,7 +282,7 @@ impl Resource for WorkerGroup {
             return Outcome::failed(problems);
         }
         problems.extend(news);
-        problems.extend(without_twins(&calls, &observed).await);
+        problems.extend(without_twins(&calls, &observed.twins).await);
 
         let job = Job {
             wanted: &wanted,
@@ -288,6 +291,7 @@ impl Resource for WorkerGroup {
             mark: place.mark(outlook.generation.to_string()),
             user_data: &user_data_of(&wanted, &config),
             leftovers: Leftovers::Leave,
+            aside: ids(&observed.twins),
             max_failures: wanted.pace.max_failures,
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT),
         };
@@ -316,7 +320,7 @@ impl Resource for WorkerGroup {
                 model,
                 private,
                 &place,
-                performed,
+                (Some(&prior.model), performed),
                 &outlook.changes,
             )),
             problems,
@@ -369,10 +373,11 @@ impl Resource for WorkerGroup {
             mark,
             user_data: &|_| Vec::new(),
             leftovers: Leftovers::Leave,
+            aside: ids(&observed.twins),
             max_failures: 0,
             timeout: timeout_text(fields, |timeouts| &timeouts.delete, DELETE_TIMEOUT),
         };
-        let doubled = without_twins(&calls, &observed).await;
+        let doubled = without_twins(&calls, &observed.twins).await;
         let performed = apply::perform(job, &outlook.changes, existing).await;
         // The successor that this process has made is no stranger.
         let successor = self.uid_created(&place.cluster, &place.name, place.entry.name);
@@ -394,8 +399,10 @@ impl Resource for WorkerGroup {
             next_ordinal: private.next_ordinal,
             ..Changes::default()
         };
+        let model = prior.model.clone();
+        let performed = (Some(&prior.model), performed);
         Outcome {
-            value: Some(recorded(prior.model, private, &place, performed, &changes)),
+            value: Some(recorded(model, private, &place, performed, &changes)),
             problems,
         }
     }

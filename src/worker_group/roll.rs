@@ -7,6 +7,7 @@
 
 mod answers;
 mod calls;
+mod observe;
 mod places;
 mod watch;
 
@@ -25,9 +26,9 @@ use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
 
 pub(crate) use self::calls::Calls;
+pub(crate) use self::observe::{Observed, Recorded, observe, take_twins};
 pub(crate) use self::places::Places;
 use self::watch::Seen;
-pub(crate) use self::watch::{Observed, Recorded, observe};
 
 /// What is to be done.
 pub(crate) struct Order<'a> {
@@ -55,6 +56,8 @@ pub(crate) struct Order<'a> {
     pub(crate) timeout: String,
     /// What to do with what an unfinished create left behind.
     pub(crate) leftovers: Leftovers,
+    /// Ids of machines of this group that are seen to elsewhere.
+    pub(crate) aside: BTreeSet<String>,
 }
 
 /// How fast and how long.
@@ -141,7 +144,7 @@ pub(crate) struct Roll<'a> {
     /// Names to create, in order, with the attempt.
     queue: VecDeque<(String, u32)>,
     next_ordinal: u64,
-    /// Ids of machines that are gone; a list may still show them.
+    /// Ids of machines that are gone or seen to elsewhere; a list may still show them.
     gone: BTreeSet<String>,
     failures: usize,
     /// No more steps; those under way are waited for.
@@ -161,6 +164,12 @@ struct Tracked {
     machine: Option<Machine>,
     stage: Stage,
     leaves: bool,
+    /// Deletes that this apply has asked for.
+    deletes: u32,
+    /// When it was last known to be going.
+    going: Instant,
+    /// The last list did not show it any more.
+    unlisted: bool,
     /// Created by this order.
     ours: bool,
     /// When its create began, or this apply.
@@ -198,6 +207,8 @@ enum Event {
 enum Refusal {
     Cloud(CloudError),
     Node(NodeError),
+    /// The cloud took it on and did not do it; how the machine is.
+    Stays(String),
 }
 
 impl<'a> Roll<'a> {
@@ -232,6 +243,9 @@ impl<'a> Roll<'a> {
                     Phase::Deleting => Stage::Going,
                 },
                 leaves: rank.contains_key(known.machine.name.as_str()),
+                deletes: 0,
+                going: now,
+                unlisted: false,
                 ours: false,
                 since: now,
                 up: up_since(&known.machine, now),
@@ -241,13 +255,13 @@ impl<'a> Roll<'a> {
             })
             .collect();
         Self {
+            gone: order.aside.clone(),
             queue: order.creates.iter().map(|name| (name.clone(), 0)).collect(),
             next_ordinal: order.next_ordinal,
             calls,
             nodes,
             order,
             tracked,
-            gone: BTreeSet::new(),
             failures: 0,
             halted: false,
             problems: Vec::new(),
@@ -315,6 +329,9 @@ impl<'a> Roll<'a> {
                     looking = false;
                     pause = (pause * 3 / 2).min(calls.cloud.poll_interval());
                     self.see(seen).await;
+                    if self.decides_soon() {
+                        pause = first_pause;
+                    }
                     look_at = (Instant::now() + pause).min(self.next_ready(pause));
                 }
                 event => {
@@ -373,6 +390,9 @@ impl<'a> Roll<'a> {
             machine: None,
             stage: Stage::Creating,
             leaves: false,
+            deletes: 0,
+            going: now,
+            unlisted: false,
             ours: true,
             since: now,
             up: None,
@@ -403,6 +423,7 @@ impl<'a> Roll<'a> {
         let tracked = self.tracked.get_mut(index)?;
         let machine = tracked.machine.clone()?;
         tracked.stage = Stage::Deleting;
+        tracked.deletes += 1;
         let (calls, nodes) = (self.calls, self.nodes);
         Some(Box::pin(async move {
             let name = machine.name.clone();

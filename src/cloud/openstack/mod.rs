@@ -146,6 +146,10 @@ impl Cloud for OpenStack {
         Ok(found.into_iter().flatten().collect())
     }
 
+    fn finds_one_by_one(&self) -> bool {
+        true
+    }
+
     async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError> {
         let shape = Shape::read(spec.shape)?;
         let turn = self.turn(spec.name);

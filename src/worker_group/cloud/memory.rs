@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     Vanishes,
     /// The machine stays pending.
     Hangs,
+    /// The delete is taken on, and the machine fails in place of going.
+    ComesBack,
 }
 
 /// The cloud.
@@ -52,6 +54,8 @@ pub(crate) struct Memory {
     pub(crate) lag: Duration,
     /// Who gets traffic, where somebody does.
     pub(crate) balancer: Option<Balancer>,
+    /// As [`Cloud::finds_one_by_one`].
+    pub(crate) one_by_one: bool,
 }
 
 #[derive(Default)]
@@ -87,6 +91,7 @@ impl Default for Memory {
             window: Duration::ZERO,
             lag: Duration::ZERO,
             balancer: None,
+            one_by_one: false,
         }
     }
 }
@@ -113,13 +118,23 @@ impl Memory {
     pub(crate) fn unmark(&self, name: &str) {
         let mut inner = self.inner();
         for record in inner.records.iter_mut().filter(|r| r.machine.name == name) {
+            let mark = &mut record.machine.mark;
             for text in [
-                &mut record.machine.mark.cluster,
-                &mut record.machine.mark.group,
-                &mut record.machine.mark.uid,
+                &mut mark.cluster,
+                &mut mark.group,
+                &mut mark.uid,
+                &mut mark.generation,
             ] {
                 text.clear();
             }
+        }
+    }
+
+    /// Somebody changes the mark that says what a machine was made from.
+    pub(crate) fn remark(&self, name: &str, generation: &str) {
+        let mut inner = self.inner();
+        for record in inner.records.iter_mut().filter(|r| r.machine.name == name) {
+            generation.clone_into(&mut record.machine.mark.generation);
         }
     }
 
@@ -129,6 +144,16 @@ impl Memory {
         for record in inner.records.iter_mut().filter(|r| r.machine.name == name) {
             record.machine.phase = phase;
             record.fault = None;
+        }
+    }
+
+    /// A machine has been on its way since then, and gets nowhere.
+    pub(crate) fn hang(&self, name: &str, since: SystemTime) {
+        let mut inner = self.inner();
+        for record in inner.records.iter_mut().filter(|r| r.machine.name == name) {
+            record.machine.phase = Phase::Pending;
+            record.machine.created = Some(since);
+            record.fault = Some(Fault::Hangs);
         }
     }
 
@@ -338,6 +363,10 @@ impl Cloud for Memory {
         self.answer("Memory Find", "ids", fault, found).await
     }
 
+    fn finds_one_by_one(&self) -> bool {
+        self.one_by_one
+    }
+
     async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError> {
         let fault = self.meets(Call::Create, spec.name);
         if let Some(Fault::Refused(kind)) = fault {
@@ -392,9 +421,17 @@ impl Cloud for Memory {
                         inner.ready_at_deletes.push(ready - 1);
                     }
                     let record = &mut inner.records[at];
-                    record.machine.phase = Phase::Deleting;
-                    record.deleted = Some(Instant::now());
-                    match self.deletion.is_zero() {
+                    match fault {
+                        Some(Fault::ComesBack) => {
+                            record.machine.phase = Phase::Failed;
+                            record.machine.message = Some("the disk is busy".to_owned());
+                        }
+                        _ => {
+                            record.machine.phase = Phase::Deleting;
+                            record.deleted = Some(Instant::now());
+                        }
+                    }
+                    match self.deletion.is_zero() && fault != Some(Fault::ComesBack) {
                         true => Deletion::Gone,
                         false => Deletion::Going,
                     }
@@ -414,6 +451,13 @@ impl Cloud for Memory {
         let fault = self.meets(Call::Mark, "");
         if let Some(Fault::Refused(kind)) = fault {
             return Err(refused("Memory Mark", "machines", kind));
+        }
+        // As Nova does.
+        if machines
+            .iter()
+            .any(|machine| machine.phase == Phase::Failed)
+        {
+            return Err(refused("Memory Mark", "machines", Kind::BadRequest));
         }
         let wanted = self.wanted(shape);
         for record in &mut self.inner().records {

@@ -11,10 +11,10 @@ use crate::worker_group::cloud::{Machine, Mark, Phase};
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{CREATE_TIMEOUT, Group, Private, Whole, timeout, timeout_text};
 use crate::worker_group::plan::{Changes, Member};
-use crate::worker_group::roll::{Known, Leftovers, Problem};
+use crate::worker_group::roll::{Known, Leftovers, Problem, take_twins};
 use crate::worker_group::wanted::Wanted;
 
-use super::place::within;
+use super::place::{ids, within, without_twins};
 use super::report::{count, is, names, paused_creation, shortfall, taken_over, was};
 use super::{WorkerGroup, diagnostic, errors, live_member, recorded, user_data_of};
 
@@ -91,11 +91,16 @@ impl WorkerGroup {
         };
         // What is left of a create of this configuration that never returned. Machines of another generation may run for somebody whose
         // state has not been refreshed since it made them.
-        let (leftovers, foreign): (Vec<Machine>, Vec<Machine>) =
-            others.into_iter().partition(|machine| {
+        let others = others.into_iter();
+        let (mut leftovers, foreign): (Vec<Machine>, Vec<Machine>) = others
+            .filter(|machine| machine.phase != Phase::Deleting)
+            .partition(|machine| {
                 let of = Generation::parse(&machine.mark.generation);
                 machine.mark.unsaved && of.serves(&generation, wanted.rolls)
             });
+        // Some clouds let nobody mark a machine that has failed, and of two of one name only one can be taken over.
+        let mut useless = take_twins(&mut leftovers, &[]);
+        useless.extend(leftovers.extract_if(.., |machine| machine.phase == Phase::Failed));
         let mut problems = Diagnostics::none();
         let adopted = match on_existing(&model.fields.on_existing, foreign, &mut problems) {
             Some(adopted) => adopted,
@@ -105,7 +110,7 @@ impl WorkerGroup {
         // What is adopted is left as it is: the next plan shows what would change. So is whatever runs or is about to.
         let deletable: BTreeSet<String> = leftovers
             .iter()
-            .filter(|machine| matches!(machine.phase, Phase::Stopped | Phase::Failed))
+            .filter(|machine| machine.phase == Phase::Stopped)
             .map(|machine| machine.name.clone())
             .collect();
         let taken: Vec<Machine> = leftovers.into_iter().chain(adopted).collect();
@@ -140,6 +145,12 @@ impl WorkerGroup {
         if problems.has_errors() {
             return Outcome::failed(problems);
         }
+        if !wanted.paused {
+            problems.extend(without_twins(&calls, &useless).await);
+        }
+        if problems.has_errors() {
+            return Outcome::failed(problems);
+        }
         if let Err(error) =
             apply::remark(&calls, &mark, &taken, &crate::protocol::value::Value::Null).await
         {
@@ -167,7 +178,7 @@ impl WorkerGroup {
                     model.clone(),
                     private,
                     &place,
-                    performed,
+                    (None, performed),
                     &changes,
                 )),
                 problems,
@@ -180,6 +191,7 @@ impl WorkerGroup {
             mark,
             user_data: &user_data_of(wanted, config),
             leftovers: Leftovers::TakeFrom(started, wanted.rolls),
+            aside: ids(&useless),
             max_failures: wanted.pace.max_failures.max(TOLERATED_IN_CREATE),
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.create, CREATE_TIMEOUT),
         };
@@ -214,6 +226,7 @@ impl WorkerGroup {
         if exists == 0 && problems.has_errors() {
             return Outcome::failed(problems);
         }
+        let performed = (None, performed);
         let value = recorded(model.clone(), private, &place, performed, &changes);
         Outcome {
             value: Some(value),

@@ -67,7 +67,7 @@ pub(super) fn outlook_of_cloud(
             .is_some_and(|current| generation.same_shape(current))
             && !observed.hidden.contains(&machine.name);
         let recorded = machines.and_then(|machines| machines.get(&machine.name));
-        let drift = match comparable {
+        let mut drift = match comparable {
             true => apply::drift(
                 machine,
                 &looks,
@@ -76,6 +76,8 @@ pub(super) fn outlook_of_cloud(
             ),
             false => Vec::new(),
         };
+        let unmarked = observed.unmarked.get(&machine.name);
+        drift.extend(unmarked.map(|_| apply::MARKS.to_owned()));
         let noted = private.machines.get(&machine.name);
         let note = Note {
             drift,
@@ -109,12 +111,12 @@ pub(super) fn live_member(known: &Known, wanted: &Wanted) -> Member {
     apply::recorded_member(&known.machine.name, &machine, &Note::default(), wanted)
 }
 
-/// The state after an apply.
+/// The state after an apply of what state had before.
 pub(super) fn recorded(
     mut model: Group,
     private: Private,
     place: &Place,
-    performed: Performed,
+    (before, performed): (Option<&Group>, Performed),
     changes: &Changes,
 ) -> Stored<Group> {
     let now = SystemTime::now();
@@ -129,7 +131,7 @@ pub(super) fn recorded(
             drift.sort();
             drift.dedup();
         } else if updated.contains(name) {
-            drift.retain(|field| !in_place.contains(&field.as_str()));
+            drift.retain(|field| field != apply::MARKS && !in_place.contains(&field.as_str()));
         }
         let mut note = apply::note(&known.machine, drift, std::time::Duration::MAX, now);
         note.created = note.created.or(earlier.and_then(|note| note.created));
@@ -140,8 +142,18 @@ pub(super) fn recorded(
         next_ordinal: performed.next_ordinal.max(private.next_ordinal),
         ..private
     };
-    let machines = performed.machines.iter();
-    let machines = machines.map(|known| (known.machine.name.clone(), apply::state_of(known)));
-    model.fields.machines = Whole::Known(machines.collect());
+    let before = before.and_then(|before| before.fields.machines.known());
+    let machines = performed.machines.iter().map(|known| {
+        let name = known.machine.name.clone();
+        let mut machine = apply::state_of(known);
+        // Another image is drift, until it is replaced.
+        let earlier = before.and_then(|machines| machines.get(&name));
+        if let Some(earlier) = earlier.filter(|earlier| earlier.id == machine.id) {
+            earlier.image.clone_into(&mut machine.image);
+        }
+        (name, machine)
+    });
+    let machines = Whole::Known(machines.collect());
+    model.fields.machines = machines;
     stored(model, &private)
 }

@@ -1,6 +1,6 @@
 //! A stored group on its cloud: connecting, looking, and what a look makes of the state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::protocol::value::Value;
 use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Stored};
 use crate::worker_group::apply;
-use crate::worker_group::cloud::{Cloud, Connect, Entry, Machine, Mark};
+use crate::worker_group::cloud::{Cloud, Connect, Entry, Machine, Mark, Phase};
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{Group, Note, Private, Whole};
 use crate::worker_group::plan::{Action, Changes};
@@ -150,6 +150,7 @@ impl Place {
                     .get(name)
                     .and_then(|note| note.created)
                     .map(|secs| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(secs)),
+                generation: machine.generation.clone(),
             })
             .collect();
         let identity = (self.cluster.as_str(), self.name.as_str(), self.uid.as_str());
@@ -188,34 +189,46 @@ impl Place {
     }
 }
 
-/// That the uid is in a state is proof that a state was saved. A refusal is ignored: the next refresh tries again.
+/// That the uid is in a state is proof that a state was saved. A refusal is ignored: the next refresh tries again. Machines that are on their
+/// way, or broken, take no marks on some clouds.
 pub(super) async fn saved_is_saved(calls: &Calls<'_>, mark: &Mark, observed: &Observed) {
     let unsaved: Vec<Machine> = observed
         .ours
         .iter()
         .filter(|machine| machine.mark.unsaved)
+        .filter(|machine| matches!(machine.phase, Phase::Running | Phase::Stopped))
         .cloned()
         .collect();
     let _ = apply::remark(calls, mark, &unsaved, &Value::Null).await;
 }
 
-/// Deletes what was made twice under one name.
-pub(super) async fn without_twins(calls: &Calls<'_>, observed: &Observed) -> Diagnostics {
+/// Twins that are not on their way out already.
+fn staying(twins: &[Machine]) -> impl Iterator<Item = &Machine> {
+    twins
+        .iter()
+        .filter(|machine| machine.phase != Phase::Deleting)
+}
+
+/// Deletes what was made twice under one name, or is of no use.
+pub(super) async fn without_twins(calls: &Calls<'_>, twins: &[Machine]) -> Diagnostics {
     let mut problems = Diagnostics::none();
-    for machine in &observed.twins {
+    for machine in staying(twins) {
         if let Err(error) = calls.delete(machine).await {
-            let problem = Problem::of("Could not delete a doubled machine", &error);
+            let problem = Problem::of("Could not delete a machine left over", &error);
             problems.push(diagnostic(&problem));
         }
     }
     problems
 }
 
+/// What these machines are called by the cloud.
+pub(super) fn ids(machines: &[Machine]) -> BTreeSet<String> {
+    machines.iter().map(|machine| machine.id.clone()).collect()
+}
+
 /// What a refresh says of machines that were made twice under one name.
 pub(super) fn doubled(observed: &Observed) -> Diagnostics {
-    let names: Vec<String> = observed
-        .twins
-        .iter()
+    let names: Vec<String> = staying(&observed.twins)
         .map(|machine| format!("{} ({})", machine.name, machine.id))
         .collect();
     if names.is_empty() {
@@ -270,7 +283,7 @@ pub(super) fn refreshed(
             .as_ref()
             .is_some_and(|current| Generation::parse(&machine.mark.generation).same_shape(current));
         let recorded = before.get(&name);
-        let drift = match of_this_shape && !observed.hidden.contains(&name) {
+        let mut drift = match of_this_shape && !observed.hidden.contains(&name) {
             true => apply::drift(
                 machine,
                 &looks,
@@ -279,6 +292,12 @@ pub(super) fn refreshed(
             ),
             false => Vec::new(),
         };
+        drift.extend(
+            observed
+                .unmarked
+                .get(&name)
+                .map(|_| apply::MARKS.to_owned()),
+        );
         let mut note = apply::note(machine, drift, timeout.unwrap_or_default(), now);
         let mut state = apply::state_of(&known);
         if let Some(recorded) = recorded {

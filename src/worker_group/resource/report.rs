@@ -141,8 +141,9 @@ pub(super) fn refuses(fields: &Fields, lift: &str) -> Diagnostics {
     if !lift.split(',').any(|listed| listed.trim() == group) {
         for problem in &mut problems.0 {
             problem.detail = format!(
-                "{} Only where the object is deposed, left by a replacement with create_before_destroy, does no configuration reach it: \
-                 set {LIFT}={group} in the environment of one plan and apply then.",
+                "{} No apply changes a group that is tainted: untaint it first. Only where the object is deposed, left by a \
+                 replacement with create_before_destroy, does no configuration reach it: set {LIFT}={group} in the environment of one \
+                 plan and apply then.",
                 problem.detail
             );
         }

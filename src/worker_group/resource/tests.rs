@@ -945,14 +945,22 @@ async fn machines_that_another_creation_made_and_no_state_has_refreshed_yet_are_
 
 #[tokio::test(start_paused = true)]
 async fn of_what_a_creation_that_never_returned_left_only_what_broke_is_deleted() {
-    let mut world = World::new("leftover-more", Memory::default()).await;
+    // One that failed is not worth a mark.
+    for (phase, taken) in [(Phase::Stopped, 4), (Phase::Failed, 3)] {
+        a_broken_leftover_is_deleted(phase, taken).await;
+    }
+}
+
+async fn a_broken_leftover_is_deleted(phase: Phase, taken: usize) {
+    let id = format!("leftover-{phase:?}");
+    let mut world = World::new(&id, Memory::default()).await;
     world.run(json!({"replicas": 4})).await;
     let broken = world.machine(0);
-    world.memory.set(&broken, Phase::Stopped);
-    let mut next = World::again("leftover-more").await;
+    world.memory.set(&broken, phase);
+    let mut next = World::again(&id).await;
     let (_, problems) = next.run(json!({"replicas": 2})).await;
     assert!(
-        problems.len() == 1 && problems[0].contains("4 machines of this cluster"),
+        problems.len() == 1 && problems[0].contains(&format!("{taken} machines of this cluster")),
         "{problems:?}"
     );
     assert!(!next.memory.names().contains(&broken));
@@ -1008,8 +1016,37 @@ async fn a_machine_whose_marks_were_taken_off_is_still_the_one_that_was_recorded
     world.refresh().await;
     let name = world.machine(1);
     world.memory.unmark(&name);
-    assert_eq!(world.refresh().await, NOTHING);
+    let (rollout, problems) = world.run(json!({})).await;
+    assert_eq!(rollout, ["update 1: marks changed"]);
+    assert_eq!(problems, NOTHING);
     assert_eq!(world.ordinals(), [0, 1, 2]);
+    let machines = world.memory.machines();
+    assert_eq!(machines[0].mark, machines[1].mark);
+    world.is_settled(json!({})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_somebody_changed_is_mended_and_rolls_nothing() {
+    for generation in ["", "something else"] {
+        let id = format!("remarked-{generation}");
+        let mut world = World::new(&id, Memory::default()).await;
+        world.run(json!({})).await;
+        world.refresh().await;
+        let mark = world.memory.machines().remove(1).mark;
+        world.memory.remark(&world.machine(1), generation);
+        let (rollout, problems) = world.run(json!({})).await;
+        assert_eq!(rollout, ["update 1: marks changed"]);
+        assert_eq!(problems, NOTHING);
+        assert_eq!(world.memory.machines().remove(1).mark, mark);
+        world.is_settled(json!({})).await;
+        // Nor where the plan did not know of it.
+        let plan = world.plan(json!({"replicas": 4})).await;
+        world.memory.remark(&world.machine(1), generation);
+        let problems = world.apply(plan).await.join("");
+        assert!(problems.contains("as well: marks changed"), "{problems}");
+        assert_eq!(world.ordinals(), [0, 1, 2, 3]);
+        world.is_settled(json!({"replicas": 4})).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -1080,7 +1117,17 @@ async fn a_young_machine_that_is_not_listed_yet_is_not_gone() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_made_twice_under_one_name_is_told_and_deleted() {
-    let mut world = World::new("twins", Memory::default()).await;
+    for deletion in [0, 6] {
+        a_twin_is_told_and_deleted(deletion).await;
+    }
+}
+
+async fn a_twin_is_told_and_deleted(deletion: u64) {
+    let memory = Memory {
+        deletion: Duration::from_secs(deletion),
+        ..Memory::default()
+    };
+    let mut world = World::new(&format!("twins-{deletion}"), memory).await;
     world.run(json!({})).await;
     world.refresh().await;
     let first = world.memory.machines().remove(1);
@@ -1104,6 +1151,39 @@ async fn what_was_made_twice_under_one_name_is_told_and_deleted() {
     world.memory.put(&first.name, &first.mark);
     assert_eq!(world.destroy().await, NOTHING);
     assert!(world.memory.names().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_twin_that_goes_by_itself_is_no_matter() {
+    let memory = Memory {
+        deletion: Duration::from_secs(600),
+        ..Memory::default()
+    };
+    let mut world = World::new("twin-going", memory).await;
+    world.run(json!({})).await;
+    world.refresh().await;
+    let first = world.memory.machines().remove(1);
+    world.memory.put(&first.name, &first.mark);
+    let twin = world.memory.machines().pop().unwrap();
+    let of_state = |world: &World| {
+        let group = world.group();
+        let machines = group.fields.machines.known().unwrap();
+        machines[&first.name].clone()
+    };
+    cloud::Cloud::delete(&*world.memory, &twin).await.unwrap();
+    world.is_settled(json!({})).await;
+    assert_eq!(of_state(&world).id, first.id);
+    let (rollout, problems) = world.run(json!({"replicas": 4})).await;
+    assert_eq!(rollout, ["create 3: scale out to 4"]);
+    assert_eq!(problems, NOTHING);
+    assert_eq!(of_state(&world).id, first.id);
+    assert_eq!(of_state(&world).phase, "running");
+    assert_eq!(world.memory.names().len(), 5);
+    // The one that state knew goes: the other one is the machine then.
+    world.memory.put(&first.name, &first.mark);
+    cloud::Cloud::delete(&*world.memory, &first).await.unwrap();
+    world.is_settled(json!({"replicas": 4})).await;
+    assert_ne!(of_state(&world).id, first.id);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1350,6 +1430,53 @@ async fn a_machine_that_boots_another_image_or_never_comes_up_is_replaced_alone(
     );
     assert_eq!(problems, NOTHING);
     world.is_settled(four).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_image_is_still_drift_after_an_apply_that_failed() {
+    let mut world = World::new("drifted-still", Memory::default()).await;
+    world.run(json!({})).await;
+    world.refresh().await;
+    world.memory.reimage(&world.machine(1), "other");
+    world
+        .memory
+        .order(Call::Create, "", Fault::Refused(Kind::Forbidden));
+    let (_, problems) = world.run(json!({})).await;
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let (rollout, problems) = world.run(json!({})).await;
+    let drifted = "delete 1: image changed outside of this configuration".to_owned();
+    assert!(rollout.contains(&drifted), "{rollout:?}");
+    assert_eq!(problems, NOTHING);
+    world.is_settled(json!({})).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_and_was_not_missed_gives_no_reason_later() {
+    let mut world = World::new("not-missed", Memory::default()).await;
+    world.run(json!({})).await;
+    world.memory.remove(&world.machine(0));
+    let (rollout, problems) = world.run(json!({"replicas": 2})).await;
+    assert_eq!((rollout.len(), problems.len()), (0, 0), "{rollout:?}");
+    let (rollout, _) = world.run(json!({})).await;
+    assert_eq!(rollout, ["create 3: scale out to 3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn machines_of_a_predecessor_that_are_going_are_nobodys() {
+    let memory = Memory {
+        deletion: Duration::from_secs(600),
+        ..Memory::default()
+    };
+    let mut old = World::new("going", memory).await;
+    old.run(json!({})).await;
+    old.refresh().await;
+    for machine in old.memory.machines() {
+        cloud::Cloud::delete(&*old.memory, &machine).await.unwrap();
+    }
+    let mut next = World::again("going").await;
+    let (_, problems) = next.run(json!({})).await;
+    assert_eq!(problems, NOTHING);
+    assert_eq!(next.memory.names().len(), 6);
 }
 
 #[tokio::test(start_paused = true)]
@@ -1658,6 +1785,18 @@ async fn what_happens_between_plan_and_apply_is_told_what_is_still_right_is_done
         Overtaken {
             id: "repair-recovered",
             seen: |world| world.memory.set(&world.machine(1), Phase::Stopped),
+            changes: json!({}),
+            happens: |world| world.memory.set(&world.machine(1), Phase::Running),
+            says: &["delete of 1 is not needed", "create of 3 is not needed"],
+            left: &[0, 1, 2],
+            ..case
+        },
+        Overtaken {
+            id: "overdue-came-up",
+            seen: |world| {
+                let since = SystemTime::now() - Duration::from_secs(3600);
+                world.memory.hang(&world.machine(1), since);
+            },
             changes: json!({}),
             happens: |world| world.memory.set(&world.machine(1), Phase::Running),
             says: &["delete of 1 is not needed", "create of 3 is not needed"],

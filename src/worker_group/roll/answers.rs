@@ -1,6 +1,10 @@
 //! Answers: what an apply makes of each create and delete that came back, and of machines that will not serve; and
 //! what it says in the end of steps that it has not come to.
 
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
 use super::{Event, MOST_ATTEMPTS, Problem, Refusal, Roll, Stage, host, short};
 use crate::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Phase};
 
@@ -13,6 +17,7 @@ impl Roll<'_> {
             Event::Deleted(name, Ok(Deletion::Going)) => {
                 if let Some(tracked) = self.find(&name) {
                     tracked.stage = Stage::Going;
+                    tracked.going = Instant::now();
                 }
             }
             Event::Deleted(name, Err(refusal)) => self.not_deleted(&name, &refusal),
@@ -22,9 +27,12 @@ impl Roll<'_> {
 
     pub(super) async fn created(&mut self, name: &str, machine: Machine) {
         let phase = machine.phase;
+        let window = self.calls.cloud.consistency_window();
         let Some(tracked) = self.find(name) else {
             return;
         };
+        let since = SystemTime::now() - tracked.since.elapsed() - window;
+        let is_older = machine.created.is_some_and(|created| created < since);
         tracked.machine = Some(machine);
         match phase {
             Phase::Pending | Phase::Running => tracked.stage = Stage::Booting,
@@ -42,6 +50,11 @@ impl Roll<'_> {
                         "The cloud answered every attempt with a machine that is being deleted. Apply again later.",
                     ));
                 }
+            }
+            // Of an earlier apply: it goes, and is made again, and nothing of this one has failed.
+            Phase::Stopped | Phase::Failed if is_older => {
+                tracked.stage = Stage::Broken;
+                tracked.leaves = true;
             }
             Phase::Stopped | Phase::Failed => {
                 let said = tracked.said();
@@ -85,6 +98,12 @@ impl Roll<'_> {
             Refusal::Node(error) => {
                 Problem::new(short("Could not drain machine", name), format!("{error}."))
             }
+            Refusal::Stays(said) => Problem::new(
+                short("Could not delete machine", name),
+                format!(
+                    "The cloud took the delete of {name} on and did not carry it out: it is {said}."
+                ),
+            ),
         };
         // The deletion of a whole group goes as far as it can.
         match self.order.limits.replicas {

@@ -69,6 +69,7 @@ async fn run_with(
         pace: test.pace,
         timeout: "1h".to_owned(),
         leftovers: Leftovers::Leave,
+        aside: BTreeSet::new(),
     };
     let existing = memory
         .machines()
@@ -615,6 +616,7 @@ async fn a_create_that_answers_with_a_dying_machine_raises_the_attempt() {
         pace: TEST.pace,
         timeout: "1h".to_owned(),
         leftovers: Leftovers::Leave,
+        aside: BTreeSet::new(),
     };
     let known = |machine| Known {
         machine,
@@ -633,6 +635,81 @@ async fn a_create_that_answers_with_a_dying_machine_raises_the_attempt() {
         .iter()
         .filter(|k| k.machine.phase == Phase::Running);
     assert_eq!(running.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_that_answers_with_what_an_earlier_apply_left_dead_makes_it_again_and_counts_no_failure()
+ {
+    let memory = with(0..2);
+    memory.put_created(
+        "w-u-2",
+        &mark("1"),
+        SystemTime::now() - Duration::from_secs(60),
+    );
+    memory.set("w-u-2", Phase::Failed);
+    let order = Order {
+        mark: mark("2"),
+        prefix: "w-u-".to_owned(),
+        image: "flatcar",
+        shape: &Value::Null,
+        user_data: &|_| Vec::new(),
+        limits: Limits::new(3, Share::Count(1), Share::Count(0), false),
+        creates: vec!["w-u-2".to_owned()],
+        deletes: Vec::new(),
+        next_ordinal: 3,
+        pace: TEST.pace,
+        timeout: "1h".to_owned(),
+        leftovers: Leftovers::Leave,
+        aside: BTreeSet::new(),
+    };
+    let cancel = CancellationToken::new();
+    let calls = Calls {
+        cloud: &memory,
+        cancel: &cancel,
+        deadline: Instant::now() + TEST.timeout,
+    };
+    let known = |machine| Known {
+        machine,
+        node: String::new(),
+    };
+    // A list does not show it.
+    let existing = memory.machines().into_iter().take(2).map(known).collect();
+    let ended = Roll::new(calls, &NoNodes, order, existing).run().await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert!(
+        memory.log().contains(&"create w-u-2#1".to_owned()),
+        "{:?}",
+        memory.log()
+    );
+    assert_eq!(memory.names(), ["w-u-0", "w-u-1", "w-u-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delete_that_came_to_nothing_is_asked_for_again_and_then_told() {
+    for (times, left) in [(1, &[] as &[&str]), (2, &["w-u-1"])] {
+        let memory = Memory {
+            window: Duration::from_secs(10),
+            ..with(0..3)
+        };
+        for _ in 0..times {
+            memory.order(Call::Delete, "w-u-1", Fault::ComesBack);
+        }
+        let test = Test {
+            replicas: 0,
+            deletes: &[0, 1, 2],
+            ..TEST
+        };
+        let start = Instant::now();
+        let ended = run(&test, &memory).await;
+        assert_eq!(names(&ended), left);
+        assert_eq!(memory.names(), left);
+        let told: Vec<&str> = ended.problems.iter().map(|p| p.detail.as_str()).collect();
+        let said = "The cloud took the delete of w-u-1 on and did not carry it out: it is failed: the disk is busy.";
+        assert_eq!(told, vec![said; left.len()]);
+        let phases = ended.machines.iter().map(|known| known.machine.phase);
+        assert!(phases.into_iter().all(|phase| phase == Phase::Failed));
+        assert!(start.elapsed() < Duration::from_secs(60));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -775,6 +852,26 @@ async fn a_group_is_deleted_as_far_as_it_goes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_deleted_is_not_asked_for_one_by_one() {
+    let memory = Memory {
+        deletion: Duration::from_secs(20),
+        one_by_one: true,
+        ..with(0..3)
+    };
+    let test = Test {
+        replicas: 0,
+        deletes: &[0, 1, 2],
+        ..TEST
+    };
+    let start = Instant::now();
+    let ended = run(&test, &memory).await;
+    assert!(ended.problems.is_empty() && ended.machines.is_empty());
+    assert!(memory.names().is_empty());
+    assert_eq!(memory.calls(Call::Find), 0);
+    assert!(start.elapsed() < Duration::from_secs(23));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_nothing_else_is_touched()
  {
     // (how long after this create began it was made, the cloud's window, what this create has in the end)
@@ -813,6 +910,7 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
                     image: true,
                 },
             ),
+            aside: BTreeSet::new(),
         };
         let cancel = CancellationToken::new();
         let calls = Calls {

@@ -1,11 +1,12 @@
 //! Looks: one list of the group, one question for all that the list lacks, one for the Nodes; and what an apply makes of the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Calls, Leftovers, Problem, Roll, Stage, Tracked, host, short};
+use super::observe::is_of_another;
+use super::{Calls, Leftovers, Problem, Refusal, Roll, Stage, Tracked, host, short};
 use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
 use crate::worker_group::cloud::{CloudError, Machine, Mark, Phase};
@@ -16,14 +17,16 @@ pub(super) struct Watched {
     cluster: String,
     group: String,
     uid: String,
-    /// Ids that a list must show, or else be asked for.
-    ids: Vec<String>,
+    /// Ids that a list must show, or else be asked for, with their names.
+    ids: BTreeMap<String, String>,
     /// Names whose Nodes are waited for.
     unready: BTreeSet<String>,
 }
 
 /// What a look found.
 pub(super) struct Seen {
+    /// What happened since then may not show in it.
+    asked: Instant,
     machines: Vec<Machine>,
     /// Ids that exist neither in the list nor when asked for.
     absent: BTreeSet<String>,
@@ -36,17 +39,19 @@ pub(super) async fn look(
     nodes: &dyn Nodes,
     watched: Watched,
 ) -> Result<Seen, CloudError> {
+    let asked = Instant::now();
     let mut machines = calls.list(&watched.cluster, &watched.group).await?;
     let listed: BTreeSet<&str> = machines.iter().map(|machine| machine.id.as_str()).collect();
-    let missing: Vec<String> = watched
-        .ids
-        .into_iter()
-        .filter(|id| !listed.contains(id.as_str()))
-        .collect();
-    let found = calls.find(&missing).await?;
+    let is_missing = |id: &&String| !listed.contains(id.as_str());
+    let missing: Vec<String> = watched.ids.keys().filter(is_missing).cloned().collect();
+    let mut found = calls.find(&missing).await?;
     let mut absent: BTreeSet<String> = missing.into_iter().collect();
-    for machine in &found {
+    for machine in &mut found {
         absent.remove(&machine.id);
+        // Somebody may have taken its marks off, and with them its name.
+        if let Some(name) = watched.ids.get(&machine.id) {
+            name.clone_into(&mut machine.name);
+        }
     }
     // What another state has adopted meanwhile is not acted upon.
     let found = found
@@ -64,6 +69,7 @@ pub(super) async fn look(
         false => nodes.joined(&hosts).await,
     };
     Ok(Seen {
+        asked,
         machines,
         absent,
         joined,
@@ -137,6 +143,8 @@ impl Roll<'_> {
     }
 
     pub(super) fn watched(&self) -> Watched {
+        let one_by_one = self.calls.cloud.finds_one_by_one();
+        let is_asked_for = |tracked: &&Tracked| !(one_by_one && tracked.is_deleted());
         Watched {
             cluster: self.order.mark.cluster.clone(),
             group: self.order.mark.group.clone(),
@@ -144,8 +152,10 @@ impl Roll<'_> {
             ids: self
                 .tracked
                 .iter()
-                .filter_map(|tracked| tracked.machine.as_ref())
-                .map(|machine| machine.id.clone())
+                .filter(is_asked_for)
+                .filter_map(|tracked| {
+                    Some((tracked.machine.as_ref()?.id.clone(), tracked.name.clone()))
+                })
                 .collect(),
             unready: self
                 .tracked
@@ -166,24 +176,30 @@ impl Roll<'_> {
                 return;
             }
         };
-        let index: BTreeMap<String, usize> = self
-            .tracked
-            .iter()
-            .enumerate()
+        let tracked = self.tracked.iter().enumerate();
+        let by_name: BTreeMap<String, usize> = tracked
+            .clone()
             .map(|(index, tracked)| (tracked.name.clone(), index))
             .collect();
+        let by_id: BTreeMap<String, usize> = tracked
+            .filter_map(|(index, tracked)| Some((tracked.machine.as_ref()?.id.clone(), index)))
+            .collect();
         let listed: BTreeSet<String> = seen.machines.iter().map(|m| m.name.clone()).collect();
+        let mut absent = seen.absent;
+        if self.calls.cloud.finds_one_by_one() {
+            absent.extend(self.unlisted_twice(&seen.machines));
+        }
+        let window = self.calls.cloud.consistency_window();
         let mut broken = Vec::new();
         for machine in seen.machines {
             if self.gone.contains(&machine.id) {
                 continue;
             }
-            match index
-                .get(&machine.name)
-                .and_then(|at| self.tracked.get_mut(*at))
-            {
+            let index = by_id.get(&machine.id).or(by_name.get(&machine.name));
+            match index.and_then(|at| self.tracked.get_mut(*at)) {
+                Some(tracked) if tracked.has_twin(&machine, &absent) => {}
                 Some(tracked) => {
-                    if tracked.is_seen(machine) {
+                    if tracked.is_seen(machine, (seen.asked, window)) {
                         broken.push(tracked.name.clone());
                     }
                 }
@@ -203,8 +219,51 @@ impl Roll<'_> {
             let why = self.find(&name).map(|tracked| tracked.said());
             self.broke(&name, &why.unwrap_or_default()).await;
         }
-        self.lose(&seen.absent, &listed).await;
+        self.lose(&absent, &listed).await;
+        self.give_up_deletes();
         self.spare();
+    }
+
+    /// Ids of machines whose delete was taken on, and that neither this list shows nor the last one did.
+    fn unlisted_twice(&mut self, listed: &[Machine]) -> Vec<String> {
+        let listed: BTreeSet<&str> = listed.iter().map(|machine| machine.id.as_str()).collect();
+        let mut twice = Vec::new();
+        for tracked in self
+            .tracked
+            .iter_mut()
+            .filter(|tracked| tracked.is_deleted())
+        {
+            let Some(machine) = &tracked.machine else {
+                continue;
+            };
+            let was_unlisted = tracked.unlisted;
+            tracked.unlisted = !listed.contains(machine.id.as_str());
+            if was_unlisted && tracked.unlisted {
+                twice.push(machine.id.clone());
+            }
+        }
+        twice
+    }
+
+    /// Whether the next look should not be long in coming: it decides whether something is gone.
+    pub(super) fn decides_soon(&self) -> bool {
+        self.tracked.iter().any(|tracked| tracked.unlisted)
+    }
+
+    /// A delete that was taken on and came to nothing is asked for once more, and then told.
+    fn give_up_deletes(&mut self) {
+        let stays = |tracked: &&Tracked| {
+            tracked.stage == Stage::Broken && tracked.leaves && tracked.deletes >= MOST_DELETES
+        };
+        let stay: Vec<(String, String)> = self
+            .tracked
+            .iter()
+            .filter(stays)
+            .map(|tracked| (tracked.name.clone(), tracked.said()))
+            .collect();
+        for (name, said) in stay {
+            self.not_deleted(&name, &Refusal::Stays(said));
+        }
     }
 
     /// Where what an unfinished create left makes the group too large, as many of this order's own machines go that have never run.
@@ -273,6 +332,9 @@ impl Roll<'_> {
                 Phase::Deleting => Stage::Going,
             },
             leaves: false,
+            deletes: 0,
+            going: Instant::now(),
+            unlisted: false,
             ours: false,
             since: Instant::now(),
             up: None,
@@ -364,14 +426,41 @@ impl Roll<'_> {
 }
 
 impl Tracked {
-    /// Takes in how a machine is now; `true`: it has just turned out not to serve.
-    fn is_seen(&mut self, machine: Machine) -> bool {
+    /// Whether the cloud has taken our delete on.
+    fn is_deleted(&self) -> bool {
+        self.stage == Stage::Going && self.deletes > 0
+    }
+
+    /// Whether another machine than the one that is tracked has its name: the answer to a create was lost, and it was carried out twice. The
+    /// next refresh tells. One whose predecessor does not exist any more takes its place.
+    fn has_twin(&self, machine: &Machine, absent: &BTreeSet<String>) -> bool {
+        let known = self.machine.as_ref();
+        known.is_some_and(|known| known.id != machine.id && !absent.contains(&known.id))
+    }
+
+    /// Takes in how a machine is now, as of a moment, at which what was younger than the window may not have shown yet; `true`: it has just
+    /// turned out not to serve.
+    fn is_seen(&mut self, mut machine: Machine, (asked, window): (Instant, Duration)) -> bool {
         let phase = machine.phase;
         let stage = self.stage;
+        if let Some(known) = self.machine.as_ref().filter(|known| known.id == machine.id) {
+            // Somebody may have taken its marks off.
+            known.name.clone_into(&mut machine.name);
+            machine.mark = known.mark.clone();
+        }
         match stage {
             // Its own answer comes.
             Stage::Creating => return false,
-            Stage::Deleting | Stage::Going => {}
+            Stage::Deleting => {}
+            Stage::Going if phase == Phase::Deleting => self.going = Instant::now(),
+            Stage::Going if asked <= self.going + window => {}
+            // Whoever deleted it, the cloud could not.
+            Stage::Going => {
+                self.stage = match phase {
+                    Phase::Pending | Phase::Running if !self.leaves => Stage::Booting,
+                    _ => Stage::Broken,
+                };
+            }
             Stage::Booting | Stage::Ready | Stage::Broken | Stage::Unclear => {
                 self.stage = match phase {
                     Phase::Deleting => Stage::Going,
@@ -382,6 +471,7 @@ impl Tracked {
                         _ => Stage::Booting,
                     },
                 };
+                self.going = Instant::now();
             }
         }
         self.machine = Some(machine);
@@ -389,120 +479,7 @@ impl Tracked {
     }
 }
 
+/// Deletes of one machine that a cloud takes on and does not carry out.
+const MOST_DELETES: u32 = 2;
 /// Looks for the Nodes at the start of an apply, where a cluster does not answer.
 const LOOKS: usize = 5;
-
-/// The machines of one (cluster, name), told apart.
-pub(crate) struct Observed {
-    /// Those that carry the uid, one a name.
-    pub(crate) ours: Vec<Machine>,
-    /// What a create whose answer was lost made a second time, on clouds where names are not unique.
-    pub(crate) twins: Vec<Machine>,
-    /// Those of another uid.
-    pub(crate) others: Vec<Machine>,
-    /// Recorded ones that carry another uid now: another state has adopted them.
-    pub(crate) adopted: Vec<Machine>,
-    /// Recorded names that definitely do not exist any more.
-    pub(crate) gone: Vec<String>,
-    /// Recorded names that the cloud does not show yet, being young.
-    pub(crate) hidden: Vec<String>,
-}
-
-/// A machine as state has it.
-#[derive(Debug, Clone)]
-pub(crate) struct Recorded {
-    /// Its name.
-    pub(crate) name: String,
-    /// The cloud's own id.
-    pub(crate) id: String,
-    /// When it was created, if the cloud said so.
-    pub(crate) created: Option<SystemTime>,
-}
-
-/// Lists the group, and asks for recorded machines that the list lacks.
-///
-/// # Errors
-/// The cloud does not answer, or refuses: nothing is known then.
-pub(crate) async fn observe(
-    calls: Calls<'_>,
-    (cluster, group, uid): (&str, &str, &str),
-    recorded: &[Recorded],
-    now: SystemTime,
-) -> Result<Observed, CloudError> {
-    let listed = calls.list(cluster, group).await?;
-    let (mut ours, mut others): (Vec<_>, Vec<_>) = listed
-        .into_iter()
-        .partition(|machine| machine.mark.uid == uid);
-    let present: BTreeSet<&str> = ours.iter().map(|machine| machine.id.as_str()).collect();
-    let missing: Vec<&Recorded> = recorded
-        .iter()
-        .filter(|recorded| !present.contains(recorded.id.as_str()))
-        .collect();
-    let ids: Vec<String> = missing.iter().map(|recorded| recorded.id.clone()).collect();
-    let found = calls.find(&ids).await?;
-    let window = calls.cloud.consistency_window();
-    let (mut gone, mut hidden) = (Vec::new(), Vec::new());
-    for recorded in missing {
-        let young = recorded
-            .created
-            .and_then(|created| now.duration_since(created).ok())
-            .is_some_and(|age| age < window);
-        if found.iter().any(|machine| machine.id == recorded.id) {
-            continue;
-        }
-        match young {
-            true => hidden.push(recorded.name.clone()),
-            false => gone.push(recorded.name.clone()),
-        }
-    }
-    // One without a mark is still the one that was recorded: somebody has taken its tags off.
-    let (adopted, found): (Vec<_>, Vec<_>) = found
-        .into_iter()
-        .partition(|machine| is_of_another(machine, uid));
-    let is_adopted = |other: &Machine| adopted.iter().any(|machine| machine.id == other.id);
-    others.retain(|other| !is_adopted(other));
-    ours.extend(found);
-    let twins = take_twins(&mut ours, recorded);
-    // An id that was recorded and whose name came back under another id exists.
-    gone.retain(|name| ours.iter().all(|machine| machine.name != *name));
-    Ok(Observed {
-        ours,
-        twins,
-        others,
-        adopted,
-        gone,
-        hidden,
-    })
-}
-
-fn is_of_another(machine: &Machine, uid: &str) -> bool {
-    !machine.mark.uid.is_empty() && machine.mark.uid != uid
-}
-
-/// Takes out all but one machine of each name: the one that state knows stays, or else the one that serves, or else the oldest.
-fn take_twins(machines: &mut Vec<Machine>, recorded: &[Recorded]) -> Vec<Machine> {
-    let known: BTreeSet<&str> = recorded
-        .iter()
-        .map(|recorded| recorded.id.as_str())
-        .collect();
-    machines.sort_by(|a, b| {
-        let rank = |machine: &Machine| {
-            (
-                machine.name.clone(),
-                !known.contains(machine.id.as_str()),
-                machine.phase != Phase::Running,
-                machine.created,
-                machine.id.clone(),
-            )
-        };
-        rank(a).cmp(&rank(b))
-    });
-    let mut last = String::new();
-    let (twins, kept) = std::mem::take(machines).into_iter().partition(|machine| {
-        let twin = machine.name == last;
-        machine.name.clone_into(&mut last);
-        twin
-    });
-    *machines = kept;
-    twins
-}
