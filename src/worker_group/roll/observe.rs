@@ -101,9 +101,9 @@ pub(crate) async fn observe(
             },
             unsaved: machine.mark.unsaved,
         };
+        recorded.name.clone_into(&mut machine.name);
         if mark != machine.mark {
             unmarked.insert(recorded.name.clone());
-            recorded.name.clone_into(&mut machine.name);
             machine.mark = mark;
         }
     }
