@@ -344,10 +344,11 @@ pub(crate) async fn perform(
     let places = Places::new(job.nodes, job.calls, &order.deletes);
     let ended = Roll::new(job.calls, &places, order, existing).run().await;
     problems.extend(ended.problems);
-    // What is not asked now, the next apply asks.
+    // What is not asked now, the next apply asks; a cloud that is in trouble is told of once.
     if !calls.is_over()
         && !ended.blind
         && let Err(error) = calls.sweep(&cluster, &group).await
+        && (problems.is_empty() || !error.is_retryable())
     {
         let summary = "Could not release what machines left behind";
         problems.push(Problem::of(summary, &error));

@@ -397,9 +397,6 @@ pub(super) struct Server {
     pub(super) metadata: BTreeMap<String, String>,
     #[serde(default)]
     addresses: BTreeMap<String, Vec<Address>>,
-    /// `""` for a server that boots from a volume.
-    #[serde(default)]
-    image: Json,
     #[serde(default)]
     flavor: Json,
     #[serde(default)]
@@ -480,11 +477,11 @@ impl Server {
 
     fn machine_of(&self, mark: Mark) -> Option<Machine> {
         let phase = self.phase()?;
+        // As the user named it; Nova's id says nothing about that, where somebody has taken the name off.
         let image = self
             .metadata
             .get(IMAGE)
             .map(String::as_str)
-            .or_else(|| self.image.get("id")?.as_str())
             .unwrap_or_default();
         let mut addresses: Vec<&Address> = self.addresses.values().flatten().collect();
         addresses.sort_by_key(|address| address.kind == "floating");

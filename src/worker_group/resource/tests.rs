@@ -1583,6 +1583,25 @@ async fn where_a_cloud_does_not_say_what_exists_it_is_asked_for_nothing_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cloud_in_trouble_is_told_of_once() {
+    for (kind, told) in [(Kind::Unavailable, 1), (Kind::Forbidden, 2)] {
+        let id = format!("trouble-{kind:?}");
+        let mut world = World::new(&id, Memory::default()).await;
+        world.run(json!({})).await;
+        world.refresh().await;
+        world
+            .memory
+            .order(Call::Create, "", Fault::Refused(Kind::BadRequest));
+        for _ in 0..5 {
+            world.memory.order(Call::Sweep, "", Fault::Refused(kind));
+        }
+        let (_, problems) = world.run(json!({"replicas": 4})).await;
+        assert_eq!(problems.len(), told, "{problems:?}");
+        assert!(problems[0].starts_with("Could not create machine"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_state_of_version_0_is_read() {
     let world = World::new("version-0", Memory::default()).await;
     let request = pb::upgrade_resource_state::Request {

@@ -5,7 +5,7 @@
 //! *said so*: one error with the call's name and the cloud's word, a state that is true, and the next apply finishes. Nothing is doubled or
 //! orphaned in either case, and a plan finds nothing more to do. The results are `docs/fault-matrix.md`.
 //! Asked for: `FLATCAR_FAULTS="roll,List,403"` runs the cells whose names hold all words, `FLATCAR_FAULTS=sample,60` a sample of so many,
-//! `FLATCAR_FAULTS=full` all; without, those that do not wait ten seconds, or the cloud's sample.
+//! `FLATCAR_FAULTS=blank` those that the page has not, `FLATCAR_FAULTS=full` all; without, those that do not wait ten seconds, or the cloud's sample.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -236,6 +236,8 @@ enum Choice {
     Quick,
     /// So many, the same ones every day.
     Sample(usize),
+    /// Those that the page has not.
+    Blank,
     /// Those whose names hold all these words.
     Named(Vec<String>),
 }
@@ -247,6 +249,7 @@ impl Choice {
         let number = asked.strip_prefix("sample,");
         match (asked.as_str(), number, sample) {
             ("full", ..) => Self::All,
+            ("blank", ..) => Self::Blank,
             (_, Some(number), _) => Self::Sample(number.parse().expect("a number")),
             ("", _, Some(number)) => Self::Sample(number),
             ("", ..) => Self::Quick,
@@ -254,9 +257,13 @@ impl Choice {
         }
     }
 
-    fn of(&self, mut cells: Vec<Cell>) -> Vec<Cell> {
+    fn of(&self, stage: &dyn Stage, mut cells: Vec<Cell>) -> Vec<Cell> {
         match self {
             Self::All => {}
+            Self::Blank => {
+                let seen = page::seen(stage);
+                cells.retain(|cell| !seen.contains(cell));
+            }
             Self::Quick => cells.retain(|(_, fault)| *fault != Fault::Silence),
             Self::Sample(number) => return sampled(cells, *number),
             Self::Named(words) => {
@@ -277,12 +284,12 @@ pub(super) async fn show(stage: &dyn Stage, sample: Option<usize>) {
     let (calls, outcomes) = match choice {
         // A life takes long where a sample is wanted: the page knows the calls, and whether it is right is seen meanwhile.
         Choice::Sample(_) => {
-            let cells = choice.of(cells(stage, &page::calls(stage)));
+            let cells = choice.of(stage, cells(stage, &page::calls(stage)));
             futures::join!(undisturbed(stage), all(stage, cells))
         }
         _ => {
             let calls = undisturbed(stage).await;
-            let outcomes = all(stage, choice.of(cells(stage, &calls))).await;
+            let outcomes = all(stage, choice.of(stage, cells(stage, &calls))).await;
             (calls, outcomes)
         }
     };

@@ -18,6 +18,13 @@ pub(super) fn calls(stage: &dyn Stage) -> BTreeSet<Call> {
     rows(&section).map(|(call, _)| call).collect()
 }
 
+/// The cells of which the page says what was seen.
+pub(super) fn seen(stage: &dyn Stage) -> BTreeSet<Cell> {
+    let _page = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let [_, section, _] = parts(stage);
+    read(&section).into_keys().collect()
+}
+
 /// The page says what was seen: where it does not.
 pub(super) fn shows(
     stage: &dyn Stage,
