@@ -23,6 +23,8 @@ use crate::worker_group::cloud::{CloudError, Kind, Machine, Phase};
 pub(super) struct Addresses {
     /// Servers that were made here, or were still being built, and are to have one, by id.
     wanting: Mutex<BTreeMap<String, Wanting>>,
+    /// Names of servers whose create was asked for here: where its answer is lost, nobody knows the id.
+    making: Mutex<BTreeSet<String>>,
     /// What the group's shape wants; known once something is made or changed, for a refresh takes nothing.
     shape: OnceLock<Wanting>,
     /// Whether the group has a pool or had one: Neutron is not asked otherwise.
@@ -79,6 +81,13 @@ impl Addresses {
     /// The group has a pool.
     pub(super) fn used(&self) {
         self.used.store(true, Ordering::Relaxed);
+    }
+
+    /// A server of this name is about to be made that is to have an address.
+    pub(super) fn making(&self, name: &str, wanting: &Wanting) {
+        self.shape.get_or_init(|| wanting.clone());
+        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        making.insert(name.to_owned());
     }
 
     /// A server was made, or found again, that is to have an address: the next list that shows it running takes one.
@@ -143,8 +152,10 @@ impl Addresses {
         let Some(shape) = self.shape.get() else {
             return;
         };
+        let making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let is_later = |machine: &&Machine| {
-            machine.phase == Phase::Pending && machine.observed.get(FIELD) == Some(&shape.named)
+            (machine.phase == Phase::Pending || making.contains(&machine.name))
+                && machine.observed.get(FIELD) == Some(&shape.named)
         };
         let mut wanting = self.wanting();
         for machine in machines.iter().filter(is_later) {

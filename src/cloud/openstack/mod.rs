@@ -168,6 +168,9 @@ impl Cloud for OpenStack {
         let user_data = pack(rendered, platform, Compress::Auto)
             .map_err(|too_large| bad(spec.name, &too_large.to_string(), Some("user_data")))?;
         let ids = self.ids(spec.image, &shape).await?;
+        if let Some(wanting) = wanting(&ids) {
+            self.floating.making(spec.name, &wanting);
+        }
         let fixed_ips = self.reserve(spec, &shape).await?;
         let resolved = Resolved {
             image_id: ids.image.clone(),
@@ -397,12 +400,7 @@ impl OpenStack {
     }
 
     fn want_address(&self, server: &str, ids: &Ids) {
-        if let Some((named, pool)) = &ids.pool {
-            let wanting = Wanting {
-                named: named.clone(),
-                pool: pool.clone(),
-                networks: ids.networks.clone(),
-            };
+        if let Some(wanting) = wanting(ids) {
             self.floating.want(server, wanting);
         }
     }
@@ -551,6 +549,16 @@ impl OpenStack {
             held.answered = true;
         }
     }
+}
+
+/// The floating address that servers of this shape are to have.
+fn wanting(ids: &Ids) -> Option<Wanting> {
+    let (named, pool) = ids.pool.clone()?;
+    Some(Wanting {
+        named,
+        pool,
+        networks: ids.networks.clone(),
+    })
 }
 
 /// A refusal of ours, before Nova was asked.
