@@ -36,6 +36,8 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 
+use tonic::transport::Channel;
+
 use self::door::{ClientCertificate, call, client_config, dial};
 
 /// What a core puts into `TF_PLUGIN_MAGIC_COOKIE`.
@@ -127,18 +129,14 @@ impl Provider {
         let channel = dial(Path::new(socket), Some(tls))
             .await
             .expect("the provider lets us in");
-        let schema: get_provider_schema::Response = call(
-            &channel,
-            "/tfplugin6.Provider/GetProviderSchema",
-            get_provider_schema::Request {},
-        )
-        .await
-        .expect("a schema");
+        // Received, and not read: a core's own decoding is its own.
+        let _: Empty = schema(&channel).await;
         let start = Start {
             handshake: milliseconds(handshake),
             schema: milliseconds(exec.elapsed()),
             client: milliseconds(processor_time().saturating_sub(processor)),
         };
+        let schema: get_provider_schema::Response = schema(&channel).await;
         assert!(
             schema.data_source_schemas.contains_key("flatcar_ignition"),
             "{}: not this provider's schema",
@@ -148,6 +146,12 @@ impl Provider {
         let _: Result<Empty, _> = call(&channel, "/plugin.GRPCController/Shutdown", Empty {}).await;
         start
     }
+}
+
+async fn schema<A: prost::Message + Default + 'static>(channel: &Channel) -> A {
+    let path = "/tfplugin6.Provider/GetProviderSchema";
+    let schema = call(channel, path, get_provider_schema::Request {}).await;
+    schema.expect("a schema")
 }
 
 /// Ends with its start.
