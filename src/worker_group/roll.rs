@@ -286,9 +286,11 @@ impl<'a> Roll<'a> {
         self.cordon_all().await;
         loop {
             if !self.halted {
+                let waited = self.waits();
                 let begun = self.begin(busy, &mut under_way);
                 busy += begun;
-                if begun > 0 {
+                // Steps that follow each other do not make each other's looks come faster.
+                if begun > 0 && !waited {
                     pause = first_pause;
                     look_at = look_at.min(Instant::now() + pause);
                 }
