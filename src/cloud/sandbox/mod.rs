@@ -484,7 +484,7 @@ impl Cloud for Sandbox {
     }
 
     fn poll_interval(&self) -> Duration {
-        Duration::from_millis(100)
+        Duration::from_millis(40)
     }
 }
 
