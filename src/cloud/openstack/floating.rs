@@ -86,8 +86,7 @@ impl Addresses {
     /// A server of this name is about to be made that is to have an address.
     pub(super) fn making(&self, name: &str, wanting: &Wanting) {
         self.shape.get_or_init(|| wanting.clone());
-        let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        making.insert(name.to_owned());
+        self.making_names().insert(name.to_owned());
     }
 
     /// A server was made, or found again, that is to have an address: the next list that shows it running takes one.
@@ -124,6 +123,8 @@ impl Addresses {
         for machine in machines.iter_mut().filter(|machine| pool(machine)) {
             if let Some(address) = all.iter().find(|address| address.serves(machine)) {
                 self.wanting().remove(&machine.id);
+                // From here on one that somebody takes away is drift.
+                self.making_names().remove(&machine.name);
                 if !machine.addresses.contains(&address.floating_ip_address) {
                     machine.addresses.push(address.floating_ip_address.clone());
                 }
@@ -152,7 +153,7 @@ impl Addresses {
         let Some(shape) = self.shape.get() else {
             return;
         };
-        let making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let making = self.making_names();
         let is_later = |machine: &&Machine| {
             (machine.phase == Phase::Pending || making.contains(&machine.name))
                 && machine.observed.get(FIELD) == Some(&shape.named)
@@ -217,6 +218,10 @@ impl Addresses {
         let mut all = of_group(session, cluster, group).await?;
         all.retain(Floating::is_free);
         release(session, &all).await
+    }
+
+    fn making_names(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wanting(&self) -> MutexGuard<'_, BTreeMap<String, Wanting>> {
