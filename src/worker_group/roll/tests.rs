@@ -49,6 +49,17 @@ async fn run_with(
     nodes: &dyn Nodes,
     cancel: &CancellationToken,
 ) -> Ended {
+    run_over(test, memory, nodes, cancel, memory.machines()).await
+}
+
+/// The same where the list at its start has shown these.
+async fn run_over(
+    test: &Test,
+    memory: &Memory,
+    nodes: &dyn Nodes,
+    cancel: &CancellationToken,
+    listed: Vec<Machine>,
+) -> Ended {
     let name = |ordinal: &u64| format!("w-u-{ordinal}");
     let share = Share::Count;
     let order = Order {
@@ -71,8 +82,7 @@ async fn run_with(
         leftovers: Leftovers::Leave,
         aside: BTreeSet::new(),
     };
-    let existing = memory
-        .machines()
+    let existing = listed
         .into_iter()
         .map(|machine| Known {
             machine,
@@ -583,6 +593,17 @@ async fn within_the_failure_budget_a_dead_machine_is_made_again_under_its_name()
     }
 }
 
+/// Creates `w-u-2` beside two machines, and knows nothing of the one of that name: the list does not show it.
+async fn run_unlisted(memory: &Memory) -> Ended {
+    let test = Test {
+        creates: &[2],
+        ..TEST
+    };
+    let mut listed = memory.machines();
+    listed.truncate(2);
+    run_over(&test, memory, &NoNodes, &CancellationToken::new(), listed).await
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_create_that_answers_with_a_dying_machine_raises_the_attempt() {
     let memory = Memory {
@@ -592,38 +613,7 @@ async fn a_create_that_answers_with_a_dying_machine_raises_the_attempt() {
     memory.put("w-u-2", &mark("2"));
     let leaving = memory.machines().pop().unwrap();
     memory.delete(&leaving).await.unwrap();
-    // This apply knows nothing of it: its list came before.
-    let test = Test {
-        creates: &[2],
-        ..TEST
-    };
-    let cancel = CancellationToken::new();
-    let calls = Calls {
-        cloud: &memory,
-        cancel: &cancel,
-        deadline: Instant::now() + test.timeout,
-    };
-    let order = Order {
-        mark: mark("2"),
-        prefix: "w-u-".to_owned(),
-        image: "flatcar",
-        shape: &Value::Null,
-        user_data: &|_| Vec::new(),
-        limits: Limits::new(3, Share::Count(1), Share::Count(0), false),
-        creates: vec!["w-u-2".to_owned()],
-        deletes: Vec::new(),
-        next_ordinal: 3,
-        pace: TEST.pace,
-        timeout: "1h".to_owned(),
-        leftovers: Leftovers::Leave,
-        aside: BTreeSet::new(),
-    };
-    let known = |machine| Known {
-        machine,
-        node: String::new(),
-    };
-    let existing = memory.machines().into_iter().take(2).map(known).collect();
-    let ended = Roll::new(calls, &NoNodes, order, existing).run().await;
+    let ended = run_unlisted(&memory).await;
     assert!(ended.problems.is_empty(), "{:?}", ended.problems);
     assert!(
         memory.log().contains(&"create w-u-2#1".to_owned()),
@@ -647,34 +637,7 @@ async fn a_create_that_answers_with_what_an_earlier_apply_left_dead_makes_it_aga
         SystemTime::now() - Duration::from_secs(60),
     );
     memory.set("w-u-2", Phase::Failed);
-    let order = Order {
-        mark: mark("2"),
-        prefix: "w-u-".to_owned(),
-        image: "flatcar",
-        shape: &Value::Null,
-        user_data: &|_| Vec::new(),
-        limits: Limits::new(3, Share::Count(1), Share::Count(0), false),
-        creates: vec!["w-u-2".to_owned()],
-        deletes: Vec::new(),
-        next_ordinal: 3,
-        pace: TEST.pace,
-        timeout: "1h".to_owned(),
-        leftovers: Leftovers::Leave,
-        aside: BTreeSet::new(),
-    };
-    let cancel = CancellationToken::new();
-    let calls = Calls {
-        cloud: &memory,
-        cancel: &cancel,
-        deadline: Instant::now() + TEST.timeout,
-    };
-    let known = |machine| Known {
-        machine,
-        node: String::new(),
-    };
-    // A list does not show it.
-    let existing = memory.machines().into_iter().take(2).map(known).collect();
-    let ended = Roll::new(calls, &NoNodes, order, existing).run().await;
+    let ended = run_unlisted(&memory).await;
     assert!(ended.problems.is_empty(), "{:?}", ended.problems);
     assert!(
         memory.log().contains(&"create w-u-2#1".to_owned()),
