@@ -75,15 +75,23 @@ impl Mark {
         ]
     }
 
-    /// The inverse of [`Mark::pairs`]; `None` for a machine that belongs to no group.
+    /// The inverse of [`Mark::pairs`]; `None` for a machine that belongs to no group, be it that a part of its mark is empty or missing.
     pub fn from_pairs<'a>(find: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
-        Some(Self {
-            cluster: find(CLUSTER)?.to_owned(),
-            group: find(GROUP)?.to_owned(),
-            uid: find(UID)?.to_owned(),
-            generation: find(GENERATION).unwrap_or_default().to_owned(),
+        let mark = Self::parts(find);
+        let needed = [&mark.cluster, &mark.group, &mark.uid];
+        needed.iter().all(|part| !part.is_empty()).then_some(mark)
+    }
+
+    /// What there is of a mark; what is missing is empty.
+    pub fn parts<'a>(find: impl Fn(&str) -> Option<&'a str>) -> Self {
+        let text = |key| find(key).unwrap_or_default().to_owned();
+        Self {
+            cluster: text(CLUSTER),
+            group: text(GROUP),
+            uid: text(UID),
+            generation: text(GENERATION),
             unsaved: find(UNSAVED) == Some("true"),
-        })
+        }
     }
 }
 

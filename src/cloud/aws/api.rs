@@ -17,9 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::shape::{MACHINE, NAME, Shape, TAGS, TARGET_GROUPS, is_reserved};
 use super::targets;
-use crate::worker_group::cloud::{
-    CLUSTER, GENERATION, GROUP, Machine, Mark, Phase, Spec, UID, UNSAVED,
-};
+use crate::worker_group::cloud::{GENERATION, Machine, Mark, Phase, Spec, UNSAVED};
 
 /// The request that makes one machine in one subnet. `user_data` is base64.
 pub(super) fn run_instances(
@@ -303,14 +301,7 @@ pub(super) fn machine(instance: &Instance) -> Option<Machine> {
 pub(super) fn found(instance: &Instance) -> Machine {
     let tags = tags(instance);
     let part = |key: &str| tags.get(key).copied().filter(|value| !value.is_empty());
-    let text = |key: &str| part(key).unwrap_or_default().to_owned();
-    let mark = Mark {
-        cluster: text(CLUSTER),
-        group: text(GROUP),
-        uid: text(UID),
-        generation: text(GENERATION),
-        unsaved: part(UNSAVED) == Some("true"),
-    };
+    let mark = Mark::parts(part);
     let name = part(MACHINE).or_else(|| part(NAME));
     machine_of(instance, name.unwrap_or_default(), mark)
 }

@@ -18,9 +18,7 @@ use tokio::sync::OnceCell;
 
 use super::auth::Login;
 use super::floating;
-use crate::worker_group::cloud::{
-    CLUSTER, CloudError, GENERATION, GROUP, Kind, Machine, Mark, Phase, UID, UNSAVED,
-};
+use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Phase};
 
 /// One login for all groups of a provider.
 pub(super) struct Session {
@@ -455,34 +453,22 @@ impl Server {
 
     /// `None` for a server that is gone or that belongs to no group, be it that it lacks only a part of its mark.
     pub(super) fn machine(&self) -> Option<Machine> {
-        self.machine_of(Mark::from_pairs(|key| self.part(key))?)
+        self.machine_of(Mark::from_pairs(|key| self.datum(key))?)
     }
 
     /// The same whatever its metadata are: what it lacks of the mark is empty.
     pub(super) fn found(&self) -> Option<Machine> {
-        let text = |key: &str| self.part(key).unwrap_or_default().to_owned();
-        self.machine_of(Mark {
-            cluster: text(CLUSTER),
-            group: text(GROUP),
-            uid: text(UID),
-            generation: text(GENERATION),
-            unsaved: self.part(UNSAVED) == Some("true"),
-        })
+        self.machine_of(Mark::parts(|key| self.datum(key)))
     }
 
-    fn part(&self, key: &str) -> Option<&str> {
-        let part = self.metadata.get(key).map(String::as_str);
-        part.filter(|part| !part.is_empty())
+    fn datum(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
     }
 
     fn machine_of(&self, mark: Mark) -> Option<Machine> {
         let phase = self.phase()?;
         // As the user named it; Nova's id says nothing about that, where somebody has taken the name off.
-        let image = self
-            .metadata
-            .get(IMAGE)
-            .map(String::as_str)
-            .unwrap_or_default();
+        let image = self.datum(IMAGE).unwrap_or_default();
         let mut addresses: Vec<&Address> = self.addresses.values().flatten().collect();
         addresses.sort_by_key(|address| address.kind == "floating");
         Some(Machine {
