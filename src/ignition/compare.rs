@@ -3,6 +3,7 @@
 //! Two configs are one when a machine would come out the same: order of keys, whitespace, the packing of contents and of the whole, and
 //! the version of Ignition do not count. Differences are told by name, `file /etc/motd changed`, never by what is inside.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::Read as _;
 
@@ -18,7 +19,7 @@ use crate::ignition::{
     Origin, Severity, Style, data_url, header, ignition_json, json_input, translate,
 };
 
-/// A packed config or content of more than this stays packed.
+/// So many bytes of one text are unpacked, wrappers and contents together; what is more stays packed.
 const UNPACKED_MAX: u64 = 64 << 20;
 /// Configs inside configs beyond this stay packed.
 const WRAPPERS_MAX: usize = 4;
@@ -85,15 +86,14 @@ pub fn check_user_data(text: &str) -> Result<(), Unusable> {
 /// What keeps a machine from booting with an Ignition 3 config, with the place and without a value:
 /// `error at $.storage.files.0.path, line 1 col 60: path not specified`. Empty when nothing does.
 pub fn refusals(text: &str) -> Vec<String> {
-    translate::rendered(text, Origin::Argument("user_data"))
-        .entries
-        .iter()
-        .filter(|entry| entry.severity == Severity::Error)
-        .map(|entry| match &entry.advice {
-            Some(advice) => format!("{entry} ({advice})"),
-            None => entry.to_string(),
-        })
-        .collect()
+    let report = translate::rendered(text, Origin::Argument("user_data"));
+    let (entries, more) = report.told_of(|entry| entry.severity == Severity::Error);
+    let told = entries.into_iter().map(|entry| match &entry.advice {
+        Some(advice) => format!("{entry} ({advice})"),
+        None => entry.to_string(),
+    });
+    let beyond = (more.errors > 0).then(|| more.to_string());
+    told.chain(beyond).collect()
 }
 
 /// The config with `/etc/hostname` as its own file, in place of whatever it has at that path.
@@ -250,20 +250,28 @@ fn list(value: &Value) -> &[Object] {
     }
 }
 
+/// The first one of each key.
+fn by_key(list: &[Object]) -> HashMap<String, &Object> {
+    list.iter()
+        .rev()
+        .map(|object| (object.key(), object))
+        .collect()
+}
+
 fn compare_lists(before: &[Object], after: &[Object], word: &str, differences: &mut Vec<String>) {
     let start = differences.len();
-    let find = |list: &[Object], key: &str| list.iter().find(|object| object.key() == key).cloned();
+    let (old_ones, new_ones) = (by_key(before), by_key(after));
     for new in after {
         let key = new.key();
-        match find(before, &key) {
+        match old_ones.get(&key) {
             None => differences.push(format!("{word} {key} added")),
-            Some(old) if old != *new => differences.push(format!("{word} {key} changed")),
+            Some(old) if *old != new => differences.push(format!("{word} {key} changed")),
             Some(_) => {}
         }
     }
     for old in before {
         let key = old.key();
-        if find(after, &key).is_none() {
+        if !new_ones.contains_key(&key) {
             differences.push(format!("{word} {key} removed"));
         }
     }
@@ -275,14 +283,15 @@ fn compare_lists(before: &[Object], after: &[Object], word: &str, differences: &
 /// The config unwrapped, with plain contents, sorted lists and no version.
 fn normal_form(text: &str) -> Option<Object> {
     let mut config = read(text)?;
+    let mut left = UNPACKED_MAX;
     for _ in 0..WRAPPERS_MAX {
-        match wrapped(&config).and_then(|text| read(&text)) {
+        match wrapped(&config, &mut left).and_then(|text| read(&text)) {
             Some(inner) => config = inner,
             None => break,
         }
     }
     config.object_mut("ignition").set("version", Value::Unset);
-    normalize(&mut config);
+    normalize(&mut config, &mut left);
     Some(config)
 }
 
@@ -297,7 +306,7 @@ fn read(text: &str) -> Option<Object> {
 }
 
 /// The config that this one is nothing but a wrapper of.
-fn wrapped(config: &Object) -> Option<String> {
+fn wrapped(config: &Object, left: &mut u64) -> Option<String> {
     let replace = config
         .object("ignition")?
         .object("config")?
@@ -312,12 +321,12 @@ fn wrapped(config: &Object) -> Option<String> {
     if !rest.is_empty() || verified {
         return None;
     }
-    String::from_utf8(contents(replace)?).ok()
+    String::from_utf8(contents(replace, left)?).ok()
 }
 
-fn normalize(object: &mut Object) {
+fn normalize(object: &mut Object, left: &mut u64) {
     if object.shape.name == "Resource" {
-        if let Some(bytes) = contents(object) {
+        if let Some(bytes) = contents(object, left) {
             object.set("source", Value::Text(data_url::as_they_are(&bytes)));
             object.set("compression", Value::Unset);
         }
@@ -327,9 +336,11 @@ fn normalize(object: &mut Object) {
     }
     for (field, value) in object.entries_mut() {
         match value {
-            Value::Object(object) => normalize(object),
+            Value::Object(object) => normalize(object, left),
             Value::Objects(objects) => {
-                objects.iter_mut().for_each(normalize);
+                for object in objects.iter_mut() {
+                    normalize(object, left);
+                }
                 // The order of users decides who gets which free id, that of the others decides nothing.
                 if matches!(
                     field.name,
@@ -347,8 +358,8 @@ fn normalize(object: &mut Object) {
     }
 }
 
-/// The bytes of a resource that carries them itself, unpacked.
-fn contents(resource: &Object) -> Option<Vec<u8>> {
+/// The bytes of a resource that carries them itself, unpacked as far as `left` reaches.
+fn contents(resource: &Object, left: &mut u64) -> Option<Vec<u8>> {
     let source = resource.text("source")?;
     let bytes = match source.strip_prefix("data:;base64,") {
         Some(base64) => STANDARD.decode(base64).ok()?,
@@ -358,9 +369,13 @@ fn contents(resource: &Object) -> Option<Vec<u8>> {
         None | Some("") => Some(bytes),
         Some("gzip") => {
             let mut plain = Vec::new();
-            let mut reader = GzDecoder::new(&bytes[..]).take(UNPACKED_MAX);
-            reader.read_to_end(&mut plain).ok()?;
-            ((plain.len() as u64) < UNPACKED_MAX).then_some(plain)
+            let mut reader = GzDecoder::new(&bytes[..]).take(*left);
+            let unpacked = reader.read_to_end(&mut plain);
+            let room = left
+                .checked_sub(plain.len() as u64)
+                .filter(|room| *room > 0);
+            *left = room.unwrap_or_default();
+            unpacked.ok().and(room).map(|_| plain)
         }
         Some(_) => None,
     }

@@ -345,6 +345,16 @@ impl Path {
         self.0.push(Step::Index(index));
         self
     }
+
+    /// Whether it is that of a tree, or of a field that names a local file.
+    pub(crate) fn leads_to_files(&self) -> bool {
+        self.0
+            .starts_with(&[Step::Name("storage"), Step::Name("trees")])
+            || self.0.iter().any(|step| match step {
+                Step::Name(name) => *name == "local" || name.ends_with("_local"),
+                Step::Index(_) => false,
+            })
+    }
 }
 
 impl fmt::Display for Path {

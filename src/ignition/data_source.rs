@@ -1,10 +1,13 @@
 //! `data "flatcar_ignition"`: the schema, and from its attributes to Ignition, user data and diagnostics. The ephemeral twin is the same.
 
+mod diagnostics;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use self::diagnostics::{beyond, diagnostic, warnings};
 use super::preset::{self, Contradiction, Proxy, Updates};
 use super::release::check_release;
 use super::user_data::{Compress, UserData, pack};
@@ -86,7 +89,7 @@ pub(super) fn schema() -> Schema {
             .skips_nulls(),
             Attribute::string(
                 "files_dir",
-                "Directory of the files that `local:` and `trees:` name. Nothing outside it is read, through a symbolic link either.",
+                "Directory of the files that `local:` and `trees:` name. Nothing outside it is read: a symbolic link is followed as long as it stays inside.",
             )
             .optional(),
             Attribute::bool("strict", "Whether warnings are errors.").default(false),
@@ -252,28 +255,24 @@ pub(super) fn validate(config: &Model) -> Diagnostics {
 /// Each known document for itself: what is unknown yet may be merged over it, and local files may not be there yet.
 fn piecewise(config: &Model) -> Diagnostics {
     let mut problems = Diagnostics::none();
-    let (options, strict) = (config.options(), config.is_strict());
+    // What is unknown yet may be merged over data that does not fit.
+    let options = Options {
+        data_unchecked: true,
+        ..config.options()
+    };
+    let strict = config.is_strict();
     for document in documents(config, &mut problems) {
         let input = Input {
             documents: vec![document],
         };
         let (_, report) = render(&input, &options);
-        for entry in &report.entries {
-            if !is_wanted(entry) && !is_of_files(entry) {
-                problems.push(diagnostic(entry, strict));
-            }
+        let (entries, more) = report.told_of(|entry| !is_wanted(entry) && !entry.of_files);
+        for entry in entries {
+            problems.push(diagnostic(entry, strict));
         }
+        problems.extend(beyond(more, strict));
     }
     problems
-}
-
-/// Whether an entry is about a local file or what is in it.
-fn is_of_files(entry: &ReportEntry) -> bool {
-    entry.path.starts_with("$.storage.trees")
-        || entry
-            .path
-            .split('.')
-            .any(|key| key == "local" || key.ends_with("_local"))
 }
 
 impl Model {
@@ -322,6 +321,7 @@ impl Model {
                 })
                 .map(|(_, style)| style)
                 .unwrap_or_default(),
+            data_unchecked: false,
         }
     }
 
@@ -341,14 +341,11 @@ pub(super) fn answer(config: Model) -> Outcome<Model> {
         return Outcome::failed(problems);
     }
     let (rendered, report) = render(&Input { documents }, &config.options());
-    let entries: Vec<&ReportEntry> = report
-        .entries
-        .iter()
-        .filter(|entry| !is_wanted(entry))
-        .collect();
+    let (entries, more) = report.told_of(|entry| !is_wanted(entry));
     for entry in &entries {
         problems.push(diagnostic(entry, config.is_strict()));
     }
+    problems.extend(beyond(more, config.is_strict()));
     let Some(rendered) = rendered else {
         if !problems.has_errors() {
             problems.push(Diagnostic::error(
@@ -383,7 +380,7 @@ pub(super) fn answer(config: Model) -> Outcome<Model> {
             ),
             size: Some(rendered.json.len()),
             ignition_spec: Some(rendered.spec.to_owned()),
-            warnings: Some(entries.iter().map(|entry| entry.to_string()).collect()),
+            warnings: Some(warnings(&entries, more)),
             rendered: Some(rendered.json),
             user_data_size: user_data.as_ref().map(|user_data| user_data.size),
             user_data: user_data.map(|user_data| user_data.text),
@@ -551,49 +548,6 @@ fn is_wanted(entry: &ReportEntry) -> bool {
     entry.origin == Origin::Preset("proxy")
         && entry.path == "$.ignition.proxy.https_proxy"
         && entry.severity == Severity::Warning
-}
-
-fn diagnostic(entry: &ReportEntry, strict: bool) -> Diagnostic {
-    let mut detail = entry.to_string();
-    // Core shows no index where the list is an expression.
-    if let Origin::Snippet(_) | Origin::Further(..) = entry.origin {
-        detail.push_str(&format!("\n\nIt is in {}.", entry.origin));
-    }
-    if let Some(advice) = &entry.advice {
-        detail.push_str("\n\n");
-        detail.push_str(advice.trim_end_matches('.'));
-        detail.push('.');
-    }
-    let path = match entry.origin {
-        Origin::Preset(name) | Origin::Argument(name) => Path::of(name),
-        Origin::Content => Path::of("content"),
-        Origin::Snippet(index) => Path::of("snippets").index(index),
-        Origin::Further(name, index) => Path::of(name).index(index),
-    };
-    let summary = summary(&entry.message);
-    match entry.severity {
-        Severity::Warning if !strict => Diagnostic::warning(summary, detail),
-        Severity::Warning => {
-            detail.push_str("\n\nWith strict = true a warning is an error.");
-            Diagnostic::error(summary, detail)
-        }
-        Severity::Error => Diagnostic::error(summary, detail),
-    }
-    .at(path)
-}
-
-/// The message where it is short, else that there is one.
-fn summary(message: &str) -> String {
-    const LONGEST: usize = 60;
-    let line = message.lines().next().unwrap_or_default();
-    if line.is_empty() || line.chars().count() > LONGEST || line.len() < message.len() {
-        return "The config has a problem".to_owned();
-    }
-    let mut letters = line.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -819,6 +773,83 @@ mod tests {
                 ]
             );
         }
+    }
+
+    #[test]
+    fn a_warning_beside_an_error_is_told_whatever_else_is_not_known_yet() {
+        let unit = "systemd: {units: [{name: a.service, contents_local: x}]}\n";
+        let old =
+            format!("variant: flatcar\nversion: 1.0.0\n{unit}storage: {{files: [{{path: a}}]}}\n");
+        let misfit = format!(
+            "variant: flatcar\nversion: 1.0.0\n{unit}storage: {{files: [{{path: /a, mode: s3cret}}]}}\n"
+        );
+        let json = r#"{"ignition":{"version":"3.4.0"},"odd":1,"passwd":1}"#;
+        for (content, expected) in [
+            (
+                old.as_str(),
+                [
+                    "warning content: Unused key contents_local",
+                    "error content: Path not absolute",
+                ],
+            ),
+            (
+                misfit.as_str(),
+                [
+                    "error content: Cannot unmarshal !!str into int",
+                    "warning content: Unused key contents_local",
+                ],
+            ),
+            (
+                json,
+                [
+                    "error content: Cannot unmarshal number into types.Passwd",
+                    "warning content: Unused key odd",
+                ],
+            ),
+        ] {
+            for others in [
+                json!({}),
+                json!({"files_dir": "files"}),
+                json!({"snippets": ["?"]}),
+            ] {
+                let mut attributes = others.clone();
+                attributes["content"] = json!(content);
+                let begun: Vec<String> = told(&validate(&config(attributes)))
+                    .iter()
+                    .map(|line| line.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": "))
+                    .collect();
+                assert_eq!(begun, expected, "{content} {others}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_great_many_problems_are_told_as_a_few_hundred_and_how_many_more() {
+        let links: String = (1..1_000)
+            .map(|depth| {
+                format!(
+                    "{}{{\"path\":\"{}\",\"target\":\"/x\"}}",
+                    if depth > 1 { "," } else { "" },
+                    "/a".repeat(depth)
+                )
+            })
+            .collect();
+        let content = format!(
+            r#"{{"ignition":{{"version":"3.4.0"}},"odd":1,"storage":{{"links":[{links}]}}}}"#
+        );
+        let problems = answer(config(json!({"content": content}))).problems;
+        assert_eq!(problems.0.len(), 201);
+        let last = &problems.0[200];
+        assert_eq!(last.summary, "There are more problems");
+        // Each link below all that are above it, and the key that nobody knows.
+        let beyond = 999 * 998 / 2 - 200;
+        assert!(
+            last.detail.contains(&format!(
+                "There are {beyond} more errors and 1 more warning,"
+            )),
+            "{}",
+            last.detail
+        );
     }
 
     #[test]

@@ -80,6 +80,33 @@ pub(crate) fn check(url: &str) -> Result<(), String> {
     }
 }
 
+/// The bytes of a URL that [`check`] takes; `None` for another one.
+pub(crate) fn decode(url: &str) -> Option<Vec<u8>> {
+    check(url).ok()?;
+    let mut text = Text {
+        rest: url.strip_prefix(SCHEME)?,
+    };
+    match text.media_type().ok()? {
+        (after, Encoding::Base64) => STANDARD.decode(after.replace('\n', "")).ok(),
+        (after, Encoding::Escaped) => {
+            let mut bytes = Vec::with_capacity(after.len());
+            let mut rest = after.bytes();
+            while let Some(byte) = rest.next() {
+                bytes.push(match byte {
+                    b'%' => hex(rest.next()?)? << 4 | hex(rest.next()?)?,
+                    byte => byte,
+                });
+            }
+            Some(bytes)
+        }
+    }
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    let value = char::from(digit).to_digit(16)?;
+    u8::try_from(value).ok()
+}
+
 const SCHEME: &str = "data:";
 const COMMA: &str = ",";
 const BASE64: &str = ";base64,";

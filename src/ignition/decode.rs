@@ -15,13 +15,16 @@ use crate::ignition::yaml::{Content, NodeId, Nodes};
 
 /// Merge keys inside merge keys beyond this are refused: each costs stack. The reference has no such limit.
 const MERGES_MAX: usize = 64;
+/// Text that aliases repeat beyond this is refused: a megabyte that is anchored once may be meant a thousand times. The reference counts
+/// nodes alone.
+const REPEATED_MAX: usize = 16 << 20;
 /// Beyond so many faults the rest is not told.
 const FAULTS_MAX: usize = 1000;
 
 /// Why a document is not what it should be.
 pub(crate) enum DecodeError {
-    /// Decoding came to its end, and these were the misfits.
-    Misfits(Vec<Misfit>),
+    /// Decoding came to its end: the misfits, and what fits.
+    Misfits(Vec<Misfit>, Box<Object>),
     /// Decoding stopped here.
     Stopped(Misfit),
 }
@@ -54,6 +57,7 @@ pub(crate) fn decode(
         misfits: Vec::new(),
         decoded: 0,
         aliased: 0,
+        repeated: 0,
         alias_depth: 0,
         merges: 0,
         active: HashSet::new(),
@@ -64,7 +68,7 @@ pub(crate) fn decode(
         .map_err(DecodeError::Stopped)?;
     match decoder.misfits.is_empty() {
         true => Ok(object),
-        false => Err(DecodeError::Misfits(decoder.misfits)),
+        false => Err(DecodeError::Misfits(decoder.misfits, Box::new(object))),
     }
 }
 
@@ -81,6 +85,8 @@ struct Decoder<'d> {
     /// How many nodes were decoded, and how many of them below an alias: their ratio gives an alias bomb away.
     decoded: u64,
     aliased: u64,
+    /// Bytes of text below aliases.
+    repeated: usize,
     alias_depth: usize,
     merges: usize,
     /// Aliases on the way down.
@@ -120,10 +126,13 @@ impl Decoder<'_> {
         self.decoded += 1;
         if self.alias_depth > 0 {
             self.aliased += 1;
+            self.repeated += self.nodes.get(id).text.len();
         }
         #[expect(clippy::cast_precision_loss, reason = "a ratio")]
         let ratio = self.aliased as f64 / self.decoded as f64;
-        if self.aliased > 100 && self.decoded > 1000 && ratio > allowed_ratio(self.decoded) {
+        let is_bomb =
+            self.aliased > 100 && self.decoded > 1000 && ratio > allowed_ratio(self.decoded);
+        if is_bomb || self.repeated > REPEATED_MAX {
             let message = "document contains excessive aliasing".to_owned();
             return Err(self.stop(id, message.clone(), message));
         }
@@ -450,6 +459,9 @@ impl Decoder<'_> {
             return Ok(taken);
         }
         self.count(id)?;
+        if target != id {
+            self.repeated += node.text.len();
+        }
         *out = Value::Bytes(self.binary(target)?);
         Ok(true)
     }

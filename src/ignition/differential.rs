@@ -113,6 +113,7 @@ fn ct(text: &str, files_dir: &str) -> Option<String> {
     let options = Options {
         files_dir: Some(files_dir.into()),
         style: Style::Ct,
+        data_unchecked: true,
         ..Options::default()
     };
     render(&input, &options).0.map(|rendered| rendered.json)
@@ -149,6 +150,7 @@ fn ours(text: &str, pretty: bool, files_dir: &str) -> String {
     let options = Options {
         pretty,
         files_dir: Some(files_dir.into()),
+        data_unchecked: true,
         ..Options::default()
     };
     let (rendered, report) = render(&input, &options);

@@ -98,15 +98,12 @@ impl Function for PackUserData {
                 "This is not Ignition JSON: hand over what `rendered` of flatcar_ignition, or `provider::flatcar::ignition`, gives.",
             ));
         }
-        let wrong: Vec<String> = translate::rendered(rendered, Origin::Argument("rendered"))
-            .entries
-            .iter()
-            // Ignition would pass over a key that it does not know, and nothing that is rendered here has one.
-            .filter(|entry| {
-                entry.severity == Severity::Error || entry.message.starts_with("unused key ")
-            })
-            .map(line)
-            .collect();
+        let report = translate::rendered(rendered, Origin::Argument("rendered"));
+        // Ignition would pass over a key that it does not know, and nothing that is rendered here has one.
+        let (entries, _) = report.told_of(|entry| {
+            entry.severity == Severity::Error || entry.message.starts_with("unused key ")
+        });
+        let wrong: Vec<String> = entries.into_iter().map(line).collect();
         if !wrong.is_empty() {
             return Err(failed(0, wrong.join("\n")));
         }
@@ -226,27 +223,30 @@ fn documents(arguments: &[Value], first: &'static str, further: &'static str) ->
         .collect()
 }
 
+/// All that is wrong, warnings too: without an error nobody would see them.
 fn refused(report: &Report) -> FunctionError {
-    let errors: Vec<_> = report
-        .entries
-        .iter()
-        .filter(|entry| entry.severity == Severity::Error)
-        .collect();
-    let Some(first) = errors.first() else {
+    let (entries, more) = report.told();
+    let Some(first) = entries.first() else {
         return misfit();
     };
+    let beyond = (!more.is_empty()).then(|| format!("There are {more}, which are not shown"));
     // Core names one argument; where several are to blame the text does.
-    if errors.iter().all(|entry| entry.origin == first.origin) {
-        let lines: Vec<String> = errors.iter().map(|entry| line(entry)).collect();
+    if entries.iter().all(|entry| entry.origin == first.origin) {
+        let lines: Vec<String> = entries
+            .iter()
+            .map(|entry| line(entry))
+            .chain(beyond)
+            .collect();
         let argument = match first.origin {
             Origin::Further(_, index) | Origin::Snippet(index) => index + 1,
             Origin::Argument(_) | Origin::Content | Origin::Preset(_) => 0,
         };
         return failed(argument, lines.join("\n"));
     }
-    let lines: Vec<String> = errors
+    let lines: Vec<String> = entries
         .iter()
         .map(|entry| format!("{}: {}", entry.origin, line(entry)))
+        .chain(beyond)
         .collect();
     FunctionError {
         argument: None,
@@ -384,6 +384,15 @@ mod tests {
         assert_eq!(
             error.text.matches("path not absolute").count(),
             2,
+            "{}",
+            error.text
+        );
+        let odd = format!("{bad}odd: 1\n");
+        let error = call(&Render, &[Some(&odd)]).expect_err("refused");
+        assert!(
+            error
+                .text
+                .starts_with("warning at $.odd, line 4 col 1: unused key odd"),
             "{}",
             error.text
         );

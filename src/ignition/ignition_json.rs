@@ -5,9 +5,12 @@ use crate::ignition::butane::CONFIG;
 use crate::ignition::config::{
     At, Field, Kind, Object, Path, Shape, Step, Value, object_in, objects_in,
 };
-use crate::ignition::report::{Problem, Problems, Severity};
+use crate::ignition::report::{Problem, Problems, Severity, UNUSED_KEY};
 use crate::ignition::scalar;
 use crate::ignition::yaml::{Content, NodeId, Nodes};
+
+/// Beyond so many the rest is not told.
+const MISMATCHES_MAX: usize = 1000;
 
 /// Something that is not of the type that its field has.
 pub(crate) struct Mismatch {
@@ -144,6 +147,9 @@ impl Decoder<'_> {
     }
 
     fn mismatch(&mut self, id: NodeId, go_type: &str) {
+        if self.mismatches.len() >= MISMATCHES_MAX {
+            return;
+        }
         let node = self.nodes.get(id);
         let (what, quoted) = match (&node.content, &*node.tag) {
             (Content::Mapping(_), _) => ("object", String::new()),
@@ -240,11 +246,12 @@ fn unused_in(
             .entries()
             .all(|(field, _)| field.json != name || !known(field, minor))
         {
-            problems.0.push(Problem {
+            problems.push(Problem {
                 severity: Severity::Warning,
                 path: at.path(),
-                message: format!("unused key {name}"),
+                message: format!("{UNUSED_KEY}{name}"),
                 unknown_key: Some(name.clone()),
+                of_files: false,
             });
         }
     }

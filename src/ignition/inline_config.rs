@@ -39,11 +39,11 @@ pub(crate) fn check(inline: &[u8], path: &Path, spec_minor: u8, problems: &mut P
     }
     validate::rules_of(&config, spec_minor, &mut found);
     validate::repeats(&config, &crate::ignition::config::At::ROOT, &mut found);
-    for problem in &mut found.0 {
+    for problem in &mut found.list {
         problem.path = ignition_json::path_in_json(&problem.path);
     }
     ignition_json::unused_keys(&nodes, &config, spec_minor, &mut found);
-    problems.0.append(&mut found.0);
+    problems.append(found);
 }
 
 /// `3.4.0` of 4.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::ignition::scalar;
-use crate::ignition::yaml::{Content, Node, NodeId, Nodes};
+use crate::ignition::yaml::{Content, NODES_MAX, Node, NodeId, Nodes};
 
 /// Nesting beyond this is refused, as Go does.
 const DEPTH_MAX: usize = 10_000;
@@ -114,6 +114,10 @@ impl Reader<'_> {
                 "exceeded max depth".to_owned(),
                 "exceeded max depth".to_owned(),
             ));
+        }
+        if self.nodes.is_full() {
+            let message = format!("more than {NODES_MAX} values");
+            return Err(self.error(message.clone(), message));
         }
         match self.peek() {
             Some('{') => {

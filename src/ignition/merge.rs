@@ -118,11 +118,12 @@ fn value(field: &Field, theirs: Value, ours: Value, elsewhere: Option<&HashSet<S
         }
         (Value::Texts(theirs), Value::Texts(ours)) => {
             let known: HashSet<String> = theirs.iter().cloned().collect();
+            let own: HashSet<&String> = ours.iter().collect();
             // A key of this list and of another one of the child stays in the list that the child's index found last; both at once is
             // an error that validation reports.
             let mut merged: Vec<String> = theirs
                 .into_iter()
-                .filter(|key| ours.contains(key) || kept(key))
+                .filter(|key| own.contains(key) || kept(key))
                 .collect();
             merged.extend(ours.into_iter().filter(|key| !known.contains(key)));
             Value::Texts(merged)

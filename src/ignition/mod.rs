@@ -8,12 +8,14 @@
 mod butane;
 mod compare;
 mod config;
+mod confined;
 pub mod data_source;
 pub(crate) mod data_url;
 mod decode;
 mod deflate;
 #[cfg(test)]
 mod differential;
+mod embedded;
 pub mod ephemeral;
 mod files;
 pub mod function;
@@ -32,6 +34,7 @@ mod scalar;
 mod source;
 mod ssh_key;
 mod sugar;
+mod tally;
 mod translate;
 mod tree;
 pub(crate) mod unit;
@@ -48,6 +51,7 @@ pub use compare::{Unusable, canonical, check_user_data, differences, merge_hostn
 pub use release::check_release;
 pub use render::{merge_unchecked, render};
 pub use report::{Report, ReportEntry, Severity};
+pub use tally::Counts;
 
 /// What to translate.
 #[derive(Clone, Default)]
@@ -102,6 +106,8 @@ pub struct Options {
     pub files_dir: Option<PathBuf>,
     /// Whose bytes to write.
     pub style: Style,
+    /// Data that the config carries is taken as it is: the reference does not look into it, and of a config that is not whole yet nobody can.
+    pub data_unchecked: bool,
 }
 
 /// Whose bytes to write.

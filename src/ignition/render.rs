@@ -1,5 +1,7 @@
 //! All documents to one config: translated, lifted, merged, validated again, written.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::ignition::config::{Object, Path};
 use crate::ignition::files::Files;
 use crate::ignition::inline_config::spec;
@@ -7,7 +9,7 @@ use crate::ignition::json::{self, Writing};
 use crate::ignition::report::{self, Problems, Report, ReportEntry, Severity};
 use crate::ignition::translate::{self, Format, Translated};
 use crate::ignition::{
-    Input, Options, Rendered, Style, header, ignition_json, json_input, merge, validate,
+    Input, Options, Rendered, Style, embedded, header, ignition_json, json_input, merge, validate,
 };
 
 /// Minor version of the Ignition that terraform-provider-ct writes.
@@ -47,6 +49,14 @@ pub fn render(input: &Input, options: &Options) -> (Option<Rendered>, Report) {
     let Some(config) = merge_all(configs, &documents, minor, options.style, &mut report) else {
         return (None, report);
     };
+    if !options.data_unchecked {
+        let found = embedded::check(&config, &documents);
+        found.into_iter().for_each(|entry| report.push(entry));
+        if report.is_fatal() {
+            report.fail("data in the config is not what the config says");
+            return (None, report);
+        }
+    }
     if options.strict && !report.entries.is_empty() {
         report.fail_strict();
         return (None, report);
@@ -74,14 +84,14 @@ fn refuse_newer(documents: &[Translated], minor: u8, report: &mut Report) {
             Path::default().name("version"),
             "unsupported config version",
         );
-        for problem in problems.0 {
+        for problem in problems.list {
             let mut entry = document.entry(problem);
             entry.listed = false;
             entry.advice = Some(format!(
                 "With output_format \"ct\" use a version that gives Ignition {} or older",
                 spec(minor)
             ));
-            report.entries.push(entry);
+            report.push(entry);
         }
         report.fail("unsupported config version");
     }
@@ -114,7 +124,7 @@ fn merge_all(
         if is_error {
             entry.severity = severity;
         }
-        report.entries.push(entry);
+        report.push(entry);
     }
     if report.is_fatal() {
         report.fail("merged config is invalid");
@@ -133,8 +143,9 @@ fn clashes(
 ) -> Vec<(ReportEntry, bool)> {
     let mut problems = Problems::default();
     validate::check(merged, minor, &mut problems);
+    let mut parties = Parties::of(configs, minor);
     let mut found = Vec::new();
-    for problem in problems.0 {
+    for problem in problems.list {
         let is_error = problem.severity == Severity::Error;
         let message = problem.message.clone();
         let source = report::written_at(merged, 0, &problem.path);
@@ -150,7 +161,7 @@ fn clashes(
         if report.entries.iter().any(|old| known(&old)) {
             continue;
         }
-        let (one, other) = parties(configs, source.document, &message, minor);
+        let (one, other) = parties.find(source.document, &message);
         let (one, other) = (documents[one].origin, documents[other].origin);
         entry.listed = false;
         entry.advice = Some(format!(
@@ -161,23 +172,53 @@ fn clashes(
     found
 }
 
-/// The two documents whose merge alone has this problem.
-fn parties(configs: &[Object], blamed: usize, message: &str, minor: u8) -> (usize, usize) {
-    let has = |one: usize, other: usize| {
-        let merged = merge::objects(configs[one].clone(), configs[other].clone());
-        let mut problems = Problems::default();
-        validate::check(&merged, minor, &mut problems);
-        problems.0.iter().any(|problem| problem.message == message)
-    };
-    let pairs = (0..configs.len())
-        .filter(|other| *other != blamed)
-        .map(|other| (blamed.min(other), blamed.max(other)));
-    let anywhere =
-        (0..configs.len()).flat_map(|one| (one + 1..configs.len()).map(move |other| (one, other)));
-    let mut candidates = pairs.chain(anywhere).take(200);
-    candidates
-        .find(|(one, other)| has(*one, *other))
-        .unwrap_or((0, configs.len() - 1))
+/// Which two documents clash.
+struct Parties<'a> {
+    configs: &'a [Object],
+    minor: u8,
+    /// What is wrong with the merge of two alone.
+    messages: HashMap<(usize, usize), HashSet<String>>,
+}
+
+/// So many pairs of documents are merged to find out.
+const PAIRS_MAX: usize = 200;
+
+impl<'a> Parties<'a> {
+    fn of(configs: &'a [Object], minor: u8) -> Self {
+        Self {
+            configs,
+            minor,
+            messages: HashMap::new(),
+        }
+    }
+
+    /// The two documents whose merge alone has this problem.
+    fn find(&mut self, blamed: usize, message: &str) -> (usize, usize) {
+        let count = self.configs.len();
+        let pairs = (0..count)
+            .filter(|other| *other != blamed)
+            .map(|other| (blamed.min(other), blamed.max(other)));
+        let anywhere = (0..count).flat_map(|one| (one + 1..count).map(move |other| (one, other)));
+        let mut candidates = pairs.chain(anywhere).take(PAIRS_MAX);
+        candidates
+            .find(|pair| self.has(*pair, message))
+            .unwrap_or((0, count - 1))
+    }
+
+    fn has(&mut self, pair: (usize, usize), message: &str) -> bool {
+        if self.messages.len() >= PAIRS_MAX && !self.messages.contains_key(&pair) {
+            return false;
+        }
+        let (configs, minor) = (self.configs, self.minor);
+        let messages = self.messages.entry(pair).or_insert_with(|| {
+            let merged = merge::objects(configs[pair.0].clone(), configs[pair.1].clone());
+            let mut problems = Problems::default();
+            validate::check(&merged, minor, &mut problems);
+            let found = problems.list.into_iter();
+            found.map(|problem| problem.message).collect()
+        });
+        messages.contains(message)
+    }
 }
 
 /// Merges one Ignition JSON over another by Ignition's rules alone: nothing is validated, not even the version. `None` when one of them

@@ -5,7 +5,8 @@ use std::fmt;
 use crate::ignition::Origin;
 use crate::ignition::config::{Object, Path, Source, Step, Value};
 use crate::ignition::header;
-use crate::ignition::yaml::{Content, NodeId, Nodes};
+use crate::ignition::tally::Tally;
+use crate::ignition::yaml::{NodeId, Nodes};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,8 +20,9 @@ pub enum Severity {
 /// Everything that was found.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// In the order in which the reference reports.
+    /// In the order in which the reference reports; of errors and of warnings the first thousand.
     pub entries: Vec<ReportEntry>,
+    pub(crate) tally: Tally,
     failure: Option<Failure>,
 }
 
@@ -43,6 +45,8 @@ pub struct ReportEntry {
     pub advice: Option<String>,
     /// The reference's words where they quote from the document.
     pub(crate) exact: Option<Quoting>,
+    /// It is about a local file, which may not be there yet, or about what is in one.
+    pub(crate) of_files: bool,
     /// The reference's report has it too.
     pub(crate) listed: bool,
 }
@@ -63,6 +67,9 @@ enum Failure {
     Translation(Quoting),
     Strict,
 }
+
+/// How the warning begins about a key that nobody reads.
+pub(crate) const UNUSED_KEY: &str = "unused key ";
 
 const STRICT: &str = "Config produced warnings and --strict was specified";
 
@@ -149,8 +156,15 @@ impl Report {
         }
     }
 
+    pub(crate) fn push(&mut self, entry: ReportEntry) {
+        if self.tally.take(entry.severity, 1) == 1 {
+            self.entries.push(entry);
+        }
+    }
+
     pub(crate) fn append(&mut self, other: Self) {
-        self.entries.extend(other.entries);
+        self.tally.append(other.tally);
+        other.entries.into_iter().for_each(|entry| self.push(entry));
         if self.failure.is_none() {
             self.failure = other.failure;
         }
@@ -263,32 +277,62 @@ pub(crate) struct Problem {
     pub(crate) message: String,
     /// A last step of the path that no schema knows.
     pub(crate) unknown_key: Option<String>,
+    /// It is about a local file, or about what is in one.
+    pub(crate) of_files: bool,
 }
 
-/// Problems in the order of finding.
-#[derive(Default)]
-pub(crate) struct Problems(pub(crate) Vec<Problem>);
-
-impl Problems {
-    pub(crate) fn error(&mut self, path: Path, message: impl Into<String>) {
-        self.push(Severity::Error, path, message.into());
-    }
-
-    pub(crate) fn warning(&mut self, path: Path, message: impl Into<String>) {
-        self.push(Severity::Warning, path, message.into());
-    }
-
-    fn push(&mut self, severity: Severity, path: Path, message: String) {
-        self.0.push(Problem {
+impl Problem {
+    fn new(severity: Severity, path: Path, message: String) -> Self {
+        Self {
             severity,
             path,
             message,
             unknown_key: None,
-        });
+            of_files: false,
+        }
+    }
+}
+
+/// Problems in the order of finding; of errors and of warnings the first thousand.
+#[derive(Default)]
+pub(crate) struct Problems {
+    pub(crate) list: Vec<Problem>,
+    pub(crate) tally: Tally,
+}
+
+impl Problems {
+    pub(crate) fn error(&mut self, path: Path, message: impl Into<String>) {
+        self.push(Problem::new(Severity::Error, path, message.into()));
+    }
+
+    pub(crate) fn warning(&mut self, path: Path, message: impl Into<String>) {
+        self.push(Problem::new(Severity::Warning, path, message.into()));
+    }
+
+    /// The same error so many times.
+    pub(crate) fn errors(&mut self, count: usize, path: impl Fn() -> Path, message: &str) {
+        for _ in 0..self.tally.take(Severity::Error, count) {
+            self.list
+                .push(Problem::new(Severity::Error, path(), message.to_owned()));
+        }
+    }
+
+    pub(crate) fn push(&mut self, problem: Problem) {
+        if self.tally.take(problem.severity, 1) == 1 {
+            self.list.push(problem);
+        }
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        self.tally.append(other.tally);
+        other
+            .list
+            .into_iter()
+            .for_each(|problem| self.push(problem));
     }
 
     pub(crate) fn is_fatal(&self) -> bool {
-        self.0.iter().any(|p| p.severity == Severity::Error)
+        self.list.iter().any(|p| p.severity == Severity::Error)
     }
 }
 
@@ -309,11 +353,10 @@ pub(crate) fn position(
             }
         }
     }
-    if let (true, Some(key), Content::Mapping(pairs)) =
-        (whole, unknown_key, &nodes.get(node).content)
-        && let Some((key, _)) = pairs.iter().rfind(|(id, _)| nodes.get(*id).text == key)
+    if let (true, Some(key)) = (whole, unknown_key)
+        && let Some((key, _)) = nodes.pair(node, key)
     {
-        node = *key;
+        node = key;
     }
     let node = nodes.get(node);
     Some((node.line, node.column))

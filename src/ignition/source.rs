@@ -3,7 +3,7 @@
 
 use crate::ignition::config::{At, Object, Value};
 use crate::ignition::decode::known;
-use crate::ignition::report::{self, Problems, ReportEntry, Severity};
+use crate::ignition::report::{self, Problems, Report, ReportEntry, Severity};
 use crate::ignition::yaml::{Content, NodeId, Nodes};
 use crate::ignition::{Origin, inline_config, quadlet};
 
@@ -20,29 +20,24 @@ const TOO_MANY_SOURCES: &str = "only one of the following can be set: inline, lo
 const TREE_NO_LOCAL: &str = "local is required";
 
 /// Warns of every key that the schema of this version lacks, and of objects that cannot be looked into.
-pub(crate) fn unused_keys(
-    nodes: &Nodes,
-    config: &Object,
-    version: u8,
-    origin: Origin,
-) -> Vec<ReportEntry> {
+pub(crate) fn unused_keys(nodes: &Nodes, config: &Object, version: u8, origin: Origin) -> Report {
     let mut search = Search {
         nodes,
         version,
         origin,
-        entries: Vec::new(),
+        report: Report::default(),
     };
     if let Some(root) = nodes.root() {
         search.object(root, config, &At::ROOT);
     }
-    search.entries
+    search.report
 }
 
 struct Search<'a> {
     nodes: &'a Nodes,
     version: u8,
     origin: Origin,
-    entries: Vec<ReportEntry>,
+    report: Report,
 }
 
 impl Search<'_> {
@@ -65,7 +60,7 @@ impl Search<'_> {
                 self.warn(
                     *key,
                     format!("{}.{name}", at.path()),
-                    format!("unused key {name}"),
+                    format!("{}{name}", report::UNUSED_KEY),
                 );
             }
         }
@@ -97,7 +92,7 @@ impl Search<'_> {
 
     fn warn(&mut self, id: NodeId, path: String, message: String) {
         let node = self.nodes.get(id);
-        self.entries.push(ReportEntry {
+        self.report.push(ReportEntry {
             severity: Severity::Warning,
             origin: self.origin,
             path,
@@ -106,6 +101,7 @@ impl Search<'_> {
             advice: report::advice(&message).map(str::to_owned),
             message,
             exact: None,
+            of_files: false,
             listed: true,
         });
     }

@@ -3,6 +3,8 @@
 //! What is made remembers what it was made from, so that a later problem is blamed on the line that the user wrote. Trees and quadlets
 //! have files of their own.
 
+use std::collections::HashSet;
+
 use crate::ignition::butane::UNIT;
 use crate::ignition::config::{At, FieldSource, Object, Path, Source, Step, Value};
 use crate::ignition::data_url;
@@ -164,16 +166,14 @@ fn add_mount_units(config: &mut Object, kitchen: &Kitchen<'_>) {
     let Some(storage) = config.object("storage") else {
         return;
     };
+    let remote = remote_devices(storage.objects("luks"));
     let mut units = Vec::new();
     for (index, filesystem) in storage.objects("filesystems").iter().enumerate() {
         if filesystem.is_true("with_mount_unit") {
             let path = path(&["storage", "filesystems"])
                 .index(index)
                 .name("with_mount_unit");
-            let mut unit = mount_unit(
-                filesystem,
-                is_remote(filesystem.name("device"), storage.objects("luks")),
-            );
+            let mut unit = mount_unit(filesystem, remote.contains(filesystem.name("device")));
             unit.source = kitchen.blame_whole(path);
             units.push(unit);
         }
@@ -237,16 +237,21 @@ fn mount_unit(filesystem: &Object, remote: bool) -> Object {
     unit
 }
 
-/// On a LUKS device that a Tang server opens.
-fn is_remote(device: &str, luks: &[Object]) -> bool {
-    luks.iter().any(|luks| {
-        let name = luks.name("name");
-        let tang = luks
-            .object("clevis")
-            .is_some_and(|clevis| !clevis.objects("tang").is_empty());
-        tang && (device == format!("/dev/mapper/{name}")
-            || device == format!("/dev/disk/by-id/dm-name-{name}"))
-    })
+/// The LUKS devices that a Tang server opens, by both of their names.
+fn remote_devices(luks: &[Object]) -> HashSet<String> {
+    let remote = luks.iter().filter(|luks| {
+        luks.object("clevis")
+            .is_some_and(|clevis| !clevis.objects("tang").is_empty())
+    });
+    remote
+        .flat_map(|luks| {
+            let name = luks.name("name");
+            [
+                format!("/dev/mapper/{name}"),
+                format!("/dev/disk/by-id/dm-name-{name}"),
+            ]
+        })
+        .collect()
 }
 
 /// systemd's escaping of a path, as the reference does it: hex digits are not padded.

@@ -10,7 +10,7 @@ use crate::ignition::header::{self, Refused};
 use crate::ignition::report::{self, Problem, Problems, Report, ReportEntry, Severity};
 use crate::ignition::sugar::{Kitchen, desugar};
 use crate::ignition::yaml::{self, Nodes};
-use crate::ignition::{Origin, decode, ignition_json, json_input, source, validate};
+use crate::ignition::{Origin, decode, embedded, ignition_json, json_input, source, validate};
 
 const SOURCE_INVALID: &str = "source config is invalid";
 const GENERATED_INVALID: &str = "config generated was invalid";
@@ -64,6 +64,12 @@ pub(crate) fn rendered(text: &str, origin: Origin) -> Report {
         report: Report::default(),
     };
     translated.ignition(text, header::rendered_version);
+    if let Some(config) = &translated.config {
+        let found = embedded::check(config, std::slice::from_ref(&translated));
+        found
+            .into_iter()
+            .for_each(|entry| translated.report.push(entry));
+    }
     translated.report
 }
 
@@ -75,7 +81,7 @@ impl Translated {
                 self.report
                     .fail(format!("Error unmarshaling yaml: yaml: {}", error.exact));
                 let entry = self.unlisted("$", &error.message);
-                self.report.entries.push(ReportEntry {
+                self.report.push(ReportEntry {
                     line: error.line,
                     column: error.column,
                     ..entry
@@ -85,7 +91,10 @@ impl Translated {
         }
         let header = match header::decode(&self.nodes) {
             Ok(header) => header,
-            Err(error) => return self.cannot_decode(error, "Error unmarshaling yaml: "),
+            Err(error) => {
+                self.cannot_decode(error, "Error unmarshaling yaml: ");
+                return;
+            }
         };
         let version = match header::version(&header, &self.nodes) {
             Ok(version) => version,
@@ -94,9 +103,20 @@ impl Translated {
         self.spec_minor = version.spec_minor;
         let config = match decode::decode(&self.nodes, &CONFIG, version.order, version.package) {
             Ok(config) => config,
-            Err(error) => return self.cannot_decode(error, ""),
+            Err(error) => {
+                if let Some(config) = self.cannot_decode(error, "") {
+                    let (order, origin) = (version.order, self.origin);
+                    self.warn_beside_misfits(source::unused_keys(
+                        &self.nodes,
+                        &config,
+                        order,
+                        origin,
+                    ));
+                }
+                return;
+            }
         };
-        self.report.entries = source::unused_keys(&self.nodes, &config, version.order, self.origin);
+        self.report = source::unused_keys(&self.nodes, &config, version.order, self.origin);
         self.config = self.translate(config, version, number, files);
     }
 
@@ -121,8 +141,12 @@ impl Translated {
         if kitchen.problems.is_fatal() {
             return self.fail(kitchen.problems, SOURCE_INVALID);
         }
+        let checked = kitchen.problems.list.len();
         desugar(&mut config, &mut kitchen);
         let mut problems = kitchen.problems;
+        for problem in &mut problems.list[checked..] {
+            problem.of_files = problem.path.leads_to_files();
+        }
         if !problems.is_fatal() {
             refuse_fields(&config, version, &mut problems);
         }
@@ -133,8 +157,9 @@ impl Translated {
         self.attach(problems);
         let mut problems = Problems::default();
         validate::check(&config, version.spec_minor, &mut problems);
-        for problem in &mut problems.0 {
+        for problem in &mut problems.list {
             problem.path = report::written_in_reference(&config, number, &problem.path).path;
+            problem.of_files = problem.path.leads_to_files();
         }
         if problems.is_fatal() {
             return self.fail(problems, GENERATED_INVALID);
@@ -149,7 +174,7 @@ impl Translated {
             Err(error) => {
                 self.report.fail(error.exact);
                 let entry = self.unlisted("$", &error.message);
-                self.report.entries.push(ReportEntry {
+                self.report.push(ReportEntry {
                     line: Some(error.line),
                     column: Some(error.column),
                     ..entry
@@ -166,20 +191,27 @@ impl Translated {
         self.spec_minor = minor;
         let (config, mismatches) = ignition_json::decode(&self.nodes, minor);
         if !mismatches.is_empty() {
+            let mut warnings = Problems::default();
+            ignition_json::unused_keys(&self.nodes, &config, minor, &mut warnings);
             for mismatch in mismatches {
                 self.report.fail(mismatch.exact);
                 let entry = self.unlisted("$", &mismatch.message);
-                self.report.entries.push(ReportEntry {
+                self.report.push(ReportEntry {
                     line: Some(mismatch.line),
                     column: Some(mismatch.column),
                     ..entry
                 });
             }
+            let mut beside = Report::default();
+            for problem in warnings.list {
+                beside.push(self.entry(problem));
+            }
+            self.warn_beside_misfits(beside);
             return;
         }
         let mut problems = Problems::default();
         validate::check(&config, minor, &mut problems);
-        for problem in &mut problems.0 {
+        for problem in &mut problems.list {
             problem.path = ignition_json::path_in_json(&problem.path);
         }
         ignition_json::unused_keys(&self.nodes, &config, minor, &mut problems);
@@ -199,9 +231,10 @@ impl Translated {
 
     /// Gives problems their positions.
     fn attach(&mut self, problems: Problems) {
-        for problem in problems.0 {
+        self.report.tally.append(problems.tally);
+        for problem in problems.list {
             let entry = self.entry(problem);
-            self.report.entries.push(entry);
+            self.report.push(entry);
         }
     }
 
@@ -222,17 +255,33 @@ impl Translated {
             exact: report::redacted(&problem.message)
                 .map(|_| report::Quoting(problem.message.clone())),
             message: report::redacted(&problem.message).unwrap_or(problem.message),
+            of_files: problem.of_files,
             listed: true,
         }
     }
 
-    fn cannot_decode(&mut self, error: DecodeError, prefix: &str) {
-        let misfits = match error {
+    /// Unused keys of a document of which not everything fits: the reference stops before it looks for them. What does not fit is told
+    /// already.
+    fn warn_beside_misfits(&mut self, warnings: Report) {
+        self.report.tally.append(warnings.tally);
+        for entry in warnings.entries {
+            if entry.message.starts_with(report::UNUSED_KEY) {
+                self.report.push(ReportEntry {
+                    listed: false,
+                    ..entry
+                });
+            }
+        }
+    }
+
+    /// Tells why, and gives what fits.
+    fn cannot_decode(&mut self, error: DecodeError, prefix: &str) -> Option<Box<Object>> {
+        let (misfits, config) = match error {
             DecodeError::Stopped(misfit) => {
                 self.report.fail(format!("{prefix}yaml: {}", misfit.exact));
-                vec![misfit]
+                (vec![misfit], None)
             }
-            DecodeError::Misfits(misfits) => {
+            DecodeError::Misfits(misfits, config) => {
                 let lines: Vec<String> = misfits
                     .iter()
                     .map(|m| format!("  line {}: {}", m.line, m.exact))
@@ -241,7 +290,7 @@ impl Translated {
                     "{prefix}yaml: unmarshal errors:\n{}",
                     lines.join("\n")
                 ));
-                misfits
+                (misfits, Some(config))
             }
         };
         for Misfit {
@@ -252,12 +301,13 @@ impl Translated {
         } in misfits
         {
             let entry = self.unlisted("$", &message);
-            self.report.entries.push(ReportEntry {
+            self.report.push(ReportEntry {
                 line: Some(line),
                 column: Some(column),
                 ..entry
             });
         }
+        config
     }
 
     fn refuse(&mut self, refused: Refused) {
@@ -268,7 +318,7 @@ impl Translated {
         path = path.name(refused.key);
         let position = report::position(&self.nodes, &path, None);
         let entry = self.unlisted(&path.to_string(), &refused.exact);
-        self.report.entries.push(ReportEntry {
+        self.report.push(ReportEntry {
             line: position.map(|(line, _)| line),
             column: position.map(|(_, column)| column),
             advice: Some(refused.advice),
@@ -288,6 +338,7 @@ impl Translated {
             message: report::redacted(message).unwrap_or_else(|| message.to_owned()),
             advice: report::advice(message).map(str::to_owned),
             exact: None,
+            of_files: false,
             listed: false,
         }
     }

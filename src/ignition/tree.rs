@@ -1,11 +1,13 @@
 //! `storage.trees`: directories of local files, embedded file by file.
 
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
+use std::ffi::{OsStr, OsString};
 
 use crate::ignition::butane::{DIRECTORY, FILE, LINK};
 use crate::ignition::config::{Object, Path, Value};
-use crate::ignition::files::{clean, reason};
+use crate::ignition::confined::{Directory, Nature, Place};
+use crate::ignition::decode::lossy;
+use crate::ignition::files::{clean, failed};
 use crate::ignition::report::Problems;
 use crate::ignition::sugar::{Kitchen, path, set_contents};
 
@@ -13,8 +15,8 @@ pub(crate) const NODE_EXISTS: &str =
     "matching filesystem node has existing contents or different type";
 const ROOT_NOT_DIRECTORY: &str = "root of tree must be a directory";
 const NOT_A_FILE: &str = "trees may only contain files, directories, and symlinks";
-/// A tree of more entries is refused: no user data holds them.
-const ENTRIES_MAX: usize = 100_000;
+/// Directories inside each other beyond this are refused: each one stays open while those below it are walked.
+const DEPTH_MAX: usize = 200;
 
 /// The paths that a config already has, and where.
 pub(crate) struct Nodes {
@@ -77,83 +79,116 @@ pub(crate) fn add_trees(config: &mut Object, kitchen: &mut Kitchen<'_>) {
             return;
         }
         match tree_root(tree, kitchen) {
-            Ok(root) => {
+            Ok((root, place)) => {
                 let mut walk = Walk {
                     tree,
                     blame,
                     base: tree.filled("path").unwrap_or("/"),
-                    root: &root,
-                    entries: 0,
                     nodes: &mut nodes,
                     storage,
+                    open: Vec::new(),
                 };
-                walk.entry(&root, kitchen);
+                walk.all(root, &place, kitchen);
             }
             Err(message) => kitchen.problems.error(blame, message),
         }
     }
 }
 
-fn tree_root(tree: &Object, kitchen: &Kitchen<'_>) -> Result<String, String> {
+/// Path and place of a tree. One that a link stands for is that link alone, as for the reference.
+fn tree_root(tree: &Object, kitchen: &Kitchen<'_>) -> Result<(String, Place), String> {
     let root = kitchen.files.path_of(tree.name("local"))?;
-    kitchen.files.check_real(&root)?;
-    let metadata = fs::metadata(&root).map_err(|e| format!("stat {root}: {}", reason(&e)))?;
-    match metadata.is_dir() {
-        true => Ok(root),
-        false => Err(ROOT_NOT_DIRECTORY.to_owned()),
+    let place = kitchen.files.find(&root, "stat", true)?;
+    if place.nature != Nature::Directory {
+        return Err(ROOT_NOT_DIRECTORY.to_owned());
     }
+    let place = kitchen.files.find(&root, "lstat", false)?;
+    Ok((root, place))
 }
 
 struct Walk<'a> {
     tree: &'a Object,
     blame: Path,
     base: &'a str,
-    root: &'a str,
-    entries: usize,
     nodes: &'a mut Nodes,
     storage: &'a mut Object,
+    /// The directories on the way down.
+    open: Vec<Open>,
+}
+
+/// A directory that is not at its end yet.
+struct Open {
+    directory: Directory,
+    names: std::vec::IntoIter<OsString>,
+    /// Its path, for messages.
+    source: String,
+    /// Where it comes to stand.
+    target: String,
 }
 
 impl Walk<'_> {
-    fn entry(&mut self, source: &str, kitchen: &mut Kitchen<'_>) {
-        self.entries += 1;
-        if self.entries > ENTRIES_MAX {
-            if self.entries == ENTRIES_MAX + 1 {
-                self.fail(
-                    format!("tree of more than {ENTRIES_MAX} entries"),
-                    &mut kitchen.problems,
-                );
-            }
+    /// Everything in the tree, each directory before what is in it.
+    fn all(&mut self, root: String, place: &Place, kitchen: &mut Kitchen<'_>) {
+        let target = clean(&format!("{}/", self.base));
+        if !self.entry(root, target, place, kitchen) {
             return;
         }
-        let metadata = match fs::symlink_metadata(source) {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                return self.fail(
-                    format!("lstat {source}: {}", reason(&error)),
-                    &mut kitchen.problems,
-                );
+        while let Some(innermost) = self.open.last_mut() {
+            let Some(name) = innermost.names.next() else {
+                self.open.pop();
+                continue;
+            };
+            let source = clean(&format!("{}/{}", innermost.source, name.to_string_lossy()));
+            let target = clean(&format!("{}/{}", innermost.target, text(&name)));
+            match innermost.directory.place(name) {
+                Ok(place) => {
+                    if !self.entry(source, target, &place, kitchen) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    self.fail(failed("lstat", &source, &error), &mut kitchen.problems);
+                }
             }
-        };
-        let relative = source.strip_prefix(self.root).unwrap_or_default();
-        let target = clean(&format!("{}/{relative}", self.base));
-        let kind = metadata.file_type();
-        if kind.is_dir() {
-            self.directory(source, target, kitchen);
-        } else if kind.is_file() {
-            self.file(source, target, &metadata, kitchen);
-        } else if kind.is_symlink() {
-            self.link(source, target, kitchen);
-        } else {
-            self.fail(NOT_A_FILE.to_owned(), &mut kitchen.problems);
         }
+    }
+
+    /// One entry; whether to go on after it.
+    fn entry(
+        &mut self,
+        source: String,
+        target: String,
+        place: &Place,
+        kitchen: &mut Kitchen<'_>,
+    ) -> bool {
+        match kitchen.files.count_entry() {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(message) => {
+                self.fail(message, &mut kitchen.problems);
+                return false;
+            }
+        }
+        match place.nature {
+            Nature::Directory => self.directory(source, target, place, kitchen),
+            Nature::File { executable } => self.file(&source, target, place, executable, kitchen),
+            Nature::Link => self.link(&source, target, place, kitchen),
+            Nature::Other => self.fail(NOT_A_FILE.to_owned(), &mut kitchen.problems),
+        }
+        true
     }
 
     fn fail(&self, message: String, problems: &mut Problems) {
         problems.error(self.blame.clone(), message);
     }
 
-    fn directory(&mut self, source: &str, target: String, kitchen: &mut Kitchen<'_>) {
+    fn directory(
+        &mut self,
+        source: String,
+        target: String,
+        place: &Place,
+        kitchen: &mut Kitchen<'_>,
+    ) {
         let owned = ["user", "group"]
             .iter()
             .any(|owner| self.tree.object(owner).is_some_and(|o| !o.is_empty()));
@@ -162,7 +197,7 @@ impl Walk<'_> {
                 self.fail(NODE_EXISTS.to_owned(), &mut kitchen.problems);
                 // The walk goes on below.
             } else {
-                let mut directory = self.node(&DIRECTORY, target, kitchen);
+                let mut directory = self.node(&DIRECTORY, target.clone(), kitchen);
                 directory.set(
                     "mode",
                     Value::Int(self.tree.int("dir_mode").unwrap_or(0o755)),
@@ -170,25 +205,22 @@ impl Walk<'_> {
                 self.nodes.add(self.storage, directory);
             }
         }
-        let entries = fs::read_dir(source).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let mut names = match entries {
-            Ok(entries) => entries
-                .into_iter()
-                .map(|e| e.file_name())
-                .collect::<Vec<_>>(),
-            Err(error) => {
-                return self.fail(
-                    format!("open {source}: {}", reason(&error)),
-                    &mut kitchen.problems,
-                );
-            }
-        };
-        names.sort();
-        for name in names {
-            self.entry(
-                &clean(&format!("{source}/{}", name.to_string_lossy())),
-                kitchen,
-            );
+        if self.open.len() >= DEPTH_MAX {
+            let message = format!("tree of more than {DEPTH_MAX} directories inside each other");
+            return self.fail(message, &mut kitchen.problems);
+        }
+        let listed = place.directory().and_then(|directory| {
+            let names = directory.names()?;
+            Ok((directory, names.into_iter()))
+        });
+        match listed {
+            Ok((directory, names)) => self.open.push(Open {
+                directory,
+                names,
+                source,
+                target,
+            }),
+            Err(error) => self.fail(failed("open", &source, &error), &mut kitchen.problems),
         }
     }
 
@@ -196,7 +228,8 @@ impl Walk<'_> {
         &mut self,
         source: &str,
         target: String,
-        metadata: &Metadata,
+        place: &Place,
+        executable: bool,
         kitchen: &mut Kitchen<'_>,
     ) {
         let completed = self.nodes.files.get(&target).copied().filter(|index| {
@@ -216,15 +249,11 @@ impl Walk<'_> {
                 (self.storage.objects("files").len() - 1, true)
             }
         };
-        let bytes = match kitchen.files.read_at(source) {
+        let bytes = match kitchen.files.read_at(place, source) {
             Ok(bytes) => bytes,
             Err(message) => return self.fail(message, &mut kitchen.problems),
         };
-        let mode = if is_executable(metadata) {
-            0o755
-        } else {
-            0o644
-        };
+        let mode = if executable { 0o755 } else { 0o644 };
         let file = &mut self.storage.objects_mut("files")[index];
         let contents = file.object_mut("contents");
         set_contents(contents, &bytes, self.blame.clone(), kitchen);
@@ -241,7 +270,7 @@ impl Walk<'_> {
         }
     }
 
-    fn link(&mut self, source: &str, target: String, kitchen: &mut Kitchen<'_>) {
+    fn link(&mut self, source: &str, target: String, place: &Place, kitchen: &mut Kitchen<'_>) {
         let completed = self.nodes.links.get(&target).copied().filter(|index| {
             let link = &self.storage.objects("links")[*index];
             link.filled("target").is_none()
@@ -249,13 +278,10 @@ impl Walk<'_> {
         if completed.is_none() && self.nodes.has(&target) {
             return self.fail(NODE_EXISTS.to_owned(), &mut kitchen.problems);
         }
-        let text = match fs::read_link(source) {
-            Ok(text) => Value::Text(text.to_string_lossy().into_owned()),
+        let text = match place.target() {
+            Ok(target) => Value::Text(text(&target)),
             Err(error) => {
-                return self.fail(
-                    format!("readlink {source}: {}", reason(&error)),
-                    &mut kitchen.problems,
-                );
+                return self.fail(failed("readlink", source, &error), &mut kitchen.problems);
             }
         };
         if let Some(index) = completed {
@@ -289,13 +315,7 @@ impl Walk<'_> {
     }
 }
 
-#[cfg(unix)]
-fn is_executable(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
-    metadata.permissions().mode() & 0o111 != 0
-}
-
-#[cfg(not(unix))]
-fn is_executable(_: &Metadata) -> bool {
-    false
+/// A name of the file system as the reference reads it.
+fn text(name: &OsStr) -> String {
+    lossy(name.as_encoded_bytes())
 }

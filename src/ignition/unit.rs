@@ -141,6 +141,8 @@ struct Reader<'a> {
     at: usize,
     /// The end of what is buffered.
     buffered: usize,
+    /// Where the last line break is that was looked for: at most `LINE` bytes after where it was looked for.
+    next_break: usize,
 }
 
 const BUFFER: usize = 4096;
@@ -152,18 +154,21 @@ impl<'a> Reader<'a> {
             text,
             at: 0,
             buffered: 0,
+            next_break: 0,
         }
     }
 
-    fn check_line(&self) -> Result<(), String> {
-        if self.buffered - self.at < LINE {
+    fn check_line(&mut self) -> Result<(), String> {
+        if self.buffered - self.at < LINE || self.next_break >= self.at {
             return Ok(());
         }
         let line = &self.text.as_bytes()[self.at..self.at + LINE];
-        if line.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-            Ok(())
-        } else {
-            Err(format!("line too long (max {LINE} bytes)"))
+        match line.iter().position(|byte| matches!(byte, b'\r' | b'\n')) {
+            Some(position) => {
+                self.next_break = self.at + position;
+                Ok(())
+            }
+            None => Err(format!("line too long (max {LINE} bytes)")),
         }
     }
 

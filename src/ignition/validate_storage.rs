@@ -114,9 +114,8 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
         ("files", FILE_USED_SYMLINK),
     ] {
         for (index, node) in storage.objects(list).iter().enumerate() {
-            for _ in 0..links.above(node.name("path")) {
-                problems.error(at.path().name(list).index(index), message);
-            }
+            let path = || at.path().name(list).index(index);
+            problems.errors(links.above(node.name("path")), path, message);
         }
     }
     let mut directories: HashMap<&str, usize> = HashMap::new();
@@ -125,9 +124,7 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
     }
     for (index, link) in storage.objects("links").iter().enumerate() {
         let path = || at.path().name("links").index(index);
-        for _ in 0..links.above(link.name("path")) {
-            problems.error(path(), LINK_USED_SYMLINK);
-        }
+        problems.errors(links.above(link.name("path")), path, LINK_USED_SYMLINK);
         let Some(target) = link.filled("target") else {
             problems.error(path().name("target"), LINK_TARGET_REQUIRED);
             continue;
@@ -141,9 +138,8 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
             false => clean(&format!("{}/{target}", link.name("path"))),
         };
         // Once for each directory of that path, should they repeat.
-        for _ in 0..directories.get(target.as_str()).copied().unwrap_or(0) {
-            problems.error(path(), HARD_LINK_TO_DIRECTORY);
-        }
+        let repeats = directories.get(target.as_str()).copied().unwrap_or(0);
+        problems.errors(repeats, path, HARD_LINK_TO_DIRECTORY);
         for owner in ["user", "group"] {
             for name in ["id", "name"] {
                 if link.object(owner).is_some_and(|o| o.is_set(name)) {
@@ -175,34 +171,44 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
     }
 }
 
-/// How often each path is that of a link.
+/// The paths of links, part by part: a part below another one is found by that one's number.
 struct LinkPaths<'a> {
-    counts: HashMap<&'a str, usize>,
-    longest: usize,
+    parts: HashMap<(usize, &'a str), usize>,
+    /// How many links end at each part. The first is where all paths begin.
+    links: Vec<usize>,
 }
 
 impl<'a> LinkPaths<'a> {
     fn of(links: &'a [Object]) -> Self {
-        let mut counts: HashMap<&str, usize> = HashMap::new();
+        let mut paths = Self {
+            parts: HashMap::new(),
+            links: vec![0],
+        };
         for link in links {
-            *counts.entry(link.name("path")).or_default() += 1;
+            let mut here = 0;
+            for part in link.name("path").split('/') {
+                let next = paths.links.len();
+                here = *paths.parts.entry((here, part)).or_insert(next);
+                if here == next {
+                    paths.links.push(0);
+                }
+            }
+            paths.links[here] += 1;
         }
-        Self {
-            longest: counts.keys().map(|path| path.len()).max().unwrap_or(0),
-            counts,
-        }
+        paths
     }
 
     /// The number of links that a path leads through.
     fn above(&self, path: &str) -> usize {
-        if self.counts.is_empty() {
+        let Some((parents, _)) = path.rsplit_once('/') else {
             return 0;
-        }
-        let ends = path.match_indices('/').map(|(end, _)| end);
-        let parents = ends
-            .take_while(|end| *end <= self.longest)
-            .map(|end| &path[..end]);
-        parents.filter_map(|parent| self.counts.get(parent)).sum()
+        };
+        let mut here = Some(0);
+        let found = parents.split('/').map_while(|part| {
+            here = here.and_then(|above| self.parts.get(&(above, part)).copied());
+            here.map(|here| self.links[here])
+        });
+        found.sum()
     }
 }
 
@@ -276,25 +282,82 @@ fn first_repeat<T: std::hash::Hash + Eq>(values: impl Iterator<Item = Option<T>>
 /// The second of the first two partitions that share a megabyte.
 fn first_overlap(partitions: &[Object]) -> Option<usize> {
     let extents: Vec<Option<(i64, i64)>> = partitions.iter().map(extent).collect();
-    for (p, this) in extents.iter().enumerate() {
-        let Some((start, end)) = *this else { continue };
-        for (o, other) in extents.iter().enumerate() {
-            let Some((other_start, other_end)) = *other else {
-                continue;
+    let overlap = Overlaps::of(&extents);
+    let first = (0..extents.len()).find(|p| overlap.any(*p))?;
+    let (start, end) = extents[first]?;
+    (0..extents.len()).find(|other| {
+        extents[*other].is_some_and(|(other_start, other_end)| {
+            let range = other_start..=other_end;
+            *other != first
+                && (range.contains(&start)
+                    || range.contains(&end)
+                    || (start < other_start && end > other_end))
+        })
+    })
+}
+
+/// Extents by their start, so that one is compared with all the others at once. They may end before they start.
+struct Overlaps<'a> {
+    extents: &'a [Option<(i64, i64)>],
+    /// Start and number.
+    sorted: Vec<(i64, usize)>,
+    /// Of those up to each place the two with the highest ends: end and number.
+    highest: Vec<[Option<(i64, usize)>; 2]>,
+    /// The lowest end of those from each place on.
+    lowest: Vec<i64>,
+}
+
+impl<'a> Overlaps<'a> {
+    fn of(extents: &'a [Option<(i64, i64)>]) -> Self {
+        let starts = extents.iter().enumerate();
+        let mut sorted: Vec<(i64, usize)> = starts
+            .filter_map(|(number, extent)| extent.map(|(start, _)| (start, number)))
+            .collect();
+        sorted.sort_unstable();
+        let end = |number: usize| extents[number].map_or(0, |(_, end)| end);
+        let mut best = [None, None];
+        let highest = sorted.iter().map(|(_, number)| {
+            let this = Some((end(*number), *number));
+            best = if this > best[0] {
+                [this, best[0]]
+            } else {
+                [best[0], best[1].max(this)]
             };
-            if p == o {
-                continue;
-            }
-            let other_range = other_start..=other_end;
-            if other_range.contains(&start)
-                || other_range.contains(&end)
-                || (start < other_start && end > other_end)
-            {
-                return Some(o);
-            }
+            best
+        });
+        let highest = highest.collect();
+        let mut least = i64::MAX;
+        let lowest = sorted.iter().rev().map(|(_, number)| {
+            least = least.min(end(*number));
+            least
+        });
+        let mut lowest: Vec<i64> = lowest.collect();
+        lowest.reverse();
+        Self {
+            extents,
+            sorted,
+            highest,
+            lowest,
         }
     }
-    None
+
+    /// Whether it starts or ends within another one, or has another one inside.
+    fn any(&self, number: usize) -> bool {
+        let Some((start, end)) = self.extents[number] else {
+            return false;
+        };
+        let within = |point: i64| {
+            let before = self.sorted.partition_point(|(start, _)| *start <= point);
+            let highest = before.checked_sub(1).map(|last| self.highest[last]);
+            highest
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(|(end, other)| other != number && end >= point)
+        };
+        let after = self.sorted.partition_point(|(other, _)| *other <= start);
+        within(start) || within(end) || self.lowest.get(after).is_some_and(|least| *least < end)
+    }
 }
 
 /// First and last megabyte, where both are given and the start is not left to the machine.

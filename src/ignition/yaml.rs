@@ -5,6 +5,7 @@
 //! ancestor.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use libyaml_safer::{ErrorKind, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
@@ -14,11 +15,17 @@ use crate::protocol::log::expecting_panics;
 
 /// Nesting beyond this is refused, as the reference does.
 const DEPTH_MAX: usize = 10_000;
+/// Values beyond this are refused: each costs a hundred bytes, whatever little it says.
+pub(crate) const NODES_MAX: usize = 3_000_000;
+/// A mapping of more keys than this gets an index.
+const SEARCHED_MAX: usize = 32;
 
 /// A parsed document: YAML, or JSON read by `json_input`.
 pub(crate) struct Nodes {
     nodes: Vec<Node>,
     root: Option<NodeId>,
+    /// Places of the keys of large mappings, made when one is asked for.
+    indexes: RefCell<HashMap<NodeId, HashMap<String, usize>>>,
 }
 
 /// The number of a node in its document.
@@ -63,6 +70,7 @@ impl Nodes {
         Self {
             nodes: Vec::new(),
             root: None,
+            indexes: RefCell::default(),
         }
     }
 
@@ -70,6 +78,10 @@ impl Nodes {
         let id = NodeId(u32::try_from(self.nodes.len()).unwrap_or(u32::MAX));
         self.nodes.push(node);
         id
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.nodes.len() >= NODES_MAX
     }
 
     pub(crate) fn set_root(&mut self, id: NodeId) {
@@ -91,14 +103,25 @@ impl Nodes {
 
     /// The value of a key; of the last one where the key repeats.
     pub(crate) fn child(&self, id: NodeId, key: &str) -> Option<NodeId> {
-        match &self.get(id).content {
-            Content::Mapping(pairs) => pairs
-                .iter()
-                .rev()
-                .find(|(k, _)| self.get(*k).text == key)
-                .map(|(_, value)| *value),
-            _ => None,
+        self.pair(id, key).map(|(_, value)| value)
+    }
+
+    /// A key's node and its value's; the last ones where the key repeats.
+    pub(crate) fn pair(&self, id: NodeId, key: &str) -> Option<(NodeId, NodeId)> {
+        let Content::Mapping(pairs) = &self.get(id).content else {
+            return None;
+        };
+        if pairs.len() <= SEARCHED_MAX {
+            let mut found = pairs.iter().rev();
+            return found.find(|(k, _)| self.get(*k).text == key).copied();
         }
+        let mut indexes = self.indexes.borrow_mut();
+        let index = indexes.entry(id).or_insert_with(|| {
+            let keys = (0..).zip(pairs);
+            keys.map(|(at, (key, _))| (self.get(*key).text.clone(), at))
+                .collect()
+        });
+        index.get(key).and_then(|at| pairs.get(*at)).copied()
     }
 
     pub(crate) fn element(&self, id: NodeId, index: usize) -> Option<NodeId> {
@@ -264,6 +287,10 @@ fn parse_once(text: &str, colons: &PlainColons, end: &Ending) -> Result<Parsed, 
             }
             Err(error) => return Err(syntax_error(&error)),
         };
+        if nodes.is_full() {
+            let problem = format!("more than {NODES_MAX} values");
+            return Err(problem_at(event.start_mark.line + 1, &problem));
+        }
         let (line, column) = (event.start_mark.line + 1, event.start_mark.column + 1);
         let node = |content, tag, text| Node {
             content,

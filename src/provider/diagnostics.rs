@@ -118,6 +118,9 @@ impl Diagnostic {
     }
 }
 
+/// So many problems of one call are told: nobody reads more, and a call that answers megabytes of them is refused by core.
+const TOLD: usize = 300;
+
 /// All problems of a call, in source order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Diagnostics(pub Vec<Diagnostic>);
@@ -145,6 +148,50 @@ impl Diagnostics {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+    /// The first few hundred, errors before warnings where not all fit, and how many there are beyond.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let count = |severity| {
+            let of_it = self.0.iter().filter(|problem| problem.severity == severity);
+            of_it.count()
+        };
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        if errors + warnings <= TOLD {
+            return self;
+        }
+        let mut errors_left = errors.min(TOLD);
+        let mut warnings_left = TOLD - errors_left;
+        let more = [
+            (errors - errors_left, "error"),
+            (warnings - warnings_left, "warning"),
+        ];
+        let more: Vec<String> = more
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| {
+                format!("{count} more {word}{}", if count == 1 { "" } else { "s" })
+            })
+            .collect();
+        let beyond = format!(
+            "There are {}, which are not shown. Correct those that are shown, and try again to see the rest.",
+            more.join(" and ")
+        );
+        let summary = "There are more problems";
+        let last = match errors > errors_left {
+            true => Diagnostic::error(summary, beyond),
+            false => Diagnostic::warning(summary, beyond),
+        };
+        let told = self.0.into_iter().filter(|problem| {
+            let left = match problem.severity {
+                Severity::Error => &mut errors_left,
+                Severity::Warning => &mut warnings_left,
+            };
+            let told = *left > 0;
+            *left = left.saturating_sub(1);
+            told
+        });
+        Self(told.chain([last]).collect())
+    }
     /// The same, with every path (and every missing path) seen from `parent`.
     #[must_use]
     pub fn under(mut self, parent: &Path) -> Self {
@@ -158,5 +205,35 @@ impl Diagnostics {
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
         Self(vec![diagnostic])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_hundred_are_told_and_how_many_there_are_beyond() {
+        for (errors, warnings, told_errors, told_warnings, last) in [
+            (300, 0, 300, 0, None),
+            (2, 298, 2, 298, None),
+            (2, 9_000, 2, 299, Some("are 8702 more warnings,")),
+            (
+                9_000,
+                2,
+                301,
+                0,
+                Some("8700 more errors and 2 more warnings"),
+            ),
+        ] {
+            let warning = std::iter::repeat_n(Diagnostic::warning("w", ""), warnings);
+            let error = std::iter::repeat_n(Diagnostic::error("e", ""), errors);
+            let bounded = Diagnostics(warning.chain(error).collect()).bounded();
+            let count = |severity| bounded.0.iter().filter(|d| d.severity == severity).count();
+            let counts = (count(Severity::Error), count(Severity::Warning));
+            assert_eq!(counts, (told_errors, told_warnings));
+            let detail = &bounded.0[bounded.0.len() - 1].detail;
+            assert!(detail.contains(last.unwrap_or_default()), "{detail}");
+        }
     }
 }

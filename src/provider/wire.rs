@@ -101,7 +101,7 @@ pub(super) fn diagnostics(problems: Diagnostics) -> Vec<pb::Diagnostic> {
             .filter(|path| !path.0.is_empty())
             .map(|path| attribute_path(&path)),
     };
-    problems.0.into_iter().map(diagnostic).collect()
+    problems.bounded().0.into_iter().map(diagnostic).collect()
 }
 
 /// A path as core takes it.

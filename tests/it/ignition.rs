@@ -86,6 +86,7 @@ fn snippets_give_what_terraform_provider_ct_renders() {
             pretty: case["pretty"] == true,
             files_dir: files.path(),
             style,
+            data_unchecked: true,
         };
         let snippets = case["snippets"].as_array().unwrap().iter();
         let mut documents = vec![document(Origin::Content, text(&case, "butane"))];
@@ -175,6 +176,7 @@ fn every_fixture_gives_what_the_command_printed() {
         let files = folder.join("files");
         let options = Options {
             files_dir: files.is_dir().then(|| files.clone()),
+            data_unchecked: true,
             ..Options::default()
         };
         let (stdout, stderr, _) = print(render(&read("config.bu"), &options));
@@ -236,6 +238,7 @@ fn run_command(case: &Value) -> (String, String, u8) {
         pretty: case["pretty"] == true,
         files_dir: files.path(),
         style: Style::Butane,
+        data_unchecked: true,
     };
     let (stdout, stderr, exit) = print(render(text(case, "butane"), &options));
     (files.hide(&stdout), files.hide(&stderr), exit)

@@ -19,6 +19,7 @@ mod generated;
 mod harness;
 mod ignition;
 mod ignition_bad_input;
+mod ignition_bounds;
 mod ignition_documents;
 mod ignition_fuzz;
 mod image;

@@ -1,0 +1,70 @@
+//! Entries of a report as diagnostics: which attribute is to blame, and what to do.
+
+use crate::ignition::{Counts, Origin, ReportEntry, Severity};
+use crate::provider::{Diagnostic, Diagnostics, Path};
+
+/// One entry, on the attribute that its document is.
+pub(super) fn diagnostic(entry: &ReportEntry, strict: bool) -> Diagnostic {
+    let mut detail = entry.to_string();
+    // Core shows no index where the list is an expression.
+    if let Origin::Snippet(_) | Origin::Further(..) = entry.origin {
+        detail.push_str(&format!("\n\nIt is in {}.", entry.origin));
+    }
+    if let Some(advice) = &entry.advice {
+        detail.push_str("\n\n");
+        detail.push_str(advice.trim_end_matches('.'));
+        detail.push('.');
+    }
+    let path = match entry.origin {
+        Origin::Preset(name) | Origin::Argument(name) => Path::of(name),
+        Origin::Content => Path::of("content"),
+        Origin::Snippet(index) => Path::of("snippets").index(index),
+        Origin::Further(name, index) => Path::of(name).index(index),
+    };
+    let summary = summary(&entry.message);
+    match entry.severity {
+        Severity::Warning if !strict => Diagnostic::warning(summary, detail),
+        Severity::Warning => {
+            detail.push_str("\n\nWith strict = true a warning is an error.");
+            Diagnostic::error(summary, detail)
+        }
+        Severity::Error => Diagnostic::error(summary, detail),
+    }
+    .at(path)
+}
+
+/// The message where it is short, else that there is one.
+fn summary(message: &str) -> String {
+    const LONGEST: usize = 60;
+    let line = message.lines().next().unwrap_or_default();
+    if line.is_empty() || line.chars().count() > LONGEST || line.len() < message.len() {
+        return "The config has a problem".to_owned();
+    }
+    let mut letters = line.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
+/// Those that are told, and how many there are beyond.
+pub(super) fn warnings(entries: &[&ReportEntry], more: Counts) -> Vec<String> {
+    let told = entries.iter().map(|entry| entry.to_string());
+    told.chain((!more.is_empty()).then(|| more.to_string()))
+        .collect()
+}
+
+/// That there is more wrong than is told.
+pub(super) fn beyond(more: Counts, strict: bool) -> Diagnostics {
+    if more.is_empty() {
+        return Diagnostics::none();
+    }
+    let detail = format!(
+        "There are {more}, which are not shown. Correct those that are shown, and plan again to see the rest."
+    );
+    let summary = "There are more problems";
+    match more.errors > 0 || strict {
+        true => Diagnostic::error(summary, detail).into(),
+        false => Diagnostic::warning(summary, detail).into(),
+    }
+}
