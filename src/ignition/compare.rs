@@ -23,6 +23,8 @@ use crate::ignition::{
 const UNPACKED_MAX: u64 = 64 << 20;
 /// Configs inside configs beyond this stay packed.
 const WRAPPERS_MAX: usize = 4;
+/// So many differences are told by name.
+const DIFFERENCES_MAX: usize = 50;
 const HOSTNAME: &str = "/etc/hostname";
 
 /// Why a text cannot serve as a machine's user data.
@@ -40,6 +42,8 @@ pub enum Unusable {
     OldIgnition,
     /// It is JSON, but no Ignition config.
     NotIgnition,
+    /// It is JSON with more inside each other than any config has.
+    TooDeep,
     /// It is something else.
     NotJson,
 }
@@ -68,6 +72,10 @@ impl fmt::Display for Unusable {
             }
             Self::NotIgnition => {
                 "It is JSON without an ignition.version. Give an Ignition 3 config: data.flatcar_ignition.NAME.rendered."
+            }
+            Self::TooDeep => {
+                "It is JSON of more than 127 levels inside each other, and no Ignition config is as deep. Remove the key that Ignition does not \
+                 know, or give data.flatcar_ignition.NAME.rendered."
             }
             Self::NotJson => "It is no Ignition config. Give Ignition 3 JSON: data.flatcar_ignition.NAME.rendered.",
         })
@@ -145,9 +153,12 @@ fn parse(text: &str) -> Result<Json, Unusable> {
             Unusable::NotJson
         });
     }
-    let Ok(config) = serde_json::from_str::<Json>(trimmed) else {
-        return Err(Unusable::NotJson);
-    };
+    let config =
+        serde_json::from_str::<Json>(trimmed).map_err(|_| match json_input::parse(trimmed) {
+            // Its reader keeps to the stack that it has.
+            Ok(_) => Unusable::TooDeep,
+            Err(_) => Unusable::NotJson,
+        })?;
     if config["variant"].is_string() {
         return Err(Unusable::Butane);
     }
@@ -195,6 +206,11 @@ pub fn differences(old: &str, new: &str) -> Vec<String> {
     };
     let mut differences = Vec::new();
     compare_objects(&before, &after, "", &mut differences);
+    let more = differences.len().saturating_sub(DIFFERENCES_MAX);
+    if more > 0 {
+        differences.truncate(DIFFERENCES_MAX);
+        differences.push(format!("{more} more differences"));
+    }
     differences
 }
 
@@ -463,6 +479,31 @@ mod tests {
     }
 
     #[test]
+    fn contents_that_unpack_to_more_than_all_may_together_stay_packed() {
+        let packed = STANDARD.encode(crate::ignition::deflate::gzip(&[0; 1000]));
+        let file = |n| {
+            format!(
+                r#"{{"path":"/{n}","contents":{{"compression":"gzip","source":"data:;base64,{packed}"}}}}"#
+            )
+        };
+        let files: Vec<String> = (0..5).map(file).collect();
+        let text = format!(
+            r#"{{"ignition":{{"version":"3.4.0"}},"storage":{{"files":[{}]}}}}"#,
+            files.join(",")
+        );
+        for (mut left, expected) in [(10_000, 5), (5_001, 5), (5_000, 4), (2_500, 2), (0, 0)] {
+            let mut config = read(&text).unwrap();
+            normalize(&mut config, &mut left);
+            let files = config.object("storage").unwrap().objects("files");
+            let unpacked = files.iter().filter(|file| {
+                let contents = file.object("contents").unwrap();
+                contents.text("compression").is_none()
+            });
+            assert_eq!(unpacked.count(), expected, "{left}");
+        }
+    }
+
+    #[test]
     fn differences_are_told_by_name_and_without_contents() {
         let old = config(BASE);
         let new = config(
@@ -485,6 +526,12 @@ mod tests {
         );
         assert_ne!(canonical(&old), canonical(&new));
         assert_eq!(differences(&old, "no config"), ["the whole config changed"]);
+        let links: String = (0..70)
+            .map(|n| format!("\n  - {{path: /l{n}, target: /x}}"))
+            .collect();
+        let many = differences(&old, &config(&format!("storage:\n  links:{links}\n")));
+        assert_eq!(many.len(), 51);
+        assert_eq!(many[50], "23 more differences");
     }
 
     #[test]
@@ -529,6 +576,18 @@ mod tests {
             ),
             ("{}".to_owned(), Unusable::NotIgnition),
             ("#cloud-config\n".to_owned(), Unusable::NotJson),
+            (
+                format!(
+                    r#"{{"ignition":{{"version":"3.4.0"}},"x":{}{}}}"#,
+                    "[".repeat(9_000),
+                    "]".repeat(9_000)
+                ),
+                Unusable::TooDeep,
+            ),
+            (
+                format!(r#"{{"ignition":{}"#, "[".repeat(100_000)),
+                Unusable::NotJson,
+            ),
             (String::new(), Unusable::NotJson),
         ];
         for (text, problem) in cases {

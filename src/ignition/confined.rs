@@ -236,8 +236,10 @@ mod step_by_step {
         }
 
         pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let listed = openat(&self.directory, ".", flags, Mode::empty())?;
             let mut names = Vec::new();
-            for entry in Dir::read_from(&self.directory)? {
+            for entry in Dir::new(listed)? {
                 let name = entry?.file_name().to_bytes().to_vec();
                 if name != b"." && name != b".." {
                     names.push(OsString::from_vec(name));
@@ -429,7 +431,7 @@ mod tests {
     #[test]
     fn links_are_followed_inside_and_nowhere_else() {
         let around = tempfile::tempdir().unwrap();
-        let (path, root) = (around.path(), around.path().join("root"));
+        let (path, root) = (around.path(), around.path().join("top"));
         fs::create_dir_all(root.join("a/b")).unwrap();
         fs::write(path.join("secret"), "secret").unwrap();
         fs::write(root.join("a/b/file"), "inside").unwrap();
@@ -441,7 +443,7 @@ mod tests {
             ("a/up", "../a/./b//file"),
             ("a/b/out", "../../../secret"),
             ("out", "../secret"),
-            ("out-and-in", "../root/a/b/file"),
+            ("out-and-in", "../top/a/b/file"),
             ("directory", "a/b"),
             ("through", "directory/../b/file"),
             ("circle", "circle"),
@@ -516,8 +518,8 @@ mod tests {
     #[test]
     fn what_is_switched_while_it_is_read_does_not_lead_out() {
         let around = tempfile::tempdir().unwrap();
-        let root = around.path().join("root");
-        for directory in ["outside", "root", "root/safe"] {
+        let root = around.path().join("top");
+        for directory in ["outside", "top", "top/safe"] {
             fs::create_dir(around.path().join(directory)).unwrap();
         }
         fs::write(around.path().join("outside/file"), "secret").unwrap();

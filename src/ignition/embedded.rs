@@ -419,6 +419,31 @@ mod tests {
     }
 
     #[test]
+    fn what_unpacks_to_more_than_is_looked_at_is_told_once() {
+        let packed = STANDARD.encode(gzip(&[0; 1000]));
+        let file = |n| {
+            format!(
+                r#"{{"path":"/{n}","contents":{{"compression":"gzip","source":"data:;base64,{packed}"}}}}"#
+            )
+        };
+        let files: Vec<String> = (0..5).map(file).collect();
+        let text = format!(
+            r#"{{"ignition":{{"version":"3.4.0"}},"storage":{{"files":[{}]}}}}"#,
+            files.join(",")
+        );
+        let Ok(nodes) = crate::ignition::json_input::parse(&text) else {
+            panic!("it is JSON");
+        };
+        let (config, _) = ignition_json::decode(&nodes, 4);
+        for (mut left, expected) in [(5_000, 0), (4_999, 1), (2_000, 1)] {
+            let mut faults = Vec::new();
+            visit(&config, &At::ROOT, &mut left, &mut faults);
+            let messages: Vec<&str> = faults.iter().map(|fault| fault.message).collect();
+            assert_eq!(messages, vec![NOT_CHECKED; expected], "{left}");
+        }
+    }
+
+    #[test]
     fn user_data_of_a_group_is_looked_into_as_well() {
         let text = r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a","contents":{"compression":"gzip","source":"data:,x"}}]}}"#;
         let refused = refusals(text);

@@ -5,6 +5,7 @@
 //!
 //! Source: Flatcar's documentation of update strategies and of `update.conf`, systemd-system.conf(5), systemd.exec(5).
 
+use std::collections::HashSet;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
@@ -288,7 +289,7 @@ impl Proxy {
 pub fn ssh_authorized_keys(elements: &[String]) -> (Option<Document>, Vec<(usize, String)>) {
     let mut text = String::from(HEAD);
     text.push_str("passwd:\n  users:\n    - name: core\n      ssh_authorized_keys:\n");
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     let mut wrong = Vec::new();
     for (position, element) in elements.iter().enumerate() {
         let keys: Vec<&str> = element
@@ -305,8 +306,7 @@ pub fn ssh_authorized_keys(elements: &[String]) -> (Option<Document>, Vec<(usize
             continue;
         }
         for key in keys {
-            if !seen.contains(&key) {
-                seen.push(key);
+            if seen.insert(key) {
                 let _ = writeln!(text, "        - {}", quoted(key));
             }
         }

@@ -15,8 +15,10 @@ use crate::protocol::log::expecting_panics;
 
 /// Nesting beyond this is refused, as the reference does.
 const DEPTH_MAX: usize = 10_000;
+/// Brackets inside each other beyond this are refused: libyaml-safer looks at each of them for each token. The reference has no such limit.
+const BRACKETS_MAX: usize = 1_000;
 /// Values beyond this are refused: each costs a hundred bytes, whatever little it says.
-pub(crate) const NODES_MAX: usize = 3_000_000;
+pub(crate) const NODES_MAX: usize = 1_000_000;
 /// A mapping of more keys than this gets an index.
 const SEARCHED_MAX: usize = 32;
 
@@ -370,7 +372,7 @@ fn parse_once(text: &str, colons: &PlainColons, end: &Ending) -> Result<Parsed, 
                     children: Children::Sequence(Vec::new()),
                     flow_line: (style == SequenceStyle::Flow).then_some(event.start_mark.line),
                 });
-                check_depth(open.len(), event.start_mark.line)?;
+                check_depth(&open, event.start_mark.line)?;
                 continue;
             }
             EventData::MappingStart {
@@ -387,7 +389,7 @@ fn parse_once(text: &str, colons: &PlainColons, end: &Ending) -> Result<Parsed, 
                     children: Children::Mapping(Vec::new(), None),
                     flow_line: (style == MappingStyle::Flow).then_some(event.start_mark.line),
                 });
-                check_depth(open.len(), event.start_mark.line)?;
+                check_depth(&open, event.start_mark.line)?;
                 continue;
             }
             EventData::SequenceEnd | EventData::MappingEnd => {
@@ -411,11 +413,17 @@ fn parse_once(text: &str, colons: &PlainColons, end: &Ending) -> Result<Parsed, 
     }
 }
 
-fn check_depth(depth: usize, line: u64) -> Result<(), SyntaxError> {
-    if depth <= DEPTH_MAX {
-        return Ok(());
+fn check_depth(open: &[Open], line: u64) -> Result<(), SyntaxError> {
+    if open.len() > DEPTH_MAX {
+        return Err(problem_at(line + 1, "exceeded max depth of 10000"));
     }
-    Err(problem_at(line + 1, "exceeded max depth of 10000"))
+    // Within brackets all is in brackets.
+    let outside = open.partition_point(|open| open.flow_line.is_none());
+    if open.len() - outside > BRACKETS_MAX {
+        let problem = format!("more than {BRACKETS_MAX} brackets inside each other");
+        return Err(problem_at(line + 1, &problem));
+    }
+    Ok(())
 }
 
 fn scalar_tag(tag: Option<String>, value: &str, plain: bool) -> Cow<'static, str> {

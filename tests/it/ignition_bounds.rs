@@ -5,8 +5,6 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use flatcar::ignition::{self, Document, Input, Options, Origin, Report};
 
 const HEADER: &str = "variant: flatcar\nversion: 1.1.0\n";
@@ -201,9 +199,9 @@ fn time_grows_with_the_size_and_no_faster() {
             "brackets with much in them",
             vec![butane(&format!(
                 "x: {}{}{}",
-                "[".repeat(5_000),
+                "[".repeat(900),
                 each(COUNT, |n| n.to_string()),
-                "]".repeat(5_000)
+                "]".repeat(900)
             ))],
         ),
         (
@@ -259,42 +257,14 @@ fn text_that_an_alias_repeats_is_bounded() {
 
 #[test]
 fn nothings_by_the_million_are_told_as_too_many() {
-    let list = each(3_100_000, |_| "0".to_owned());
+    let list = each(1_001_000, |_| "0".to_owned());
     for text in [
         format!("{HEADER}x: [{list}]\n"),
         ignition(&format!(r#""x":[{list}]"#)),
     ] {
         assert_eq!(
             report(&[&text], None).entries[0].message,
-            "more than 3000000 values"
+            "more than 1000000 values"
         );
     }
-}
-
-#[test]
-fn what_unpacks_to_much_more_than_it_is_costs_a_bounded_amount() {
-    use std::io::Write as _;
-    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    let block = vec![0; 1 << 20];
-    for _ in 0..63 {
-        packed.write_all(&block).unwrap();
-    }
-    let packed = STANDARD.encode(packed.finish().unwrap());
-    let text = ignition(&format!(
-        r#""storage":{{"files":[{}]}}"#,
-        each(12, |n| format!(
-            r#"{{"path":"/{n}","contents":{{"compression":"gzip","source":"data:;base64,{packed}"}}}}"#
-        ))
-    ));
-    let before = processor();
-    let canonical = ignition::canonical(&text);
-    assert!(canonical.len() < 100 << 20, "{} bytes", canonical.len());
-    let report = report(&[&text], None);
-    println!("{:.2} s", processor() - before);
-    let told: Vec<&str> = report
-        .entries
-        .iter()
-        .map(|entry| entry.message.as_str())
-        .collect();
-    assert_eq!(told, ["compressed data is too large to be checked"]);
 }

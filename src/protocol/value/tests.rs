@@ -503,3 +503,44 @@ fn go_cty_writes_the_same_bytes() {
         );
     }
 }
+
+#[test]
+fn no_depth_costs_the_stack() {
+    const DEPTH: usize = 100_000;
+    let too_deep = "this is nested deeper than 128 levels";
+    let packed = [b"\x92\xa9\"dynamic\"".repeat(DEPTH), b"\xc0".to_vec()].concat();
+    let error = Value::from_msgpack(&packed, &Type::Dynamic).unwrap_err();
+    assert_eq!(error.message, too_deep);
+
+    let nested = |open: &str, close: &str| {
+        format!("{}0{}", open.repeat(DEPTH), close.repeat(DEPTH)).into_bytes()
+    };
+    let dynamic = nested("{\"type\":\"dynamic\",\"value\":", "}");
+    let error = Value::from_json(&dynamic, &Type::Dynamic).unwrap_err();
+    assert_eq!(error.message, too_deep);
+    assert!(Type::from_json(&nested("[\"list\",", "]")).is_err());
+    let list = [b"[\"list\",".repeat(DEPTH), b"]".repeat(DEPTH)].concat();
+    let of_lists = [
+        b"\x92\xdb".to_vec(),
+        u32::try_from(list.len()).unwrap().to_be_bytes().to_vec(),
+        list,
+        b"\xc0".to_vec(),
+    ];
+    let error = Value::from_msgpack(&of_lists.concat(), &Type::Dynamic).unwrap_err();
+    assert_eq!(error.message, "this is not a type");
+
+    // What the type lacks is stepped over.
+    let state = [b"{\"gone\":".to_vec(), nested("[", "]"), b"}".to_vec()].concat();
+    let kind = object(&[("a", Type::Bool)]);
+    assert_same(
+        &Value::from_json(&state, &kind).unwrap(),
+        &map(&[("a", Value::Null)]),
+    );
+
+    let (mut value, mut kind) = (Value::Null, Type::Bool);
+    for _ in 0..130 {
+        (value, kind) = (Value::List(vec![value]), Type::List(Box::new(kind)));
+    }
+    assert_eq!(value.to_msgpack(&kind).unwrap_err().message, too_deep);
+    assert_eq!(value.to_json(&kind).unwrap_err().message, too_deep);
+}
