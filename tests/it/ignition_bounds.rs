@@ -205,6 +205,37 @@ fn time_grows_with_the_size_and_no_faster() {
             ))],
         ),
         (
+            "dashes inside each other with much in them",
+            vec![butane(&format!(
+                "x:\n  {}[{}]",
+                "- ".repeat(5_000),
+                each(COUNT, |n| n.to_string())
+            ))],
+        ),
+        (
+            "lines of one scalar",
+            vec![butane(&format!("x: a\n{}", "  b\n".repeat(COUNT)))],
+        ),
+        (
+            "lines of one block",
+            vec![butane(&format!("x: |\n{}", "  b\n".repeat(COUNT)))],
+        ),
+        (
+            "lines of comment",
+            vec![butane(&format!("{}x: a", "# b: c\n".repeat(COUNT)))],
+        ),
+        (
+            "escapes",
+            vec![butane(&format!("x: \"{}\"", "\\x41\\\n".repeat(COUNT)))],
+        ),
+        (
+            "keys that are lists",
+            vec![butane(&format!(
+                "x:\n{}",
+                "  ? [a, b]\n  : c\n".repeat(COUNT / 4)
+            ))],
+        ),
+        (
             "aliases of one another",
             vec![butane(&format!(
                 "x: [{}]\nstorage: {{files: [{}]}}",
