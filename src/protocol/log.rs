@@ -14,6 +14,8 @@ use std::panic::PanicHookInfo;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime};
 
+use super::visible::visible;
+
 /// A field's name and value: `("machine", &name)`.
 pub type Field<'a> = (&'a str, &'a dyn Display);
 
@@ -157,7 +159,7 @@ fn line(
     let mut line = String::from("{\"@level\":");
     push_string(&mut line, level.name(), LONGEST_VALUE);
     line += ",\"@message\":";
-    push_string(&mut line, message, LONGEST_MESSAGE);
+    push_string(&mut line, &visible(message), LONGEST_MESSAGE);
     line += ",\"@module\":";
     push_string(&mut line, module.name(), LONGEST_VALUE);
     line += ",\"@timestamp\":";
@@ -170,7 +172,7 @@ fn line(
         // `@` is core's own; it panics when one of those is not what it expects.
         push_string(&mut line, key.trim_start_matches('@'), LONGEST_VALUE);
         line.push(':');
-        push_string(&mut line, &value.to_string(), LONGEST_VALUE);
+        push_string(&mut line, &visible(&value.to_string()), LONGEST_VALUE);
     }
     line += "}\n";
     line
@@ -258,7 +260,7 @@ fn report(panic: &PanicHookInfo<'_>) -> String {
         .unwrap_or_default();
     format!(
         "panic: {} at {place}\n\n{}\n",
-        without_quoted(message),
+        visible(&without_quoted(message)),
         Backtrace::force_capture()
     )
 }
@@ -312,7 +314,7 @@ mod tests {
         assert_eq!(
             line,
             serde_json::json!({
-                "@level": "warn", "@message": "a \"message\"\nof two lines \u{1}", "@module": "provider",
+                "@level": "warn", "@message": "a \"message\"\nof two lines \u{fffd}", "@module": "provider",
                 "@timestamp": "1970-01-01T00:00:00.000000Z", "machines": "3", "level": "7", "é": "\\",
             })
         );

@@ -13,6 +13,7 @@ mod side;
 mod signals;
 mod tls;
 pub mod value;
+pub mod visible;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::protocol::tfplugin6 as pb;
 use crate::protocol::value::{CodecError, CodecStep};
+use crate::protocol::visible::{cut, one_line, visible};
 
 /// Ends every sentence about a fault of ours.
 pub(super) const BUG: &str = "This is a bug in the provider; please report it with the log.";
@@ -87,6 +88,15 @@ fn at_step(diagnostic: Diagnostic, error: CodecError) -> Diagnostic {
     diagnostic.at(Path(steps.collect()))
 }
 
+/// A text as core shows it: whatever came into it from outside, a terminal shows it and obeys nothing.
+pub(super) fn shown(text: &str) -> String {
+    cut(&visible(text), DETAIL_CHARS).into_owned()
+}
+
+/// More than any that we write, and less than what makes a terminal, or a call, too long.
+const SUMMARY_CHARS: usize = 200;
+const DETAIL_CHARS: usize = 32_000;
+
 /// Problems as core shows them.
 pub(super) fn diagnostics(problems: Diagnostics) -> Vec<pb::Diagnostic> {
     let diagnostic = |problem: Diagnostic| pb::Diagnostic {
@@ -94,8 +104,8 @@ pub(super) fn diagnostics(problems: Diagnostics) -> Vec<pb::Diagnostic> {
             Severity::Error => pb::diagnostic::Severity::Error.into(),
             Severity::Warning => pb::diagnostic::Severity::Warning.into(),
         },
-        summary: problem.summary,
-        detail: problem.detail,
+        summary: cut(&one_line(&problem.summary), SUMMARY_CHARS).into_owned(),
+        detail: shown(&problem.detail),
         attribute: problem
             .path
             .filter(|path| !path.0.is_empty())
@@ -223,4 +233,29 @@ pub(super) fn function(signature: &Signature) -> pb::Function {
 /// A moment as the protocol says it.
 pub(super) fn timestamp(moment: SystemTime) -> prost_types::Timestamp {
     moment.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_from_outside_is_shown_and_obeyed_by_no_terminal() {
+        let problem = Diagnostic::error(
+            "Could not\u{1b}[2J create\nmachine w-1",
+            format!(
+                "The cloud said \u{202e}no\u{7}:\r\n\u{1b}]0;title\u{7}{}",
+                "x".repeat(100_000)
+            ),
+        );
+        let shown = diagnostics(problem.into());
+        assert_eq!(shown[0].summary, "Could not create machine w-1");
+        let detail = &shown[0].detail;
+        assert!(
+            detail.starts_with("The cloud said \u{fffd}no\u{fffd}:\nxxx"),
+            "{}",
+            &detail[..40]
+        );
+        assert!(detail.ends_with("more characters)") && detail.len() < 33_000);
+    }
 }

@@ -188,7 +188,7 @@ impl Exact {
         let leading_zeros = digits.len() - significant.len();
         let before_point = i64::try_from(whole.len()).ok()? - i64::try_from(leading_zeros).ok()?;
         let point = exponent.checked_add(before_point)?;
-        if point.abs() > FARTHEST_POINT {
+        if point.unsigned_abs() > FARTHEST_POINT {
             return None;
         }
         Some(Self {
@@ -279,7 +279,7 @@ impl Ord for Exact {
 }
 
 /// Core holds no number as large or as small; the bound keeps exponents from overflowing.
-const FARTHEST_POINT: i64 = 1 << 31;
+const FARTHEST_POINT: u64 = 1 << 31;
 
 /// Core writes all zeros of every number; beyond so many an exponent is the lesser evil.
 const MOST_ZEROS: i64 = 1_000;

@@ -154,7 +154,7 @@ impl Service {
                 result: None,
                 error: Some(pb::FunctionError {
                     // Core puts it into a sentence of its own.
-                    text: text.trim_end_matches('.').to_owned(),
+                    text: wire::shown(text.trim_end_matches('.')),
                     function_argument: argument.and_then(|index| i64::try_from(index).ok()),
                 }),
             },
