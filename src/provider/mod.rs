@@ -4,6 +4,7 @@
 pub mod convert;
 pub mod diagnostics;
 pub mod duration;
+mod ledger;
 mod object;
 pub mod reference;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::protocol::value::{Type, Value};
 pub use convert::{Attr, Model};
 pub use diagnostics::{Diagnostic, Diagnostics, Path, Severity};
+pub use ledger::Ledger;
 #[cfg(all(test, any(feature = "aws", feature = "openstack")))]
 pub(crate) use object::check;
 pub use object::without_empty;
@@ -48,6 +50,8 @@ pub struct Context {
     pub until: Option<Instant>,
     /// What data sources and resources of one configuration share (the HTTP cache, open connections); one of each type.
     pub shared: Arc<Shared>,
+    /// Where a create, an update or a delete writes down what exists, as often as it likes: that is saved should it panic.
+    pub ledger: Ledger,
 }
 
 impl Context {
@@ -58,6 +62,7 @@ impl Context {
             cancel: CancellationToken::new(),
             until: None,
             shared: Arc::default(),
+            ledger: Ledger::default(),
         }
     }
     /// The same, for an operation that has to be over by then.

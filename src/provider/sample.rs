@@ -214,6 +214,10 @@ impl Resource for Thing {
             }
             "unsettled" => model.etag = Attr::Unknown,
             "leaks" => model.secret_wo = config.secret_wo,
+            "create-panics-late" => {
+                context.ledger.write(&Stored { model, private });
+                panic!("s3cret")
+            }
             "slow" => {
                 context.cancel.cancelled().await;
                 problems = Diagnostic::error("Interrupted", "Apply again.").into();
@@ -227,7 +231,7 @@ impl Resource for Thing {
     }
     async fn update(
         &self,
-        _: &Context,
+        context: &Context,
         prior: Stored<ThingModel>,
         planned: Stored<ThingModel>,
         _: ThingModel,
@@ -235,6 +239,13 @@ impl Resource for Thing {
         match prior.model.name.known().map(String::as_str) {
             Some("never") => Outcome::failed(refused()),
             Some("update-panics") => panic!("s3cret"),
+            Some("update-panics-late") => {
+                context.ledger.write(&Stored {
+                    model: settled(planned.model),
+                    private: planned.private,
+                });
+                panic!("s3cret")
+            }
             _ => Outcome::of(Stored {
                 model: settled(planned.model),
                 private: planned.private,

@@ -19,7 +19,9 @@ use tonic::{Request, Response, Status, async_trait};
 use self::call::{Asks as _, Call};
 use super::object::{check, fill_defaults};
 use super::wire::{self, bug, decode, type_of};
-use super::{Context, Diagnostic, Diagnostics, Outcome, Provider, Schema, Shared, Value};
+use super::{
+    Context, Diagnostic, Diagnostics, Ledger, Outcome, Provider, Schema, Shared, Stored, Value,
+};
 use crate::protocol::tfplugin6 as pb;
 
 /// A provider behind the protocol.
@@ -38,6 +40,7 @@ impl Service {
             cancel: process.child_token(),
             until: None,
             shared: Arc::new(Shared::default()),
+            ledger: Ledger::default(),
         };
         Self {
             provider,
@@ -178,6 +181,7 @@ impl Service {
             cancel: self.process.child_token(),
             until: None,
             shared: Arc::new(Shared::default()),
+            ledger: Ledger::default(),
         };
         *self.context.write().unwrap_or_else(PoisonError::into_inner) = context;
         Ok(())
@@ -207,6 +211,25 @@ async fn guarded<T>(operation: impl Future<Output = Outcome<T>>) -> Outcome<T> {
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Outcome::failed(panicked()))
+}
+
+/// Runs an operation that changes things; a panic in it leaves what it had written down.
+async fn recorded(
+    ledger: &Ledger,
+    operation: impl Future<Output = Outcome<Stored<Value>>>,
+) -> Outcome<Stored<Value>> {
+    let ended = AssertUnwindSafe(operation).catch_unwind().await;
+    ended.unwrap_or_else(|_| match ledger.take() {
+        None => Outcome::failed(panicked()),
+        value => Outcome {
+            value,
+            problems: bug(
+                "The provider failed unexpectedly",
+                "The operation was not finished; what exists by now is recorded.",
+            )
+            .into(),
+        },
+    })
 }
 
 /// The panic's own words may hold values of the configuration: they are in the log only.

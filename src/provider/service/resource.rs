@@ -1,6 +1,6 @@
 //! Resources: plan, apply, read, import, upgrade. Create, update or delete is decided here.
 
-use super::{Service, bugs_at, guarded, only, validated};
+use super::{Service, bugs_at, guarded, only, recorded, validated};
 use crate::protocol::tfplugin6 as pb;
 use crate::provider::object::{
     complete_proposal, contradictions, fill_defaults, null_write_only, replaced, restore_unknowns,
@@ -8,7 +8,9 @@ use crate::provider::object::{
 };
 use crate::provider::tables::AnyResource;
 use crate::provider::wire::{self, bug, decode, decode_stored, encode, identity_type, type_of};
-use crate::provider::{Diagnostic, Diagnostics, Outcome, PlanRequest, Stored, Value};
+use crate::provider::{
+    Context, Diagnostic, Diagnostics, Ledger, Outcome, PlanRequest, Stored, Value,
+};
 
 impl Service {
     fn resource(&self, type_name: &str) -> Result<&dyn AnyResource, Diagnostics> {
@@ -126,7 +128,11 @@ impl Service {
         let planned = decode(request.planned_state.as_ref(), &kind)?;
         let mut config = decode(request.config.as_ref(), &kind)?;
         fill_defaults(attributes, &mut config);
-        let context = self.context();
+        let context = Context {
+            ledger: Ledger::default(),
+            ..self.context()
+        };
+        let ledger = &context.ledger;
         let stored = |model: &Value| Stored {
             model: model.clone(),
             private: request.planned_private.clone(),
@@ -135,15 +141,15 @@ impl Service {
         let (outcome, kept) = match (prior.is_null(), planned.is_null()) {
             (true, true) => (Outcome::gone(), None),
             (true, false) => {
-                let outcome = guarded(resource.create(&context, stored(&planned), config)).await;
-                (missing_after_create(outcome), None)
+                let create = resource.create(&context, stored(&planned), config);
+                (missing_after_create(recorded(ledger, create).await), None)
             }
             (false, false) => {
                 let update = resource.update(&context, stored(&prior), stored(&planned), config);
-                (guarded(update).await, Some(stored(&prior)))
+                (recorded(ledger, update).await, Some(stored(&prior)))
             }
             (false, true) => {
-                let outcome = guarded(resource.delete(&context, stored(&prior))).await;
+                let outcome = recorded(ledger, resource.delete(&context, stored(&prior))).await;
                 let failed = outcome.problems.has_errors();
                 (left_after_delete(outcome), failed.then(|| stored(&prior)))
             }

@@ -346,6 +346,13 @@ async fn an_apply_saves_what_exists_on_every_path() {
             vec!["error @: The provider failed unexpectedly"],
         ),
         (
+            "create panics, with something written down",
+            &nothing,
+            planned("create-panics-late"),
+            existing("create-panics-late"),
+            vec!["error @: The provider failed unexpectedly"],
+        ),
+        (
             "create answers a write-only value",
             &nothing,
             planned("leaks"),
@@ -365,6 +372,13 @@ async fn an_apply_saves_what_exists_on_every_path() {
             &existing("update-panics"),
             larger("update-panics"),
             existing("update-panics"),
+            vec!["error @: The provider failed unexpectedly"],
+        ),
+        (
+            "update panics, with something written down",
+            &existing("update-panics-late"),
+            larger("update-panics-late"),
+            updated("update-panics-late"),
             vec!["error @: The provider failed unexpectedly"],
         ),
         ("delete", &existing("a"), Json::Null, Json::Null, vec![]),
