@@ -4,6 +4,7 @@
 //! or an [`Error`] that callers ask for its [`Kind`]. [`cache`] keeps files for the life of the process.
 
 pub mod cache;
+pub mod wait;
 
 use std::error::Error as _;
 use std::fmt;
@@ -468,12 +469,7 @@ fn random_unit() -> f64 {
 
 /// `Retry-After`: seconds or a date.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    wait::asked(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {

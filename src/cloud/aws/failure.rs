@@ -2,10 +2,11 @@
 //!
 //! In: `400 InvalidSubnetID.NotFound`. Out: a bad request, blamed on `aws.subnet_ids`. See: EC2 API reference, 2016-11-15, "Error codes".
 
-use std::time::Duration;
+use std::time::SystemTime;
 
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
+use crate::http::wait;
 use crate::worker_group::cloud::{CloudError, Kind};
 
 /// What a call's failure means. Of a call that changes something, see [`is_ambiguous`] too.
@@ -30,8 +31,7 @@ pub(super) fn fault<E: ProvideErrorMetadata + std::error::Error + 'static>(
         attribute,
         retry_after: response
             .and_then(|response| response.headers().get("retry-after"))
-            .and_then(|seconds| seconds.parse().ok())
-            .map(Duration::from_secs),
+            .and_then(|asked| wait::asked(asked, SystemTime::now())),
     }
 }
 

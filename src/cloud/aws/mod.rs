@@ -31,6 +31,7 @@ use self::auth::Session;
 use self::failure::{fault, is_ambiguous, is_local_shortage};
 use self::shape::Shape;
 use self::targets::Targets;
+use crate::cloud::pages::Pages;
 use crate::flatcar::platform;
 use crate::ignition::user_data::{Compress, pack};
 use crate::provider::{Diagnostic, Diagnostics, Model as _, Value};
@@ -309,6 +310,7 @@ impl Aws {
         object: &str,
     ) -> Result<Vec<Instance>, CloudError> {
         let mut instances = Vec::new();
+        let mut pages = Pages::new("EC2 DescribeInstances", object);
         let mut next = None;
         loop {
             let page = self
@@ -321,10 +323,7 @@ impl Aws {
                 .send()
                 .await
                 .map_err(|error| fault("EC2 DescribeInstances", object, &error))?;
-            next = page
-                .next_token()
-                .filter(|token| !token.is_empty())
-                .map(str::to_owned);
+            next = pages.next(page.next_token())?;
             for reservation in page.reservations.unwrap_or_default() {
                 instances.extend(reservation.instances.unwrap_or_default());
             }

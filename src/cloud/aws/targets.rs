@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::failure::fault;
 use super::health::Target;
 use super::shape::TARGET_GROUPS;
+use crate::cloud::pages::Pages;
 use crate::kubernetes::Host;
 use crate::worker_group::cloud::{CloudError, Kind, Machine, Members, Phase};
 
@@ -276,6 +277,7 @@ impl Targets {
     /// Load balancing has no filter by id.
     async fn all_groups(&self) -> Result<Vec<String>, CloudError> {
         let mut arns = Vec::new();
+        let mut pages = Pages::new("ELB DescribeTargetGroups", "all");
         let mut next = None;
         loop {
             let page = self
@@ -292,7 +294,7 @@ impl Targets {
                     .into_iter()
                     .filter_map(|group| group.target_group_arn),
             );
-            next = page.next_marker.filter(|marker| !marker.is_empty());
+            next = pages.next(page.next_marker.as_deref())?;
             if next.is_none() {
                 return Ok(arns);
             }
@@ -316,6 +318,7 @@ impl Targets {
                 .and_then(|attribute| attribute.value()?.parse().ok())
         });
         let delay = seconds.map_or(LONGEST_DELAY, Duration::from_secs);
+        let delay = delay.min(LONGEST_DELAY);
         self.known().delays.insert(arn.to_owned(), delay);
         delay
     }

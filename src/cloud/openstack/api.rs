@@ -18,6 +18,8 @@ use tokio::sync::OnceCell;
 
 use super::auth::Login;
 use super::floating;
+use crate::cloud::pages::Pages;
+use crate::http::wait;
 use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Phase};
 
 /// One login for all groups of a provider.
@@ -197,8 +199,7 @@ pub(super) async fn send(
     let retry_after = answer
         .headers()
         .get("retry-after")
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
+        .and_then(|value| wait::asked(value.to_str().ok()?, SystemTime::now()));
     let kind = kind_of(status, &words, creates);
     Err(CloudError {
         attribute: (kind == Kind::BadRequest || kind == Kind::NotFound)
@@ -221,10 +222,12 @@ pub(super) async fn pages(
     question: impl Fn() -> Call,
 ) -> Result<Vec<Json>, CloudError> {
     let mut all: Vec<Json> = Vec::new();
+    let mut pages = Pages::new(action, object);
+    let mut marker: Option<String> = None;
     loop {
         let mut call = question().query("limit", PAGE);
-        if let Some(last) = all.last().and_then(|last| last["id"].as_str()) {
-            call = call.query("marker", last);
+        if let Some(marker) = marker {
+            call = call.query("marker", marker);
         }
         let mut answer = send(session, action, object, call).await?;
         let links = answer[format!("{list}_links")].take();
@@ -232,19 +235,16 @@ pub(super) async fn pages(
             .as_array()
             .is_some_and(|links| links.iter().any(|link| link["rel"] == "next"));
         let Json::Array(page) = answer[list].take() else {
-            return Err(CloudError {
-                action,
-                object: object.to_owned(),
-                kind: Kind::Unavailable,
-                message: format!("something without {list}"),
-                attribute: None,
-                retry_after: None,
-            });
+            return Err(pages.endless(&format!("something without {list}")));
         };
         let is_last = page.is_empty() || !more;
         all.extend(page);
         if is_last {
             return Ok(all);
+        }
+        marker = pages.next(all.last().and_then(|last| last["id"].as_str()))?;
+        if marker.is_none() {
+            return Err(pages.endless("a page that is not the last one, and ends without an id"));
         }
     }
 }
@@ -554,6 +554,17 @@ fn time_of(text: &str) -> Option<SystemTime> {
     };
     let [year, month, day]: [i64; 3] = numbers(date, '-')?.try_into().ok()?;
     let [hour, minute, second]: [i64; 3] = numbers(time, ':')?.try_into().ok()?;
+    let within = [
+        (1970..=9999).contains(&year),
+        (1..=12).contains(&month),
+        (1..=31).contains(&day),
+        (0..=23).contains(&hour),
+        (0..=59).contains(&minute),
+        (0..=60).contains(&second),
+    ];
+    if within.contains(&false) {
+        return None;
+    }
     // Days since 1970 in the Gregorian calendar, with years that begin in March.
     let (year, month) = if month > 2 {
         (year, month - 3)
@@ -566,7 +577,7 @@ fn time_of(text: &str) -> Option<SystemTime> {
         + day
         - 719_469;
     let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
-    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).ok()?))
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
 }
 
 /// Metadata of ours begin so.
@@ -648,6 +659,27 @@ mod tests {
             let answer = answer.map_err(|error| error.kind);
             assert_eq!(answer, expected.map_or(Ok(()), Err), "{kinds:?}");
             assert_eq!(done.get(), kinds.len(), "{kinds:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_not_known_whatever_it_says() {
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2026-11-24T09:00:01Z", Some(1_795_510_801)),
+            ("9999-12-31T23:59:59Z", Some(253_402_300_799)),
+            ("1969-12-31T23:59:59Z", None),
+            ("10000-01-01T00:00:00Z", None),
+            ("9223372036854775807-01-01T00:00:00Z", None),
+            ("2026-11-24T9223372036854775807:00:00Z", None),
+            ("2026-9223372036854775807-24T00:00:00Z", None),
+            ("2026-11--24T00:00:00Z", None),
+            ("2026-11-24 09:00:01Z", None),
+            ("", None),
+        ] {
+            let expected =
+                seconds.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            assert_eq!(time_of(text), expected, "{text:?}");
         }
     }
 
