@@ -81,6 +81,8 @@ impl Workspace {
             ("TF_IN_AUTOMATION", "1"),
             ("TF_INPUT", "0"),
             ("CHECKPOINT_DISABLE", "1"),
+            // Does nothing without a file `steps` in the sandbox.
+            ("FLATCAR_SANDBOX_STEPS", "1"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Self {

@@ -94,7 +94,10 @@ impl Sandbox {
             work(now_ms, &locked, &conditions).map(Tried::Done)
         })
         .await
-        .unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+        .unwrap_or_else(|lost| match lost.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(lost) => Err(io::Error::other(lost)),
+        })
     }
 }
 
@@ -133,9 +136,7 @@ mod tests {
         context.until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         let cancel = context.cancel.clone();
         let sandbox = Sandbox {
-            store: Store {
-                directory: directory.to_owned(),
-            },
+            store: Store::new(directory.to_owned()),
             clock: Arc::new(SystemTime::now),
             access: Access::of(&context).await,
             lag: Duration::ZERO,

@@ -23,11 +23,14 @@ pub(super) struct Conditions {
     /// The zones that exist; absent: any.
     pub(super) zones: Option<Vec<String>>,
     /// How long a deleted machine is going.
+    #[serde(deserialize_with = "seconds")]
     pub(super) delete_seconds: f64,
     /// How long after its creation a list may not show a machine.
+    #[serde(deserialize_with = "seconds")]
     pub(super) list_lag_seconds: f64,
     /// Whether each call adds a line to `calls.jsonl`.
     pub(super) log_calls: bool,
+    #[serde(deserialize_with = "rules")]
     pub(super) rules: Vec<Rule>,
 }
 
@@ -47,7 +50,7 @@ pub(super) struct Rule {
     pub(super) times: u64,
     pub(super) fault: Fault,
     /// What `delay`, `unlisted`, `slow_delete` and `throttled` measure.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "seconds")]
     pub(super) seconds: f64,
 }
 
@@ -138,8 +141,9 @@ impl Conditions {
                 .0
                 .entry(sha256_hex(&serde_json::to_vec(rule)?)[..16].to_owned())
                 .or_default();
-            *count += 1;
-            let fires = *count >= rule.nth && (rule.times == 0 || *count < rule.nth + rule.times);
+            *count = count.saturating_add(1);
+            let last = rule.nth.saturating_add(rule.times);
+            let fires = *count >= rule.nth && (rule.times == 0 || *count < last);
             if fires && met.is_none() {
                 met = Some(Met {
                     fault: rule.fault,
@@ -187,6 +191,26 @@ fn whole_or_null<'de, N: TryFrom<u64>, D: Deserializer<'de>>(
     }
 }
 
+/// From none to a year.
+fn seconds<'de, D: Deserializer<'de>>(written: D) -> Result<f64, D::Error> {
+    let value = serde_json::Value::deserialize(written)?;
+    let seconds = value.as_f64();
+    let seconds = seconds.filter(|seconds| (0.0..=MOST_SECONDS).contains(seconds));
+    seconds.ok_or_else(|| D::Error::custom(SECONDS))
+}
+
+/// Each by itself, so that what is wrong in one is told with its number.
+fn rules<'de, D: Deserializer<'de>>(written: D) -> Result<Vec<Rule>, D::Error> {
+    let rules = Vec::<serde_json::Value>::deserialize(written)?;
+    let numbered = rules.into_iter().zip(1..);
+    let rules = numbered.map(|(rule, number)| {
+        Rule::deserialize(rule).map_err(|error| D::Error::custom(format!("rule {number}: {error}")))
+    });
+    rules.collect()
+}
+
+const MOST_SECONDS: f64 = 31_536_000.0;
+const SECONDS: &str = "expected seconds, from 0 to 31536000, a year";
 const WHOLE: &str = "expected a whole number from 0";
 
 const FILE: &str = "faults.json";
@@ -199,9 +223,7 @@ mod tests {
 
     fn met(rules: &str, calls: &[(Call, &str)]) -> Vec<Option<Fault>> {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store {
-            directory: directory.path().to_owned(),
-        };
+        let store = Store::new(directory.path().to_owned());
         std::fs::write(directory.path().join(FILE), rules).unwrap();
         let locked = store.try_lock(0).unwrap().unwrap();
         let conditions = Conditions::load(&locked).unwrap();
@@ -289,6 +311,39 @@ mod tests {
             rule(r#""nth": -1"#),
             rule(r#""times": null"#),
         ] {
+            let error = serde_json::from_str::<Conditions>(&text).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("a whole number from 0"), "{text}: {error}");
+        }
+        let second = |seconds: &str| {
+            format!(
+                r#"{{"rules":[{{"call":"list","fault":"lost"}},{{"call":"list","fault":"delay","seconds":{seconds}}}]}}"#
+            )
+        };
+        for seconds in [
+            "1e19",
+            "-1",
+            "31536000.1",
+            "null",
+            "\"3\"",
+            "18446744073709551615",
+        ] {
+            let error = serde_json::from_str::<Conditions>(&second(seconds)).unwrap_err();
+            let error = error.to_string();
+            assert!(
+                error.contains("rule 2: expected seconds, from 0"),
+                "{seconds}: {error}"
+            );
+            for field in ["delete_seconds", "list_lag_seconds"] {
+                let text = format!(r#"{{"{field}": {seconds}}}"#);
+                let error = serde_json::from_str::<Conditions>(&text).unwrap_err();
+                assert!(error.to_string().contains("from 0 to"), "{text}: {error}");
+            }
+        }
+        for text in [second("0"), second("0.5"), second("31536000")] {
+            assert!(serde_json::from_str::<Conditions>(&text).is_ok(), "{text}");
+        }
+        for text in [r#"{"quota": -1}"#.to_owned()] {
             let error = serde_json::from_str::<Conditions>(&text).unwrap_err();
             let error = error.to_string();
             assert!(error.contains("a whole number from 0"), "{text}: {error}");

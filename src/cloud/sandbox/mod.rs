@@ -61,9 +61,7 @@ fn provider_schema() -> Attribute {
 
 fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnostics>> {
     async move {
-        let store = Store {
-            directory: directory(&connect.context.configuration)?,
-        };
+        let store = Store::new(directory(&connect.context.configuration)?);
         let expected = connect.scope.map(str::to_owned);
         let sandbox = Sandbox {
             store,
@@ -568,9 +566,7 @@ mod tests {
             ));
             let clock = Arc::clone(&now);
             let sandbox = Sandbox {
-                store: Store {
-                    directory: directory.path().to_owned(),
-                },
+                store: Store::new(directory.path().to_owned()),
                 clock: Arc::new(move || *clock.lock().unwrap()),
                 access: Access::of(&Context::of(Value::Null)).await,
                 lag: Duration::ZERO,
