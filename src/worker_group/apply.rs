@@ -292,6 +292,7 @@ pub(crate) struct Job<'a> {
 }
 
 /// What exists after an apply.
+#[derive(Clone)]
 pub(crate) struct Performed {
     pub(crate) machines: Vec<Known>,
     pub(crate) next_ordinal: u64,

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 
 use crate::kubernetes::Host;
+use crate::protocol::visible::{cut, visible};
 use crate::provider::{Attribute, Context, Diagnostics, Value};
 
 /// One row of the table of clouds (`cloud::ALL`).
@@ -298,12 +299,17 @@ impl fmt::Display for CloudError {
         write!(
             f,
             "{} for {} answered {}",
-            self.action, self.object, self.message
+            self.action,
+            self.object,
+            cut(&visible(&self.message), MESSAGE_CHARS)
         )
     }
 }
 
 impl std::error::Error for CloudError {}
+
+/// A cloud's answer may be a whole page.
+const MESSAGE_CHARS: usize = 2_000;
 
 /// Kinds of [`CloudError`]; callers ask for these, never for text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,6 +334,8 @@ pub enum Kind {
     Ambiguous,
     /// A create was accepted and ended in a machine that will never run.
     Failed,
+    /// The provider itself failed in the call, which may have been carried out. Said by the engine, never by a cloud.
+    Bug,
 }
 
 /// The [`CloudError::object`] of a call about so many machines: `1 machine`, `2 machines`.

@@ -7,7 +7,7 @@ mod identity;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +128,13 @@ pub(crate) struct Note {
     pub(crate) drift: Vec<String>,
     /// It should run since long.
     pub(crate) overdue: bool,
+}
+
+impl Note {
+    /// When the machine was created; `None` also where what is recorded is no moment.
+    pub(crate) fn created_at(&self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.created?))
+    }
 }
 
 impl Private {

@@ -107,6 +107,8 @@ pub(crate) struct Changes {
     pub(crate) next_ordinal: u64,
     /// Machines that ought to go and are not in [`Desired::deletable`], with the reason.
     pub(crate) refused: Vec<(String, String)>,
+    /// Machines that ought to be created and for which no name is left.
+    pub(crate) unnamed: usize,
 }
 
 impl Changes {
@@ -189,10 +191,38 @@ pub(crate) fn changes(desired: &Desired<'_>, members: &[Member]) -> Changes {
     out
 }
 
-/// The ordinal at the end of a machine's name.
+/// The ordinal at the end of a machine's name, as this provider writes it: up to nine digits, without zeros before them. What else a name
+/// ends with is none of ours, and is not believed.
 pub(crate) fn ordinal(name: &str) -> Option<u64> {
-    name.rsplit('-').next()?.parse().ok()
+    let (_, digits) = name.rsplit_once('-')?;
+    let plain = digits.len() <= ORDINAL_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let as_written = digits == "0" || !digits.starts_with('0');
+    digits.parse().ok().filter(|_| plain && as_written)
 }
+
+/// The name of a new machine; `None`: this group has used up its names.
+pub(crate) fn name(prefix: &str, ordinal: u64) -> Option<String> {
+    (ordinal < ORDINALS).then(|| format!("{prefix}{ordinal}"))
+}
+
+/// The lowest ordinal that was never used, by what is recorded of it and by the machines that there are. A record that no machine of
+/// ours can have led to is not believed.
+pub(crate) fn next_ordinal<'a>(recorded: u64, names: impl IntoIterator<Item = &'a str>) -> u64 {
+    let used = names.into_iter().filter_map(ordinal);
+    used.map(|used| used + 1)
+        .chain([recorded].into_iter().filter(|next| *next <= ORDINALS))
+        .max()
+        .unwrap_or_default()
+}
+
+/// What there is to do for a group whose names are used up.
+pub(crate) const NO_NAMES: &str = "Each machine that a group ever had counts, and the last number that a name can hold is used. Make \
+     another group, under another name, in place of this one.";
+
+/// With a group's name of 40 and a uid of 8 characters, a machine's name has 59: any host name may have 63.
+const ORDINAL_DIGITS: usize = 9;
+/// Names that a group has in all its life.
+const ORDINALS: u64 = 1_000_000_000;
 
 /// A member and what speaks for its going.
 struct Candidate<'a> {
@@ -264,7 +294,10 @@ impl Changes {
     }
 
     fn create(&mut self, desired: &Desired<'_>, reason: String) {
-        let name = format!("{}{}", desired.prefix, self.next_ordinal);
+        let Some(name) = name(desired.prefix, self.next_ordinal) else {
+            self.unnamed += 1;
+            return;
+        };
         self.next_ordinal += 1;
         self.push(&name, Action::Create, reason);
     }
@@ -290,14 +323,9 @@ fn in_place_fields<'a>(desired: &'a Desired<'_>, candidate: &Candidate<'a>) -> V
 }
 
 fn first_unused(desired: &Desired<'_>, members: &[Member]) -> u64 {
-    members
-        .iter()
-        .filter(|member| member.name.starts_with(desired.prefix))
-        .filter_map(|member| ordinal(&member.name))
-        .map(|used| used.saturating_add(1))
-        .chain([desired.next_ordinal])
-        .max()
-        .unwrap_or_default()
+    let names = members.iter().map(|member| member.name.as_str());
+    let ours = names.filter(|name| name.starts_with(desired.prefix));
+    next_ordinal(desired.next_ordinal, ours)
 }
 
 /// How far a roll may go from the desired number of machines.

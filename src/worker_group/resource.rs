@@ -37,8 +37,8 @@ use self::import::{import_id, imported, one_uid};
 use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
 use self::place::{doubled, existing, ids, refreshed, saved_is_saved, within, without_twins};
 use self::report::{
-    LIFT, are, bug, diagnostic, errors, left_alone, news_since_the_plan, paused, refuses, replaces,
-    strangers, taken_since_the_plan,
+    LIFT, are, bug, diagnostic, errors, left_alone, news_since_the_plan, no_names, paused, refuses,
+    replaces, strangers, taken_since_the_plan,
 };
 
 /// Groups on these clouds.
@@ -152,6 +152,9 @@ impl Resource for WorkerGroup {
         }
         if wanted.paused && !nothing {
             problems.push(paused(&outlook.changes));
+        }
+        if outlook.changes.unnamed > 0 {
+            problems.push(no_names(outlook.changes.unnamed));
         }
         private.history = outlook.history;
         Outcome {
@@ -296,6 +299,14 @@ impl Resource for WorkerGroup {
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT),
         };
         let performed = apply::perform(job, &outlook.changes, existing).await;
+        // From here on it is only words that may fail.
+        context.ledger.write(&recorded(
+            model.clone(),
+            private.clone(),
+            &place,
+            (Some(&prior.model), performed.clone()),
+            &outlook.changes,
+        ));
         let hint = format!(
             "{} recorded, of {} wanted. Apply again to go on.",
             are(performed.machines.len(), "machine"),

@@ -7,6 +7,8 @@
 
 mod answers;
 mod calls;
+mod caught;
+mod ending;
 mod observe;
 mod places;
 mod watch;
@@ -26,6 +28,7 @@ use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
 
 pub(crate) use self::calls::Calls;
+use self::caught::{caught, failed_apply, failed_inside};
 pub(crate) use self::observe::{Observed, Recorded, observe, take_twins};
 pub(crate) use self::places::Places;
 use self::watch::Seen;
@@ -270,13 +273,31 @@ impl<'a> Roll<'a> {
         }
     }
 
-    /// Performs it, to its end or as far as it goes.
+    /// Performs it, to its end or as far as it goes. A panic ends it like any other trouble: what is known to exist is answered.
     pub(crate) async fn run(mut self) -> Ended {
+        let mut under_way = FuturesUnordered::new();
+        if caught(self.advance(&mut under_way)).await.is_none() {
+            self.halt(failed_apply());
+            let until = self.calls.soon();
+            // Each try is one answer further.
+            for _ in 0..=under_way.len() {
+                let finished = caught(self.finish_calls(&mut under_way, until)).await;
+                if finished.is_some() {
+                    break;
+                }
+            }
+        }
+        if caught(self.look_for_unanswered()).await.is_none() {
+            self.halt(failed_apply());
+        }
+        self.end()
+    }
+
+    async fn advance(&mut self, under_way: &mut FuturesUnordered<BoxFuture<'a, Event>>) {
         // Nothing of `self` may be borrowed by the calls under way: they carry copies of these.
         let (calls, nodes) = (self.calls, self.nodes);
         let cancel: CancellationToken = calls.cancel.clone();
         let closes = self.closes;
-        let mut under_way: FuturesUnordered<BoxFuture<'a, Event>> = FuturesUnordered::new();
         let mut busy = 0;
         let mut looking = false;
         let first_pause = (calls.cloud.poll_interval() / 10).max(FIRST_PAUSE);
@@ -287,7 +308,7 @@ impl<'a> Roll<'a> {
         loop {
             if !self.halted {
                 let waited = self.waits();
-                let begun = self.begin(busy, &mut under_way);
+                let begun = self.begin(busy, under_way);
                 busy += begun;
                 // Steps that follow each other do not make each other's looks come faster.
                 if begun > 0 && !waited {
@@ -302,7 +323,10 @@ impl<'a> Roll<'a> {
             if waiting && !looking && Instant::now() >= look_at {
                 looking = true;
                 let look = watch::look(calls, nodes, self.watched());
-                under_way.push(Box::pin(async move { Event::Seen(look.await) }));
+                under_way.push(Box::pin(async move {
+                    let failed = || Err(failed_inside("Look", "the group"));
+                    Event::Seen(caught(look).await.unwrap_or_else(failed))
+                }));
             }
             let timer = match waiting && !looking {
                 true => look_at,
@@ -312,7 +336,7 @@ impl<'a> Roll<'a> {
                 biased;
                 () = cancel.cancelled() => {
                     self.interrupt();
-                    self.finish_calls(&mut under_way, calls.soon()).await;
+                    self.finish_calls(under_way, calls.soon()).await;
                     break;
                 }
                 () = sleep_until(closes) => {
@@ -320,7 +344,7 @@ impl<'a> Roll<'a> {
                     self.halt(late);
                     // The other half is for the last look.
                     let until = Instant::now() + calls.deadline.duration_since(Instant::now()) / 2;
-                    self.finish_calls(&mut under_way, until).await;
+                    self.finish_calls(under_way, until).await;
                     break;
                 }
                 Some(event) = under_way.next(), if !under_way.is_empty() => event,
@@ -342,7 +366,6 @@ impl<'a> Roll<'a> {
                 }
             }
         }
-        self.end().await
     }
 
     /// Starts what may start; answers how many calls.
@@ -372,19 +395,27 @@ impl<'a> Roll<'a> {
         let again = |tracked: &&Tracked| tracked.ours && tracked.leaves;
         let again = self.tracked.iter().filter(again).count();
         for _ in 0..steps.create.saturating_sub(again).min(free) {
+            let Some(call) = self.create() else {
+                break;
+            };
             free -= 1;
-            let call = self.create();
             under_way.push(call);
         }
         before - free
     }
 
-    fn create(&mut self) -> BoxFuture<'a, Event> {
-        let (name, attempt) = self.queue.pop_front().unwrap_or_else(|| {
-            let name = format!("{}{}", self.order.prefix, self.next_ordinal);
-            self.next_ordinal += 1;
-            (name, 0)
-        });
+    fn create(&mut self) -> Option<BoxFuture<'a, Event>> {
+        let (name, attempt) = match self.queue.pop_front() {
+            Some(next) => next,
+            None => {
+                let Some(name) = plan::name(&self.order.prefix, self.next_ordinal) else {
+                    self.halt(Problem::new("Group has no names left", plan::NO_NAMES));
+                    return None;
+                };
+                self.next_ordinal += 1;
+                (name, 0)
+            }
+        };
         let now = Instant::now();
         self.tracked.push(Tracked {
             name: name.clone(),
@@ -406,7 +437,7 @@ impl<'a> Roll<'a> {
         let user_data = (self.order.user_data)(&name);
         let mark = self.order.mark.clone();
         let (image, shape) = (self.order.image, self.order.shape);
-        Box::pin(async move {
+        Some(Box::pin(async move {
             let spec = Spec {
                 name: &name,
                 attempt,
@@ -416,9 +447,10 @@ impl<'a> Roll<'a> {
                 user_data: &user_data,
                 shape,
             };
-            let result = calls.create(&spec, until).await;
+            let result = caught(calls.create(&spec, until)).await;
+            let result = result.unwrap_or_else(|| Err(failed_inside("Create", spec.name)));
             Event::Created(name, result)
-        })
+        }))
     }
 
     fn delete(&mut self, index: usize) -> Option<BoxFuture<'a, Event>> {
@@ -429,11 +461,14 @@ impl<'a> Roll<'a> {
         let (calls, nodes) = (self.calls, self.nodes);
         Some(Box::pin(async move {
             let name = machine.name.clone();
-            if let Err(error) = nodes.drain(&host(&machine)).await {
-                return Event::Deleted(name, Err(Refusal::Node(error)));
-            }
-            let result = calls.delete(&machine).await;
-            Event::Deleted(name, result.map_err(Refusal::Cloud))
+            let work = async {
+                let drained = nodes.drain(&host(&machine)).await;
+                drained.map_err(Refusal::Node)?;
+                calls.delete(&machine).await.map_err(Refusal::Cloud)
+            };
+            let failed = || Err(Refusal::Cloud(failed_inside("Delete", &name)));
+            let result = caught(work).await.unwrap_or_else(failed);
+            Event::Deleted(name, result)
         }))
     }
 
@@ -461,56 +496,6 @@ impl<'a> Roll<'a> {
                 Stage::Booting | Stage::Unclear | Stage::Going
             )
         })
-    }
-
-    /// Gives calls under way a moment to answer: each answer is a machine that state knows.
-    async fn finish_calls(
-        &mut self,
-        under_way: &mut FuturesUnordered<BoxFuture<'a, Event>>,
-        until: Instant,
-    ) {
-        while let Ok(Some(event)) = tokio::time::timeout_at(until, under_way.next()).await {
-            if !matches!(event, Event::Seen(_)) {
-                self.hear(event).await;
-            }
-        }
-    }
-
-    /// What exists now. A create that did not answer is looked for once more.
-    async fn end(mut self) -> Ended {
-        let open = |tracked: &Tracked| tracked.machine.is_none();
-        if self.tracked.iter().any(open) {
-            let Mark { cluster, group, .. } = &self.order.mark;
-            let list = self.calls.cloud.list(cluster, group);
-            if let Ok(Ok(listed)) = tokio::time::timeout_at(self.calls.soon(), list).await {
-                for machine in listed {
-                    if let Some(tracked) = self.find(&machine.name) {
-                        tracked.machine.get_or_insert(machine);
-                    }
-                }
-            }
-        }
-        self.report_what_is_stuck();
-        let machines = self
-            .tracked
-            .into_iter()
-            .filter_map(|tracked| {
-                let mut machine = tracked.machine?;
-                if matches!(tracked.stage, Stage::Going) {
-                    machine.phase = Phase::Deleting;
-                }
-                Some(Known {
-                    machine,
-                    node: tracked.node,
-                })
-            })
-            .collect();
-        Ended {
-            machines,
-            next_ordinal: self.next_ordinal,
-            problems: self.problems,
-            blind: self.blind,
-        }
     }
 }
 

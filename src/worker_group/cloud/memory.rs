@@ -32,6 +32,10 @@ pub(crate) enum Fault {
     Lost,
     /// Carried out, and never answered.
     Silent,
+    /// Refused, for the cloud is asked too often: not before this time.
+    Throttled(Duration),
+    /// Carried out, and our reading of the answer panics.
+    Panics,
     /// The machine of this create will never run.
     Dead,
     /// The machine of this create runs, and stops at once.
@@ -68,6 +72,7 @@ pub(crate) struct Inner {
     ready_at_deletes: Vec<usize>,
     next_id: usize,
     log: Vec<String>,
+    console: Option<String>,
 }
 
 /// A machine that is not shown.
@@ -155,6 +160,19 @@ impl Memory {
             record.machine.created = Some(since);
             record.fault = Some(Fault::Hangs);
         }
+    }
+
+    /// The cloud tells of a machine in another way.
+    pub(crate) fn retell(&self, name: &str, change: impl Fn(&mut Machine)) {
+        let mut inner = self.inner();
+        for record in inner.records.iter_mut().filter(|r| r.machine.name == name) {
+            change(&mut record.machine);
+        }
+    }
+
+    /// What the console of any machine ends with.
+    pub(crate) fn says(&self, console: &str) {
+        self.inner().console = Some(console.to_owned());
     }
 
     /// Somebody changes a machine's shape.
@@ -260,6 +278,7 @@ impl Memory {
         match fault {
             Some(Fault::Lost) => Err(refused(action, object, Kind::Ambiguous)),
             Some(Fault::Silent) => std::future::pending().await,
+            Some(Fault::Panics) => panic!("as ordered"),
             _ => Ok(value),
         }
     }
@@ -315,6 +334,18 @@ impl Inner {
     }
 }
 
+/// Where a fault refuses a call before anything is done.
+fn refusal(fault: Option<Fault>, action: &'static str, object: &str) -> Result<(), CloudError> {
+    match fault {
+        Some(Fault::Refused(kind)) => Err(refused(action, object, kind)),
+        Some(Fault::Throttled(wait)) => Err(CloudError {
+            retry_after: Some(wait),
+            ..refused(action, object, Kind::RateLimit)
+        }),
+        _ => Ok(()),
+    }
+}
+
 fn refused(action: &'static str, object: &str, kind: Kind) -> CloudError {
     CloudError {
         action,
@@ -334,9 +365,7 @@ impl Cloud for Memory {
 
     async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError> {
         let fault = self.meets(Call::List, group);
-        if let Some(Fault::Refused(kind)) = fault {
-            return Err(refused("Memory List", group, kind));
-        }
+        refusal(fault, "Memory List", group)?;
         let now = Instant::now();
         let machines = self
             .inner()
@@ -351,9 +380,7 @@ impl Cloud for Memory {
 
     async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
         let fault = self.meets(Call::Find, "");
-        if let Some(Fault::Refused(kind)) = fault {
-            return Err(refused("Memory Find", "ids", kind));
-        }
+        refusal(fault, "Memory Find", "ids")?;
         let ids: BTreeSet<&String> = ids.iter().collect();
         let machines = self.machines();
         let found = machines
@@ -369,9 +396,7 @@ impl Cloud for Memory {
 
     async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError> {
         let fault = self.meets(Call::Create, spec.name);
-        if let Some(Fault::Refused(kind)) = fault {
-            return Err(refused("Memory Create", spec.name, kind));
-        }
+        refusal(fault, "Memory Create", spec.name)?;
         let machine = {
             let mut inner = self.inner();
             inner
@@ -402,9 +427,7 @@ impl Cloud for Memory {
 
     async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError> {
         let fault = self.meets(Call::Delete, &machine.name);
-        if let Some(Fault::Refused(kind)) = fault {
-            return Err(refused("Memory Delete", &machine.name, kind));
-        }
+        refusal(fault, "Memory Delete", &machine.name)?;
         let deletion = {
             let mut inner = self.inner();
             inner.log.push(format!("delete {}", machine.name));
@@ -449,9 +472,7 @@ impl Cloud for Memory {
         shape: &Value,
     ) -> Result<(), CloudError> {
         let fault = self.meets(Call::Mark, "");
-        if let Some(Fault::Refused(kind)) = fault {
-            return Err(refused("Memory Mark", "machines", kind));
-        }
+        refusal(fault, "Memory Mark", "machines")?;
         // As Nova does.
         if machines
             .iter()
@@ -476,9 +497,7 @@ impl Cloud for Memory {
 
     async fn sweep(&self, _cluster: &str, group: &str) -> Result<(), CloudError> {
         let fault = self.meets(Call::Sweep, group);
-        if let Some(Fault::Refused(kind)) = fault {
-            return Err(refused("Memory Sweep", group, kind));
-        }
+        refusal(fault, "Memory Sweep", group)?;
         self.answer("Memory Sweep", group, fault, ()).await
     }
 
@@ -515,7 +534,10 @@ impl Cloud for Memory {
     }
 
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
-        Ok(Some(format!("{}: no bootable device", machine.name)))
+        let says = self.inner().console.clone();
+        Ok(Some(says.unwrap_or_else(|| {
+            format!("{}: no bootable device", machine.name)
+        })))
     }
 
     fn members(&self) -> Option<&dyn Members> {

@@ -860,3 +860,52 @@ fn the_cost_of_a_plan_grows_linearly_to_10_000_machines() {
         assert_eq!(changes.list.len(), 2 * size);
     }
 }
+
+#[test]
+fn an_ordinal_is_what_this_provider_writes_and_nothing_else_is_believed() {
+    for (name, expected) in [
+        ("w-u-0", Some(0)),
+        ("w-u-10", Some(10)),
+        ("w-u-999999999", Some(999_999_999)),
+        ("w-u-1000000000", None),
+        ("w-u-18446744073709551615", None),
+        ("w-u-99999999999999999999999", None),
+        ("w-u-007", None),
+        ("w-u-+7", None),
+        ("w-u-", None),
+        ("w-u-7 ", None),
+        ("w-u-٣", None),
+        ("7", None),
+        ("", None),
+    ] {
+        assert_eq!(ordinal(name), expected, "{name:?}");
+    }
+    for (recorded, names, expected) in [
+        (0, &[][..], 0),
+        (4, &["w-u-1"], 4),
+        (4, &["w-u-7", "w-u-18446744073709551615"], 8),
+        (0, &["w-u-999999999"], 1_000_000_000),
+        (1_000_000_000, &[], 1_000_000_000),
+        // What an earlier version has recorded of a stranger.
+        (u64::MAX, &["w-u-2"], 3),
+        (1_000_000_001, &[], 0),
+    ] {
+        let next = next_ordinal(recorded, names.iter().copied());
+        assert_eq!(next, expected, "{recorded} {names:?}");
+    }
+    let longest = name(&format!("{}-abcdefgh-", "w".repeat(40)), 999_999_999);
+    assert!(longest.is_some_and(|name| name.len() <= 63));
+    assert_eq!(name("w-u-", 1_000_000_000), None);
+}
+
+#[test]
+fn a_group_that_has_used_up_its_names_says_so_and_plans_what_it_can() {
+    let changes = planned(&Case {
+        replicas: 3,
+        before: "999999998",
+        ..CASE
+    });
+    let names: Vec<&str> = changes.names(Action::Create).collect();
+    assert_eq!(names, ["w-u-999999999"]);
+    assert_eq!(changes.unnamed, 1);
+}

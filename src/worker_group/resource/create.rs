@@ -196,6 +196,14 @@ impl WorkerGroup {
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.create, CREATE_TIMEOUT),
         };
         let performed = apply::perform(job, &changes, existing).await;
+        // From here on it is only words that may fail.
+        context.ledger.write(&recorded(
+            model.clone(),
+            private.clone(),
+            &place,
+            (None, performed.clone()),
+            &changes,
+        ));
         let prefix = apply::prefix(wanted, uid);
         if !takes_silently {
             // What a list showed only later, too.

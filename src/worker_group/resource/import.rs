@@ -7,7 +7,7 @@ use crate::provider::{Attr, Attribute, Diagnostic, Diagnostics, Model as _, Stor
 use crate::worker_group::apply;
 use crate::worker_group::cloud::{Entry, Machine};
 use crate::worker_group::model::{Fields, Group, Note, Private, Whole, schema};
-use crate::worker_group::plan::ordinal;
+use crate::worker_group::plan::{next_ordinal, ordinal};
 use crate::worker_group::roll::Known;
 
 use super::{WorkerGroup, stored};
@@ -112,15 +112,12 @@ pub(super) fn imported(
         node: String::new(),
     };
     let machines: Vec<Known> = machines.into_iter().map(known).collect();
-    let next_ordinal = machines
-        .iter()
-        .filter_map(|known| ordinal(&known.machine.name))
-        .map(|used| used.saturating_add(1))
-        .max();
+    let names = machines.iter().map(|known| known.machine.name.as_str());
+    let next_ordinal = next_ordinal(0, names);
     let image = newest.as_ref().map(|machine| machine.image.clone());
     let shape = shape_of(entry, newest.as_ref());
     let private = Private {
-        next_ordinal: next_ordinal.unwrap_or_default(),
+        next_ordinal,
         first_image: image.clone(),
         machines: machines
             .iter()

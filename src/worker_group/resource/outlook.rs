@@ -7,7 +7,7 @@ use crate::provider::Stored;
 use crate::worker_group::apply::{self, Before, Outlook, Performed};
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{Group, Note, Private, Step, Whole};
-use crate::worker_group::plan::{Action, Changes, Member};
+use crate::worker_group::plan::{self, Action, Changes, Member};
 use crate::worker_group::roll::{Known, Observed};
 use crate::worker_group::wanted::Wanted;
 
@@ -139,7 +139,7 @@ pub(super) fn recorded(
     });
     let private = Private {
         machines: notes.collect(),
-        next_ordinal: performed.next_ordinal.max(private.next_ordinal),
+        next_ordinal: plan::next_ordinal(private.next_ordinal, []).max(performed.next_ordinal),
         ..private
     };
     let before = before.and_then(|before| before.fields.machines.known());

@@ -12,7 +12,7 @@ use crate::worker_group::apply;
 use crate::worker_group::cloud::{Cloud, Connect, Entry, Machine, Mark, Phase};
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{Group, Note, Private, Whole};
-use crate::worker_group::plan::{Action, Changes};
+use crate::worker_group::plan::{self, Action, Changes};
 use crate::worker_group::roll::{Calls, Known, Observed, Problem, Recorded, observe};
 use crate::worker_group::wanted::Wanted;
 
@@ -145,11 +145,7 @@ impl Place {
             .map(|(name, machine)| Recorded {
                 name: name.clone(),
                 id: machine.id.clone(),
-                created: private
-                    .machines
-                    .get(name)
-                    .and_then(|note| note.created)
-                    .map(|secs| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(secs)),
+                created: private.machines.get(name).and_then(Note::created_at),
                 generation: machine.generation.clone(),
             })
             .collect();
@@ -312,11 +308,8 @@ pub(super) fn refreshed(
         notes.insert(name.clone(), note);
         machines.insert(name, state);
     }
-    let largest = machines
-        .keys()
-        .filter_map(|name| crate::worker_group::plan::ordinal(name));
-    let next = largest.map(|used| used.saturating_add(1)).max();
-    private.next_ordinal = private.next_ordinal.max(next.unwrap_or_default());
+    let names = machines.keys().map(String::as_str);
+    private.next_ordinal = plan::next_ordinal(private.next_ordinal, names);
     private.gone.extend(observed.gone);
     private.gone.sort();
     private.gone.dedup();

@@ -4,7 +4,7 @@ use crate::provider::{Attr, Diagnostic, Diagnostics, Path};
 use crate::worker_group::apply;
 use crate::worker_group::cloud::{Machine, Phase};
 use crate::worker_group::model::{Fields, Step, refusal};
-use crate::worker_group::plan::Changes;
+use crate::worker_group::plan::{Changes, NO_NAMES};
 use crate::worker_group::roll::{Known, Observed, Problem};
 
 pub(super) fn diagnostic(problem: &Problem) -> Diagnostic {
@@ -190,6 +190,15 @@ pub(super) fn replaces(prior: &Fields, next: &Fields, changed: &[&str]) -> Diagn
     Diagnostic::warning("Group is replaced", detail)
         .at(path)
         .into()
+}
+
+/// A plan that cannot come true: there is no name for some of the machines.
+pub(super) fn no_names(machines: usize) -> Diagnostic {
+    let detail = format!(
+        "{} to be created. {NO_NAMES}",
+        are(machines, "more machine")
+    );
+    Diagnostic::error("Group has no names left", detail).at(Path::of("name"))
 }
 
 /// What is planned for a paused group stands here alone: `rollout` is what an apply does.

@@ -1,11 +1,11 @@
-//! Answers: what an apply makes of each create and delete that came back, and of machines that will not serve; and
-//! what it says in the end of steps that it has not come to.
+//! Answers: what an apply makes of each create and delete that came back, and of machines that will not serve.
 
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
 use super::{Event, MOST_ATTEMPTS, Problem, Refusal, Roll, Stage, host, short};
+use crate::protocol::visible::{cut, visible};
 use crate::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Phase};
 
 impl Roll<'_> {
@@ -31,9 +31,14 @@ impl Roll<'_> {
         let Some(tracked) = self.find(name) else {
             return;
         };
-        let since = SystemTime::now() - tracked.since.elapsed() - window;
-        let is_older = machine.created.is_some_and(|created| created < since);
+        let created = machine.created;
+        // Written down before anything is made of it.
         tracked.machine = Some(machine);
+        let ago = tracked.since.elapsed().saturating_add(window);
+        let since = SystemTime::now().checked_sub(ago);
+        let is_older = created
+            .zip(since)
+            .is_some_and(|(created, since)| created < since);
         match phase {
             Phase::Pending | Phase::Running => tracked.stage = Stage::Booting,
             // What an earlier attempt of this name came to. Going by itself: another attempt, at once.
@@ -65,7 +70,7 @@ impl Roll<'_> {
 
     pub(super) fn not_created(&mut self, name: &str, error: &CloudError) {
         let failed = error.kind == Kind::Failed;
-        let may_exist = failed || error.kind == Kind::Ambiguous;
+        let may_exist = failed || matches!(error.kind, Kind::Ambiguous | Kind::Bug);
         if let Some(tracked) = self.find(name) {
             tracked.stage = Stage::Unclear;
             tracked.counted = true;
@@ -134,10 +139,9 @@ impl Roll<'_> {
         let mut detail = format!("{name} is {why}.");
         let until = self.calls.soon();
         if let Some(machine) = &machine
-            && let Ok(Ok(Some(console))) =
-                tokio::time::timeout_at(until, self.calls.cloud.console(machine)).await
+            && let Some(console) = self.calls.console(machine, until).await
         {
-            detail = format!("{detail} Its console ends with:\n{}", tail(&console));
+            detail = format!("{detail} {}", console_end(&console));
         }
         let problem = Problem::new(short("Machine does not serve:", name), detail);
         match ours {
@@ -167,54 +171,22 @@ impl Roll<'_> {
         }
         self.gone.insert(machine.id);
     }
-
-    pub(super) fn out_of_time(&self) -> Problem {
-        let waiting: Vec<&str> = self
-            .tracked
-            .iter()
-            .filter(|tracked| tracked.stage != Stage::Ready)
-            .map(|tracked| tracked.name.as_str())
-            .take(5)
-            .collect();
-        Problem::new(
-            "Timeout of the operation is over",
-            format!(
-                "It may take {}, and was still waiting for {}. Raise the operation's value in timeouts where that is too short.",
-                self.order.timeout,
-                waiting.join(", ")
-            ),
-        )
-    }
-
-    /// Steps that were not taken although nothing failed: a machine that broke meanwhile and was not planned to go holds them up.
-    pub(super) fn report_what_is_stuck(&mut self) {
-        let left: Vec<&str> = self
-            .tracked
-            .iter()
-            .filter(|tracked| tracked.leaves)
-            .map(|tracked| tracked.name.as_str())
-            .collect();
-        if self.halted || left.is_empty() || !self.problems.is_empty() {
-            return;
-        }
-        let (summary, done) = match self.order.creates.is_empty() {
-            true => ("Scale-in cannot go on", "removed"),
-            false => ("Roll cannot go on", "replaced"),
-        };
-        let problem = Problem::new(
-            summary,
-            format!(
-                "Another step would leave fewer machines ready than max_unavailable allows, for some have stopped serving. Not {done}: {}. \
-                 Plan and apply again: the machines that do not serve go first.",
-                left.join(", ")
-            ),
-        );
-        self.problems.push(problem);
-    }
 }
 
-/// The last lines of a console.
-fn tail(console: &str) -> String {
-    let lines: Vec<&str> = console.lines().rev().take(15).collect();
-    lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+/// The last lines of a console, with what a reader of them has to know.
+fn console_end(console: &str) -> String {
+    let console = visible(console);
+    let lines = console.lines().rev().filter(|line| !line.trim().is_empty());
+    let lines: Vec<_> = lines
+        .take(CONSOLE_LINES)
+        .map(|line| cut(line.trim_end(), CONSOLE_LINE_CHARS))
+        .collect();
+    let end = lines.into_iter().rev().collect::<Vec<_>>().join("\n");
+    format!(
+        "Its console ends with the lines below. They are what the machine itself prints, which may be secrets: look before you pass them on.\n\
+         {end}"
+    )
 }
+
+const CONSOLE_LINES: usize = 15;
+const CONSOLE_LINE_CHARS: usize = 200;

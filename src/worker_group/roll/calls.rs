@@ -1,6 +1,7 @@
 //! Single calls to a cloud, made to hold: a deadline for an answer, retries of what may succeed a little later, a look before a second
 //! try of a create whose answer was lost.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
@@ -8,9 +9,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::caught::{caught, failed_inside};
 use crate::kubernetes::Host;
 use crate::protocol::log;
 use crate::protocol::value::Value;
+use crate::protocol::visible::{is_hidden, one_line};
 use crate::worker_group::cloud::{
     Cloud, CloudError, Deletion, Kind, Machine, Mark, Members, Spec, machines_of,
 };
@@ -54,6 +57,35 @@ impl Calls<'_> {
             self.asked("List", &object, self.cloud.list(cluster, group))
         })
         .await
+        .and_then(|listed| all_shown("List", listed))
+    }
+
+    /// The same, asked once and answered until then.
+    pub(super) async fn list_once(
+        &self,
+        cluster: &str,
+        group: &str,
+        until: Instant,
+    ) -> Result<Vec<Machine>, CloudError> {
+        let object = format!("{cluster}/{group}");
+        let calls = Calls {
+            deadline: until,
+            ..*self
+        };
+        let call = self.cloud.list(cluster, group);
+        let listed = calls.answered("List", &object, Kind::Unavailable, call);
+        listed.await.and_then(|listed| all_shown("List", listed))
+    }
+
+    /// The end of a machine's console, asked once and answered until then; `None` where there is none to be had.
+    pub(super) async fn console(&self, machine: &Machine, until: Instant) -> Option<String> {
+        let calls = Calls {
+            deadline: until,
+            ..*self
+        };
+        let call = self.cloud.console(machine);
+        let asked = calls.answered("Console", &machine.name, Kind::Unavailable, call);
+        asked.await.ok().flatten()
     }
 
     /// Those of these ids that exist.
@@ -66,6 +98,7 @@ impl Calls<'_> {
             self.asked("Find", &object, self.cloud.find(ids))
         })
         .await
+        .and_then(|found| all_shown("Find", found))
     }
 
     /// Rewrites marks, and the in-place part of the shape unless that is null.
@@ -154,7 +187,7 @@ impl Calls<'_> {
                 .answered("Create", spec.name, Kind::Ambiguous, call)
                 .await
             {
-                Ok(machine) => return Ok(machine),
+                Ok(machine) => return shown("Create", Kind::Ambiguous, machine),
                 Err(error) => error,
             };
             tries += 1;
@@ -173,9 +206,7 @@ impl Calls<'_> {
     /// cloud answers with the same machine.
     async fn look(&self, spec: &Spec<'_>) -> Option<Machine> {
         let Mark { cluster, group, .. } = spec.mark;
-        let call = self.cloud.list(cluster, group);
-        let listed = self.answered("List", spec.name, Kind::Unavailable, call);
-        let listed = listed.await;
+        let listed = self.list_once(cluster, group, self.deadline).await;
         listed
             .ok()?
             .into_iter()
@@ -213,16 +244,18 @@ impl Calls<'_> {
     ) -> Result<T, CloudError> {
         let asked = Instant::now();
         let until = self.deadline.min(asked + ANSWER);
-        timeout_at(until, call).await.unwrap_or_else(|_| {
-            Err(CloudError {
+        match timeout_at(until, caught(call)).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(failed_inside(action, object)),
+            Err(_) => Err(CloudError {
                 action,
                 object: object.to_owned(),
                 kind,
                 message: format!("nothing within {} seconds", asked.elapsed().as_secs()),
                 attribute: None,
                 retry_after: None,
-            })
-        })
+            }),
+        }
     }
 
     async fn persist<T, F: Future<Output = Result<T, CloudError>>>(
@@ -250,7 +283,8 @@ impl Calls<'_> {
             _ => TRIES,
         };
         let pause = back_off(tries).max(error.retry_after.unwrap_or_default());
-        let in_time = Instant::now() + pause < until;
+        // The cloud may have asked for more time than there is.
+        let in_time = pause < until.saturating_duration_since(Instant::now());
         if !error.is_retryable() || tries >= most || !in_time {
             return false;
         }
@@ -260,6 +294,47 @@ impl Calls<'_> {
             () = sleep(pause) => true,
         }
     }
+}
+
+fn all_shown(action: &'static str, machines: Vec<Machine>) -> Result<Vec<Machine>, CloudError> {
+    let machines = machines.into_iter();
+    machines
+        .map(|machine| shown(action, Kind::Unavailable, machine))
+        .collect()
+}
+
+/// A machine as it is recorded and shown: state goes to terminals, too. What is compared with what the user wrote stays as it is.
+///
+/// # Errors
+/// Its id is no text that one could ask the cloud with again.
+fn shown(action: &'static str, kind: Kind, machine: Machine) -> Result<Machine, CloudError> {
+    let line = |text: String| match one_line(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(line) => line,
+    };
+    if machine.id.is_empty() || machine.id.contains(is_hidden) {
+        return Err(CloudError {
+            action,
+            object: line(machine.name),
+            kind,
+            message: "a machine whose id is empty, or holds characters that are not seen"
+                .to_owned(),
+            attribute: None,
+            retry_after: None,
+        });
+    }
+    Ok(Machine {
+        name: line(machine.name),
+        zone: line(machine.zone),
+        addresses: machine.addresses.into_iter().map(line).collect(),
+        image: machine.image.replace(char::is_control, "\u{fffd}"),
+        message: machine.message.map(line),
+        mark: Mark {
+            generation: line(machine.mark.generation),
+            ..machine.mark
+        },
+        ..machine
+    })
 }
 
 /// Retries are silent to the user.

@@ -60,13 +60,32 @@ async fn run_over(
     cancel: &CancellationToken,
     listed: Vec<Machine>,
 ) -> Ended {
+    let order = order(test, &Value::Null);
+    let calls = Calls {
+        cloud: memory,
+        cancel,
+        deadline: Instant::now() + test.timeout,
+    };
+    let places = Places::new(nodes, calls, &order.deletes);
+    Roll::new(calls, &places, order, known(listed)).run().await
+}
+
+fn known(machines: Vec<Machine>) -> Vec<Known> {
+    let known = |machine| Known {
+        machine,
+        node: String::new(),
+    };
+    machines.into_iter().map(known).collect()
+}
+
+fn order<'a>(test: &Test, shape: &'a Value) -> Order<'a> {
     let name = |ordinal: &u64| format!("w-u-{ordinal}");
     let share = Share::Count;
-    let order = Order {
+    Order {
         mark: mark("2"),
         prefix: "w-u-".to_owned(),
         image: "flatcar",
-        shape: &Value::Null,
+        shape,
         user_data: &|name| name.as_bytes().to_vec(),
         limits: Limits::new(
             test.replicas,
@@ -81,21 +100,7 @@ async fn run_over(
         timeout: "1h".to_owned(),
         leftovers: Leftovers::Leave,
         aside: BTreeSet::new(),
-    };
-    let existing = listed
-        .into_iter()
-        .map(|machine| Known {
-            machine,
-            node: String::new(),
-        })
-        .collect();
-    let calls = Calls {
-        cloud: memory,
-        cancel,
-        deadline: Instant::now() + test.timeout,
-    };
-    let places = Places::new(nodes, calls, &order.deletes);
-    Roll::new(calls, &places, order, existing).run().await
+    }
 }
 
 async fn run(test: &Test, memory: &Memory) -> Ended {
@@ -907,4 +912,198 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
             .filter(|m| m.mark.uid == "old");
         assert_eq!(others.count(), 2 - usize::from(left[0] == "w-old-0"));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_one_call_costs_that_call_and_never_what_exists() {
+    for (call, object, creates, deletes, exist) in [
+        // The third was made all the same, and the last look finds it.
+        (
+            Call::Create,
+            "w-u-2",
+            &[0, 1, 2][..],
+            &[][..],
+            &[0, 1, 2][..],
+        ),
+        (Call::List, "w", &[0, 1, 2], &[], &[0, 1, 2]),
+        (Call::Delete, "w-u-11", &[0], &[10, 11, 12], &[0, 12]),
+        (Call::Sweep, "w", &[], &[], &[10, 11, 12]),
+    ] {
+        let memory = match deletes.is_empty() && !creates.is_empty() {
+            true => Memory::default(),
+            false => with(10..13),
+        };
+        memory.order(call, object, Fault::Panics);
+        let test = Test {
+            creates,
+            deletes,
+            replicas: exist.len().max(1),
+            pace: Pace {
+                parallelism: 1,
+                ..TEST.pace
+            },
+            ..TEST
+        };
+        let ended = run(&test, &memory).await;
+        let existing: Vec<String> = exist.iter().map(|n| format!("w-u-{n}")).collect();
+        let recorded = names(&ended);
+        for name in &existing {
+            assert!(recorded.contains(name), "{call:?}: {name} of {recorded:?}");
+        }
+        for name in memory.names() {
+            assert!(recorded.contains(&name), "{call:?}: {name} of {recorded:?}");
+        }
+        if call != Call::Sweep {
+            let said = &ended.problems[0].detail;
+            assert!(said.contains("bug in the provider"), "{call:?}: {said}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_apply_itself_leaves_all_that_was_made_until_then() {
+    let memory = with(10..11);
+    let cancel = CancellationToken::new();
+    let order = Order {
+        user_data: &|name| match name {
+            "w-u-2" => panic!("as ordered"),
+            name => name.as_bytes().to_vec(),
+        },
+        ..order(
+            &Test {
+                replicas: 4,
+                creates: &[0, 1, 2],
+                ..TEST
+            },
+            &Value::Null,
+        )
+    };
+    let calls = Calls {
+        cloud: &memory,
+        cancel: &cancel,
+        deadline: Instant::now() + TEST.timeout,
+    };
+    let existing = known(memory.machines());
+    let ended = Roll::new(calls, &NoNodes, order, existing).run().await;
+    assert_eq!(names(&ended), ["w-u-0", "w-u-1", "w-u-10"]);
+    assert_eq!(names(&ended), memory.names());
+    assert_eq!(summaries(&ended), ["The provider failed unexpectedly"]);
+    assert!(ended.problems[0].detail.contains("bug in the provider"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_long_a_cloud_asks_to_wait_what_was_made_is_recorded() {
+    for wait in [
+        Duration::MAX,
+        Duration::from_secs(u64::MAX),
+        Duration::from_secs(7_200),
+    ] {
+        for call in [Call::Create, Call::List] {
+            let memory = Memory::default();
+            let object = match call {
+                Call::Create => "w-u-2",
+                _ => "w",
+            };
+            memory.order(call, object, Fault::Throttled(wait));
+            let test = Test {
+                creates: &[0, 1, 2],
+                ..TEST
+            };
+            let ended = run(&test, &memory).await;
+            assert_eq!(names(&ended), memory.names(), "{call:?} {wait:?}");
+            let said = &ended.problems[0].detail;
+            assert!(said.contains("answered RateLimit"), "{said}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_apply_that_ends_short_is_never_a_success() {
+    let order_of = |test| order(test, &Value::Null);
+    let used_up = |test| Order {
+        next_ordinal: 1_000_000_000,
+        ..order_of(test)
+    };
+    let test = Test {
+        creates: &[0, 1],
+        ..TEST
+    };
+    for (what, memory, order, summary) in [
+        (
+            "no name is left for the third",
+            Memory::default(),
+            used_up(&test),
+            "Group has no names left",
+        ),
+        (
+            "one has stopped, and was not planned to go",
+            {
+                let memory = with(0..3);
+                memory.set("w-u-1", Phase::Stopped);
+                memory
+            },
+            order_of(&TEST),
+            "Fewer machines serve than wanted",
+        ),
+    ] {
+        let cancel = CancellationToken::new();
+        let calls = Calls {
+            cloud: &memory,
+            cancel: &cancel,
+            deadline: Instant::now() + TEST.timeout,
+        };
+        let existing = known(memory.machines());
+        let ended = Roll::new(calls, &NoNodes, order, existing).run().await;
+        assert_eq!(summaries(&ended), [summary], "{what}");
+        assert_eq!(names(&ended), memory.names(), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_cloud_says_is_shown_and_obeyed_by_no_terminal() {
+    let memory = with(0..1);
+    memory.retell("w-u-0", |machine| {
+        machine.zone = "a\u{1b}[2J\nb".to_owned();
+        machine.addresses = vec!["10.0.0.1\u{202e}".to_owned()];
+        machine.image = "flat\u{7}car".to_owned();
+    });
+    let calls = |cancel| Calls {
+        cloud: &memory,
+        cancel,
+        deadline: Instant::now() + TEST.timeout,
+    };
+    let cancel = CancellationToken::new();
+    let listed = calls(&cancel).list("prod", "w").await.unwrap();
+    let [machine] = &listed[..] else {
+        panic!("{listed:?}")
+    };
+    assert_eq!(machine.zone, "a b");
+    assert_eq!(machine.addresses, ["10.0.0.1\u{fffd}"]);
+    assert_eq!(machine.image, "flat\u{fffd}car");
+    for id in ["", "i-1\u{1b}[2J"] {
+        memory.retell("w-u-0", |machine| id.clone_into(&mut machine.id));
+        let error = calls(&cancel).list("prod", "w").await.unwrap_err();
+        assert!(error.message.contains("whose id"), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_console_is_cut_and_cleaned_and_may_hold_secrets() {
+    let memory = Memory::default();
+    let console =
+        (0..100).map(|line| format!("\u{1b}[32m{line}\u{1b}[0m {}\r\n", "x".repeat(1_000)));
+    memory.says(&console.collect::<String>());
+    memory.order(Call::Create, "w-u-0", Fault::Dead);
+    let test = Test {
+        replicas: 1,
+        creates: &[0],
+        ..TEST
+    };
+    let ended = run(&test, &memory).await;
+    let said = &ended.problems[0].detail;
+    assert!(said.contains("may be secrets"), "{said}");
+    assert!(!said.contains(['\u{1b}', '\r']), "{said:?}");
+    let shown = said.lines().filter(|line| line.contains("xxx"));
+    assert_eq!(shown.count(), 15);
+    assert!(said.contains("\n99 xxx") && said.len() < 5_000, "{said}");
 }
