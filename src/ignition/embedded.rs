@@ -5,7 +5,7 @@
 //!
 //! Source: Ignition 2.26 (`docs/configuration-v3_5.md`: a hash is that of the unpacked contents).
 
-use std::io::{self, Read as _, Write};
+use std::io::{self, Read as _};
 
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256, Sha512};
@@ -43,14 +43,15 @@ const SOURCE: &[&str] = &["source"];
 /// Everything that is wrong with the data in a config that was made of `documents`.
 pub(crate) fn check(config: &Object, documents: &[Translated]) -> Vec<ReportEntry> {
     let mut faults = Vec::new();
-    visit(config, &At::ROOT, &mut { UNPACKED_MAX }, &mut faults);
+    visit(config, &At::ROOT, &mut Some(UNPACKED_MAX), &mut faults);
     faults
         .into_iter()
         .map(|fault| entry(config, documents, fault))
         .collect()
 }
 
-fn visit(object: &Object, at: &At<'_>, left: &mut u64, faults: &mut Vec<Fault>) {
+/// `left` is what may still be unpacked, nothing once too much was.
+fn visit(object: &Object, at: &At<'_>, left: &mut Option<u64>, faults: &mut Vec<Fault>) {
     if object.shape.name == "Resource"
         && let Some((fields, severity, message, advice)) = fault_of(object, left)
     {
@@ -72,7 +73,7 @@ type Wrong = (
     &'static str,
 );
 
-fn fault_of(resource: &Object, left: &mut u64) -> Option<Wrong> {
+fn fault_of(resource: &Object, left: &mut Option<u64>) -> Option<Wrong> {
     let packed = resource.text("compression") == Some("gzip");
     let hash = match resource.object("verification").and_then(|v| v.text("hash")) {
         None => None,
@@ -85,7 +86,7 @@ fn fault_of(resource: &Object, left: &mut u64) -> Option<Wrong> {
         },
     };
     // What is too large to be checked is told once.
-    if (packed && *left == 0) || (!packed && hash.is_none()) {
+    if (packed && left.is_none()) || (!packed && hash.is_none()) {
         return None;
     }
     let source = resource.filled("source")?;
@@ -141,28 +142,32 @@ enum Unpacking {
 /// Unpacks into the digest.
 fn unpack(
     bytes: &[u8],
-    left: &mut u64,
+    left: &mut Option<u64>,
     sum: &mut Option<(Sum, Expected)>,
 ) -> Result<(), Unpacking> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Err(Unpacking::NotGzip);
     }
-    let mut reader = MultiGzDecoder::new(bytes).take(*left + 1);
-    let copied = match sum {
-        Some((digest, _)) => io::copy(&mut reader, digest),
-        None => io::copy(&mut reader, &mut io::sink()),
+    let most = left.unwrap_or_default();
+    let most = left.unwrap_or_default();
+    let mut reader = MultiGzDecoder::new(bytes).take(most + 1);
+    let (mut unpacked, mut block) = (0, vec![0; 1 << 16]);
+    let end = loop {
+        match reader.read(&mut block) {
+            Ok(0) => break Ok(()),
+            Ok(count) => {
+                unpacked += count as u64;
+                if let Some((digest, _)) = sum {
+                    digest.update(&block[..count]);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break Err(Unpacking::Damaged),
+        }
     };
-    let unpacked = copied.map_err(|_| Unpacking::Damaged)?;
-    match left.checked_sub(unpacked) {
-        Some(room) => {
-            *left = room;
-            Ok(())
-        }
-        None => {
-            *left = 0;
-            Err(Unpacking::TooLarge)
-        }
-    }
+    // What is damaged has cost as much.
+    *left = most.checked_sub(unpacked);
+    left.ok_or(Unpacking::TooLarge).and(end)
 }
 
 /// A hash as a config states it: its function, and its bytes.
@@ -216,17 +221,6 @@ impl Sum {
     }
 }
 
-impl Write for Sum {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The fault at the place to blame, with the other place where that is in another document.
 fn entry(config: &Object, documents: &[Translated], fault: Fault) -> ReportEntry {
     let place = |field: &[&'static str]| {
@@ -266,7 +260,16 @@ fn entry(config: &Object, documents: &[Translated], fault: Fault) -> ReportEntry
                 .map_or_else(String::new, |line| format!(", line {line}")),
         ),
     };
-    blamed.advice = Some(format!("{elsewhere}{}", fault.advice));
+    // What a merge has left beside other data wants a word there.
+    let beside = match (other.origin == blamed.origin, fault.message) {
+        (false, NOT_GZIP) => Some("set compression to \"\""),
+        (false, OTHER_HASH) => Some("set verification.hash"),
+        _ => None,
+    };
+    blamed.advice = Some(match beside {
+        Some(what) => format!("{elsewhere}Where the data is, {what}, too"),
+        None => format!("{elsewhere}{}", fault.advice),
+    });
     blamed
 }
 
@@ -435,9 +438,9 @@ mod tests {
             panic!("it is JSON");
         };
         let (config, _) = ignition_json::decode(&nodes, 4);
-        for (mut left, expected) in [(5_000, 0), (4_999, 1), (2_000, 1)] {
+        for (left, expected) in [(5_000, 0), (4_999, 1), (2_000, 1)] {
             let mut faults = Vec::new();
-            visit(&config, &At::ROOT, &mut left, &mut faults);
+            visit(&config, &At::ROOT, &mut Some(left), &mut faults);
             let messages: Vec<&str> = faults.iter().map(|fault| fault.message).collect();
             assert_eq!(messages, vec![NOT_CHECKED; expected], "{left}");
         }

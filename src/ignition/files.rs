@@ -4,6 +4,7 @@
 //! the directory is refused like a `..` that does: a named exception. What is judged is what was opened, not its path.
 
 use std::cell::Cell;
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -86,7 +87,13 @@ impl Files {
         directory
             .find(&below, through)
             .map_err(|unreachable| match unreachable {
-                Unreachable::Outside => OUTSIDE.to_owned(),
+                // Where there is nothing, that is told as the reference tells it.
+                Unreachable::Outside => match fs::metadata(path) {
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        failed(call, path, &error)
+                    }
+                    _ => OUTSIDE.to_owned(),
+                },
                 Unreachable::Failed(error) => failed(call, path, &error),
             })
     }
@@ -199,7 +206,6 @@ fn absolute(path: &str) -> String {
 
 #[cfg(all(test, unix))]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     use super::*;
