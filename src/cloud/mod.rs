@@ -17,3 +17,6 @@ pub static ALL: &[&Entry] = &[
     #[cfg(feature = "openstack")]
     &openstack::ENTRY,
 ];
+
+#[cfg(test)]
+mod tests;

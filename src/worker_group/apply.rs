@@ -5,12 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use super::cloud::{Cloud, CloudError, Machine, Mark, Phase};
+use super::basis::{Basis, Unknown};
+use super::cloud::{Cloud, CloudError, Entry, Machine, Mark, Phase};
+use super::compare::{message, misplaced, places, said, settled};
 use super::generation::{Generation, Reasons};
 use super::model::{self, Note, Private, Step};
-use super::plan::{self, Action, Changes, Desired, Health, Member};
+use super::plan::{self, Action, Changes, Desired, Health, Limits, Member};
 use super::roll::{Calls, Known, Leftovers, Order, Places, Problem, Roll};
-use super::wanted::Wanted;
+use super::start::start;
+use super::wanted::{OnStopped, Wanted};
 use crate::kubernetes::Nodes;
 use crate::protocol::value::Value;
 
@@ -29,6 +32,10 @@ pub(crate) struct Outlook {
     pub(crate) changes: Changes,
     /// [`Private::history`] after them.
     pub(crate) history: BTreeMap<String, Reasons>,
+    /// [`Private::shapes`] after them.
+    pub(crate) shapes: BTreeMap<String, String>,
+    /// What new machines would be made from and nobody knows.
+    pub(crate) unknown: Unknown,
     pub(crate) generation: Generation,
 }
 
@@ -40,7 +47,9 @@ pub(crate) fn outlook(
     members: &[Member],
     deletable: Option<&BTreeSet<String>>,
 ) -> Outlook {
-    let generation = wanted.generation();
+    let prior = before.wanted.as_ref().zip(before.generation.as_ref());
+    let basis = Basis::of(wanted, prior, before.private);
+    let generation = basis.generation.clone();
     let now = wanted.as_written();
     let fresh = match &before.wanted {
         Some(prior) => Reasons::between(&prior.as_written(), &now),
@@ -51,12 +60,38 @@ pub(crate) fn outlook(
         Some(earlier) if before.generation.as_ref() != Some(of) => earlier.then(&fresh),
         _ => fresh.clone(),
     };
+    let remains = |member: &&Member| member.health != Health::Gone;
+    let marks = members
+        .iter()
+        .filter(remains)
+        .map(|member| &member.generation);
+    let shapes = basis.meanings(
+        wanted,
+        marks.clone().chain(&before.generation),
+        before.private,
+    );
+    let history: BTreeMap<String, Reasons> = marks
+        .filter(|mark| basis.translated(mark) != generation)
+        .map(|mark| (mark.to_string(), known(mark)))
+        .collect();
+    let translated: Vec<Member> = members
+        .iter()
+        .map(|member| Member {
+            generation: basis.translated(&member.generation),
+            ..member.clone()
+        })
+        .collect();
+    let marked: BTreeMap<String, &Generation> = members
+        .iter()
+        .zip(&translated)
+        .map(|(member, translated)| (translated.generation.to_string(), &member.generation))
+        .collect();
     let reason = |of: &Generation, image: &str| {
-        let mut reasons = known(of);
+        let mut reasons = known(marked.get(&of.to_string()).copied().unwrap_or(of));
         if !image.is_empty() && image != wanted.image {
             reasons.image = format!("image: {image} -> {}", wanted.image);
         }
-        of.reasons(&generation, wanted.rolls, &reasons)
+        of.reasons(&generation, basis.rolls, &reasons)
     };
     let in_place = match &before.wanted {
         Some(prior) => wanted.changed_in_place(prior),
@@ -67,30 +102,27 @@ pub(crate) fn outlook(
             prefix: &prefix(wanted, uid),
             replicas: wanted.replicas,
             generation: &generation,
-            rolls: wanted.rolls,
+            rolls: basis.rolls,
             remove_first: &wanted.remove_first,
             next_ordinal: before.private.next_ordinal,
             deletable,
             in_place: &in_place,
             reason: &reason,
         },
-        members,
+        &translated,
     );
     plan::in_order(
         &mut changes,
         &wanted.limits,
         wanted.pace.parallelism,
         &generation,
-        members,
+        &translated,
     );
-    let history = members
-        .iter()
-        .filter(|member| member.health != Health::Gone && member.generation != generation)
-        .map(|member| (member.generation.to_string(), known(&member.generation)))
-        .collect();
     Outlook {
         changes,
         history,
+        shapes,
+        unknown: basis.unknown,
         generation,
     }
 }
@@ -114,12 +146,17 @@ pub(crate) fn recorded_member(
         image: machine.image.clone(),
         health: match machine.phase.as_str() {
             "deleting" => Health::Leaving,
-            "stopped" | "failed" => Health::Broken(machine.phase.clone()),
+            "stopped" if wanted.on_stopped != OnStopped::Replace => Health::Good,
+            "stopped" | "failed" => Health::Broken(said(machine, note)),
             "pending" if note.overdue => {
                 Health::Broken("not running within machine_timeout".to_owned())
             }
             _ => Health::Good,
         },
+        starts: (machine.phase == "stopped" && wanted.on_stopped == OnStopped::Start)
+            .then(|| said(machine, note)),
+        misplaced: misplaced(note, wanted),
+        settled: settled(note, wanted),
         drift,
         drift_in_place,
     }
@@ -132,6 +169,9 @@ pub(crate) fn gone_member(name: &str) -> Member {
         generation: Generation::default(),
         image: String::new(),
         health: Health::Gone,
+        starts: None,
+        misplaced: None,
+        settled: Vec::new(),
         drift: Vec::new(),
         drift_in_place: Vec::new(),
     }
@@ -141,7 +181,7 @@ pub(crate) fn gone_member(name: &str) -> Member {
 fn split_drift(fields: &[String], wanted: &Wanted) -> (Vec<String>, Vec<String>) {
     let (in_place, rolls): (Vec<&String>, Vec<&String>) = fields
         .iter()
-        .partition(|field| *field == MARKS || wanted.entry.in_place.contains(&field.as_str()));
+        .partition(|field| *field == MARKS || wanted.entry.changes_in_place(field));
     let path = |field: &String| match field.as_str() {
         "image" | MARKS => field.clone(),
         _ => format!("{}.{field}", wanted.entry.name),
@@ -156,10 +196,10 @@ fn split_drift(fields: &[String], wanted: &Wanted) -> (Vec<String>, Vec<String>)
 pub(crate) const MARKS: &str = "marks";
 
 /// Fields of the shape, or `image`, in which a machine is no longer as the group made it.
-pub(crate) fn drift(
+pub(super) fn drift(
     machine: &Machine,
     wanted: &BTreeMap<String, String>,
-    in_place: &[&str],
+    entry: &Entry,
     recorded_image: Option<&str>,
 ) -> Vec<String> {
     let mut fields = BTreeSet::new();
@@ -168,7 +208,7 @@ pub(crate) fn drift(
         let differs = match machine.observed.get(key) {
             Some(observed) => observed != value,
             // A tag that is not reported is not there; another field that is not reported is not known.
-            None => key.contains('.') && in_place.contains(&field),
+            None => key.contains('.') && entry.changes_in_place(field),
         };
         if differs {
             fields.insert(field.to_owned());
@@ -187,6 +227,7 @@ pub(crate) fn drift(
 /// What a refresh notes of a machine.
 pub(crate) fn note(
     machine: &Machine,
+    entry: &Entry,
     drift: Vec<String>,
     timeout: Duration,
     now: SystemTime,
@@ -201,6 +242,9 @@ pub(crate) fn note(
             .map(|since| since.as_secs()),
         drift,
         overdue: machine.phase == Phase::Pending && age.is_some_and(|age| age > timeout),
+        message: message(machine),
+        places: places(machine, entry),
+        in_place: BTreeMap::new(),
     }
 }
 
@@ -301,7 +345,7 @@ pub(crate) struct Performed {
     pub(crate) not_updated: BTreeSet<String>,
 }
 
-/// Carries out changes: in place first, then creates and deletes.
+/// Carries out changes: on machines as they are first, then creates and deletes.
 pub(crate) async fn perform(
     job: Job<'_>,
     changes: &Changes,
@@ -315,6 +359,10 @@ pub(crate) async fn perform(
         .map(|known| known.machine.clone())
         .collect();
     let mut problems = Vec::new();
+    let starts: BTreeSet<&str> = changes.names(Action::Start).collect();
+    let group = (job.mark.cluster.as_str(), job.mark.group.as_str());
+    let patience = wanted.pace.machine_timeout;
+    problems.extend(start(&job.calls, group, &starts, &mut existing, patience).await);
     let mut not_updated = BTreeSet::new();
     if let Err(error) = remark(&job.calls, &job.mark, &machines, &wanted.shape).await {
         problems.push(Problem::of("Could not change machines in place", &error));
@@ -324,12 +372,21 @@ pub(crate) async fn perform(
     }
     let names = |action| changes.names(action).map(str::to_owned).collect();
     let (calls, cluster, group) = (job.calls, job.mark.cluster.clone(), job.mark.group.clone());
+    let deletes: BTreeSet<&str> = changes.names(Action::Delete).collect();
+    let (left, existing): (Vec<Known>, Vec<Known>) = existing.into_iter().partition(|known| {
+        wanted.on_stopped == OnStopped::Leave
+            && known.machine.phase == Phase::Stopped
+            && !deletes.contains(known.machine.name.as_str())
+    });
     let order = Order {
         prefix: prefix(wanted, &job.mark.uid),
         image: &wanted.image,
         shape: &wanted.shape,
         user_data: job.user_data,
-        limits: wanted.limits,
+        limits: Limits {
+            replicas: wanted.limits.replicas.saturating_sub(left.len()),
+            ..wanted.limits
+        },
         creates: names(Action::Create),
         deletes: names(Action::Delete),
         next_ordinal: changes.next_ordinal,
@@ -339,7 +396,11 @@ pub(crate) async fn perform(
         },
         timeout: job.timeout,
         leftovers: job.leftovers,
-        aside: job.aside,
+        aside: left
+            .iter()
+            .map(|known| known.machine.id.clone())
+            .chain(job.aside)
+            .collect(),
         mark: job.mark,
     };
     let places = Places::new(job.nodes, job.calls, &order.deletes);
@@ -355,7 +416,7 @@ pub(crate) async fn perform(
         problems.push(Problem::of(summary, &error));
     }
     Performed {
-        machines: ended.machines,
+        machines: ended.machines.into_iter().chain(left).collect(),
         next_ordinal: ended.next_ordinal,
         problems,
         not_updated,

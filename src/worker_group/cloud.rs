@@ -22,9 +22,10 @@ pub struct Entry {
     pub provider_schema: fn() -> Attribute,
     /// The attribute `name` of the worker group: one machine's shape.
     pub group_schema: fn() -> Attribute,
-    /// Fields of the shape whose change touches machines in place (`tags`); every other field rolls. A field that equals its default in
-    /// the schema counts as unset, so a default that changes in a later release would roll groups: it never does.
-    pub in_place: &'static [&'static str],
+    /// What a change of a field of the shape does to machines that exist, by the field's path (`networks.fixed_ips`); a field without a
+    /// row replaces them. A field that equals its default in the schema counts as unset, so a default that changes in a later release
+    /// would roll groups: it never does.
+    pub fields: &'static [(&'static str, Change)],
     /// Whether machines get `/etc/hostname` unless the user says otherwise.
     pub set_hostname: bool,
     /// Row of `flatcar::PLATFORMS` with the user-data limit and encoding.
@@ -33,6 +34,45 @@ pub struct Entry {
     pub validate: fn(&Value) -> Diagnostics,
     /// Opens a client. The first place where credentials and endpoints are looked at.
     pub connect: for<'a> fn(Connect<'a>) -> Connecting<'a>,
+}
+
+/// What a change of one field of the shape does to machines that exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Replaces them, where it is more than another order: the field is a set.
+    Set,
+    /// Nothing: the field says where new machines are placed. One is replaced when it is where the field no longer allows it to be. Where
+    /// it is stands in [`Machine::observed`] under the field's path, several with commas between.
+    Place,
+    /// Is made on machines as they are.
+    InPlace,
+    /// The same; release 0.1.0 replaced machines for it, and its marks tell of the field. Where it is null, machines keep what they have.
+    NowInPlace,
+}
+
+impl Entry {
+    /// What a change of the field at this path does; `None`: it replaces machines.
+    pub fn change_of(&self, path: &str) -> Option<Change> {
+        let row = self.fields.iter().find(|(known, _)| *known == path);
+        row.map(|(_, change)| *change)
+    }
+
+    /// Fields whose change is made on machines as they are.
+    pub fn in_place(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let rows = self.fields.iter();
+        rows.filter(|(_, change)| matches!(change, Change::InPlace | Change::NowInPlace))
+            .map(|(path, _)| *path)
+    }
+
+    /// Whether machines keep what they have of this field where it is null.
+    pub(crate) fn keeps(&self, field: &str) -> bool {
+        self.change_of(field) == Some(Change::NowInPlace)
+    }
+
+    /// Whether a change of this field is made on machines as they are.
+    pub fn changes_in_place(&self, field: &str) -> bool {
+        self.in_place().any(|known| known == field)
+    }
 }
 
 /// What [`Entry::connect`] answers.
@@ -125,6 +165,42 @@ pub struct Spec<'a> {
     pub shape: &'a Value,
 }
 
+/// How many machines an apply makes, and how many exist at a time meanwhile: what it needs room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Growth {
+    /// Machines that are created.
+    pub created: usize,
+    /// How many more than now exist at a time, at most.
+    pub at_once: usize,
+    /// The same, were `max_surge` zero.
+    pub without_surge: usize,
+}
+
+impl Growth {
+    /// So many machines are created, and none is deleted.
+    pub fn by(machines: usize) -> Self {
+        Self {
+            created: machines,
+            at_once: machines,
+            without_surge: machines,
+        }
+    }
+
+    /// What to do where there is room for no more than `left` machines, before what the cloud itself advises (`""`: nothing more); `None`:
+    /// there is enough.
+    pub fn advice(&self, left: usize) -> Option<&'static str> {
+        if self.at_once <= left {
+            return None;
+        }
+        match self.without_surge <= left {
+            true => Some(WITHOUT_SURGE),
+            false => Some(""),
+        }
+    }
+}
+
+const WITHOUT_SURGE: &str = "Write max_surge = \"0\" in rolling_update, and each machine goes before the one in its place comes. ";
+
 /// A machine as the cloud has it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Machine {
@@ -200,6 +276,9 @@ pub trait Cloud: Send + Sync {
     /// Deletes a machine. One that is already gone is [`Deletion::Gone`].
     async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError>;
 
+    /// Starts machines that are stopped, in as few calls as the cloud allows, and waits for nothing. One that runs or is gone is passed over.
+    async fn start(&self, machines: &[Machine]) -> Result<(), CloudError>;
+
     /// Releases what machines of the group that are gone have left behind (addresses, say); asked at the end of every apply. Here for
     /// clouds where a machine takes all that it has with it.
     async fn sweep(&self, _cluster: &str, _group: &str) -> Result<(), CloudError> {
@@ -218,8 +297,7 @@ pub trait Cloud: Send + Sync {
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String>;
 
     /// What only the cloud knows (zone, image, architecture, quota, permissions by dry run), asked at the start of an apply. Paths are
-    /// relative to the group (`image`, `aws.subnet_ids`). `new`: how many machines are about to be created; with none, only what changes
-    /// in place is asked about.
+    /// relative to the group (`image`, `aws.subnet_ids`). Where no machine is to be created, only what changes in place is asked about.
     ///
     /// # Errors
     /// A question that was not answered and is worth another try; every other fault is a diagnostic.
@@ -227,7 +305,7 @@ pub trait Cloud: Send + Sync {
         &self,
         image: &str,
         shape: &Value,
-        new: usize,
+        growth: Growth,
     ) -> Result<Diagnostics, CloudError>;
 
     /// The machine's console, for the diagnostic of one that does not come up; `None` where the cloud has none.

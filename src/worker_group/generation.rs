@@ -21,9 +21,11 @@ pub(crate) struct Generation {
     image: String,
 }
 
-/// Which parts of a generation matter to machines that exist. Shape and triggers always do.
+/// Which parts of a generation matter to machines that exist. Shape and triggers do unless nobody knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rolls {
+    pub(crate) shape: bool,
+    pub(crate) triggers: bool,
     /// `user_data_update = "roll"`.
     pub(crate) user_data: bool,
     /// `image_update = "roll"`.
@@ -39,7 +41,7 @@ pub(crate) struct Written<'a> {
     pub(crate) set_hostname: bool,
     /// `"aws"`.
     pub(crate) cloud: &'a str,
-    /// The shape without nulls, defaults and the fields that change in place.
+    /// The shape without nulls, defaults and the fields that roll nothing.
     pub(crate) shape: &'a Value,
     /// `replace_triggers`.
     pub(crate) triggers: &'a BTreeMap<String, String>,
@@ -96,8 +98,8 @@ impl Generation {
 
     /// Whether a machine of this generation is outdated beside another.
     pub(crate) fn differs(&self, other: &Self, rolls: Rolls) -> bool {
-        self.shape != other.shape
-            || self.triggers != other.triggers
+        (rolls.shape && self.shape != other.shape)
+            || (rolls.triggers && self.triggers != other.triggers)
             || (rolls.user_data && self.user_data != other.user_data)
             || (rolls.image && self.image != other.image)
     }
@@ -112,9 +114,43 @@ impl Generation {
         !self.differs(wanted, rolls)
     }
 
-    /// Whether both were made from one shape: only then does a difference of a machine from the shape mean that it drifted.
-    pub(crate) fn same_shape(&self, other: &Self) -> bool {
-        self.shape == other.shape
+    /// The hash of the shape.
+    pub(crate) fn shape(&self) -> &str {
+        &self.shape
+    }
+
+    /// Whether both were made from the same user data.
+    pub(crate) fn has_user_data(&self, of: &Self) -> bool {
+        self.user_data == of.user_data
+    }
+
+    /// Whether both were made with the same triggers.
+    pub(crate) fn has_triggers(&self, of: &Self) -> bool {
+        self.triggers == of.triggers
+    }
+
+    /// The same with the shape of another.
+    pub(crate) fn with_shape(&self, of: &Self) -> Self {
+        Self {
+            shape: of.shape.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The same with the user data of another.
+    pub(crate) fn with_user_data(&self, of: &Self) -> Self {
+        Self {
+            user_data: of.user_data.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// The same with the triggers of another.
+    pub(crate) fn with_triggers(&self, of: &Self) -> Self {
+        Self {
+            triggers: of.triggers.clone(),
+            ..self.clone()
+        }
     }
 
     /// What of `other` is not as in this one, in the user's words and without contents, as far as hashes can tell; `known` has the
@@ -122,14 +158,14 @@ impl Generation {
     pub(crate) fn reasons(&self, other: &Self, rolls: Rolls, known: &Reasons) -> String {
         let parts = [
             (
-                true,
+                rolls.shape,
                 &self.shape,
                 &other.shape,
                 &known.shape,
                 "shape changed",
             ),
             (
-                true,
+                rolls.triggers,
                 &self.triggers,
                 &other.triggers,
                 &known.triggers,
@@ -270,7 +306,7 @@ fn triggers_reason(before: &BTreeMap<String, String>, now: &BTreeMap<String, Str
 }
 
 /// 12 hexadecimal digits over parts that cannot run into each other.
-fn hash(parts: &[&[u8]]) -> String {
+pub(crate) fn hash(parts: &[&[u8]]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part.len().to_be_bytes());
@@ -281,6 +317,13 @@ fn hash(parts: &[&[u8]]) -> String {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect()
+}
+
+/// A value as text in which equal values are equal, and only they.
+pub(crate) fn text_of(value: &Value) -> String {
+    let mut text = String::new();
+    write_value(value, &mut text);
+    text
 }
 
 /// A value as text in which equal values are equal: nulls in maps left out, numbers by value.
@@ -341,6 +384,8 @@ mod tests {
 
     const ALL: Rolls = Rolls {
         user_data: true,
+        shape: true,
+        triggers: true,
         image: true,
     };
 
@@ -411,6 +456,7 @@ mod tests {
         let never = Rolls {
             user_data: false,
             image: false,
+            ..ALL
         };
         // what changed, outdated under every policy, outdated under none, reason
         let cases = [

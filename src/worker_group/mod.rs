@@ -1,10 +1,13 @@
 //! N machines with the life of a MachineDeployment: plans (pure) and performs.
 pub(crate) mod apply;
+pub(crate) mod basis;
 pub mod cloud;
+pub(crate) mod compare;
 pub(crate) mod generation;
 pub mod model;
 pub(crate) mod plan;
 pub mod resource;
 pub(crate) mod roll;
+pub(crate) mod start;
 pub(crate) mod user_data;
 pub(crate) mod wanted;

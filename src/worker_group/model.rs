@@ -4,6 +4,7 @@
 //! [`Wanted`]: what a plan or an apply works with.
 
 mod identity;
+mod shape;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,14 +13,14 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::identity::{identity, identity_schema};
+pub(crate) use self::shape::{Allowed, as_compared, attributes, in_place_of, observed_value};
 pub(crate) use self::whole::Whole;
 use super::cloud::Entry;
 use super::generation::{Reasons, Rolls};
 use super::plan::{Limits, Share};
 use super::roll::Pace;
-use super::wanted::Wanted;
+use super::wanted::{OnStopped, Wanted};
 use crate::provider::convert::to_value;
-use crate::provider::schema::Kind;
 use crate::provider::{
     Attr, Attribute, Diagnostic, Diagnostics, Model, Path, Schema, Type, Value, convert, duration,
 };
@@ -49,6 +50,7 @@ pub(crate) struct Fields {
     pub(crate) replace_triggers: Attr<BTreeMap<String, Attr<String>>>,
     pub(crate) machine_timeout: Attr<String>,
     pub(crate) remove_first: Attr<Vec<Attr<String>>>,
+    pub(crate) on_stopped: Attr<String>,
     pub(crate) paused: Attr<bool>,
     pub(crate) deletion_protection: Attr<bool>,
     pub(crate) on_existing: Attr<String>,
@@ -112,6 +114,10 @@ pub(crate) struct Private {
     pub(crate) first_image: Option<String>,
     /// What changed since a generation that some machine still has.
     pub(crate) history: BTreeMap<String, Reasons>,
+    /// Marks' hashes of shapes to the hash that the same shape has today, for those that differ and that some machine still has.
+    pub(crate) shapes: BTreeMap<String, String>,
+    /// What the configuration last said of fields that change in place, for those of which state shows what some machine has instead.
+    pub(crate) configured: BTreeMap<String, Value>,
     /// What else is known of machines, by name.
     pub(crate) machines: BTreeMap<String, Note>,
     /// Machines that the last refresh found to be gone.
@@ -128,6 +134,12 @@ pub(crate) struct Note {
     pub(crate) drift: Vec<String>,
     /// It should run since long.
     pub(crate) overdue: bool,
+    /// What its cloud says of one that failed or was stopped.
+    pub(crate) message: Option<String>,
+    /// Where it is, by the field of the shape that says where machines may be; several with commas between.
+    pub(crate) places: BTreeMap<String, String>,
+    /// What it has of the fields that change in place, as hashes; a field that nobody has looked at is missing.
+    pub(crate) in_place: BTreeMap<String, String>,
 }
 
 impl Note {
@@ -271,6 +283,8 @@ impl Group {
             rolls: Rolls {
                 user_data: or(&fields.user_data_update, "roll".to_owned())? == "roll",
                 image: image_update == "roll",
+                shape: true,
+                triggers: true,
             },
             image,
             set_hostname: or(&fields.set_hostname, entry.set_hostname)?,
@@ -280,11 +294,14 @@ impl Group {
                 Attr::Null => None,
                 Attr::Unknown => return None,
             },
-            written: written(&shape, &shape_attributes(entry), entry.in_place),
-            in_place: in_place(&shape, entry.in_place),
+            rolling: shape::rolling(entry, &shape),
+            first_form: shape::first_form(entry, &shape, &private.configured),
+            in_place: shape::in_place(entry, &shape),
+            places: shape::places(entry, &shape),
             shape,
             triggers,
             remove_first,
+            on_stopped: OnStopped::of(&or(&fields.on_stopped, String::new())?),
             paused: or(&fields.paused, false)?,
         })
     }
@@ -324,64 +341,6 @@ pub(crate) fn timeout_text(
 ) -> String {
     let written = fields.timeouts.known().and_then(|all| of(all).known());
     written.map_or(default, String::as_str).to_owned()
-}
-
-fn shape_attributes(entry: &Entry) -> Vec<Attribute> {
-    match (entry.group_schema)().kind {
-        Kind::Object(attributes) => attributes,
-        Kind::Plain(_) | Kind::ListOf(_) | Kind::MapOf(_) => Vec::new(),
-    }
-}
-
-/// What of a shape rolls: without nulls, without what is as by default, without what changes in place.
-fn written(shape: &Value, attributes: &[Attribute], in_place: &[&str]) -> Value {
-    let Value::Map(fields) = shape else {
-        return Value::Null;
-    };
-    let kept = attributes.iter().filter_map(|attribute| {
-        let value = fields.get(attribute.name)?;
-        let as_by_default = attribute.default.as_ref() == Some(value);
-        if in_place.contains(&attribute.name) || as_by_default || *value == Value::Null {
-            return None;
-        }
-        let value = match (&attribute.kind, value) {
-            (Kind::Object(inner), value) => {
-                let kept = written(value, inner, &[]);
-                // An object of defaults alone is as good as none where none means the defaults.
-                let nothing = matches!(&kept, Value::Map(kept) if kept.is_empty());
-                if nothing && attribute.default.is_some() {
-                    return None;
-                }
-                kept
-            }
-            (Kind::ListOf(inner), Value::List(elements)) => Value::List(
-                elements
-                    .iter()
-                    .map(|element| written(element, inner, &[]))
-                    .collect(),
-            ),
-            (Kind::MapOf(inner), Value::Map(elements)) => Value::Map(
-                elements
-                    .iter()
-                    .map(|(key, element)| (key.clone(), written(element, inner, &[])))
-                    .collect(),
-            ),
-            (_, value) => value.clone(),
-        };
-        Some((attribute.name.to_owned(), value))
-    });
-    Value::Map(kept.collect())
-}
-
-fn in_place(shape: &Value, names: &[&str]) -> BTreeMap<String, Value> {
-    let Value::Map(fields) = shape else {
-        return BTreeMap::new();
-    };
-    names
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), fields.get(*name)?.clone())))
-        .filter(|(_, value)| *value != Value::Null)
-        .collect()
 }
 
 /// The schema, with an attribute for each of these clouds.
@@ -429,6 +388,9 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
             .pattern(SOME_TIME, is_some_time),
         Attribute::list("remove_first", "Names of machines that scale-in and rolls take first.", Type::String)
             .optional(),
+        Attribute::string("on_stopped", "What an apply does about a machine that somebody stopped: makes another in its place (`replace`), starts it (`start`), or leaves it stopped and counts it (`leave`). Defaults to `replace`.")
+            .optional()
+            .one_of(OnStopped::WORDS),
         Attribute::bool("paused", "Whether an apply leaves all machines alone; plans say what it would do otherwise.")
             .default(false),
         Attribute::bool("deletion_protection", "Whether the group refuses to be destroyed, to be replaced by another group, and to be scaled to no machine.")
@@ -453,7 +415,7 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
         Attribute::map_of("machines", "Machines by name.", machine()).computed(),
         Attribute::list_of("rollout", "What the last apply did to which machine, and why; in a plan, what this one will do.", vec![
             Attribute::string("machine", "Name of the machine.").computed(),
-            Attribute::string("action", "One of `create`, `update`, `delete`.").computed(),
+            Attribute::string("action", "One of `create`, `start`, `update`, `delete`.").computed(),
             Attribute::string("reason", "What changed, without its contents.").computed(),
         ])
         .computed(),

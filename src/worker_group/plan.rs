@@ -46,10 +46,16 @@ pub(crate) struct Member {
     pub(crate) image: String,
     /// How it is.
     pub(crate) health: Health,
+    /// It is stopped, and is to be started; the cloud's words for it.
+    pub(crate) starts: Option<String>,
+    /// Why it may no longer be where it is: `aws.subnet_ids does not allow subnet-1`.
+    pub(crate) misplaced: Option<String>,
     /// Fields of the shape that are no longer as the group made them, and roll: `aws.instance_type`.
     pub(crate) drift: Vec<String>,
     /// The same, mended in place: `aws.tags`.
     pub(crate) drift_in_place: Vec<String>,
+    /// Fields that change in place and that it has as they are wanted already.
+    pub(crate) settled: Vec<String>,
 }
 
 /// How a machine is, as far as planning goes.
@@ -81,6 +87,8 @@ pub(crate) struct Change {
 pub(crate) enum Action {
     /// It does not exist yet.
     Create,
+    /// It was stopped, and is started.
+    Start,
     /// Marks and the in-place part of its shape are rewritten.
     Update,
     /// It goes.
@@ -92,6 +100,7 @@ impl Action {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Action::Create => "create",
+            Action::Start => "start",
             Action::Update => "update",
             Action::Delete => "delete",
         }
@@ -149,6 +158,11 @@ pub(crate) fn changes(desired: &Desired<'_>, members: &[Member]) -> Changes {
     }
 
     staying.sort_by(|a, b| a.roll_rank().cmp(&b.roll_rank()));
+    for candidate in &staying {
+        if let (None, Some(why)) = (&candidate.fault, &candidate.member.starts) {
+            out.push(&candidate.member.name, Action::Start, why.clone());
+        }
+    }
     for candidate in &staying {
         let fields: Vec<&str> = in_place_fields(desired, candidate);
         if candidate.fault.is_none() && !fields.is_empty() {
@@ -243,6 +257,7 @@ impl<'a> Candidate<'a> {
             _ if member.generation.differs(desired.generation, desired.rolls) => {
                 Some((desired.reason)(&member.generation, &member.image))
             }
+            _ if member.misplaced.is_some() => member.misplaced.clone(),
             _ if !member.drift.is_empty() => Some(format!(
                 "{} changed outside of this configuration",
                 member.drift.join(", ")
@@ -312,11 +327,12 @@ impl Changes {
 }
 
 fn in_place_fields<'a>(desired: &'a Desired<'_>, candidate: &Candidate<'a>) -> Vec<&'a str> {
-    let drifted = candidate.member.drift_in_place.iter();
+    let member = candidate.member;
     let fields: BTreeSet<&str> = desired
         .in_place
         .iter()
-        .chain(drifted)
+        .filter(|field| !member.settled.contains(field))
+        .chain(&member.drift_in_place)
         .map(String::as_str)
         .collect();
     fields.into_iter().collect()

@@ -31,7 +31,7 @@ use crate::provider::{
     Resource, Schema, Stored, Value,
 };
 
-use self::check::{check_cloud, check_user_data, emptied};
+use self::check::{check_cloud, check_user_data, emptied, nobody_knows};
 use self::create::new_uid;
 use self::import::{import_id, imported, one_uid};
 use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
@@ -126,6 +126,7 @@ impl Resource for WorkerGroup {
         }
         let wanted = entry.and_then(|entry| model.wanted(entry, &private));
         let Some(wanted) = wanted else {
+            private.configured.clear();
             model.fields.generation = Attr::Unknown;
             model.fields.machines = Whole::Unknown;
             model.fields.rollout = Whole::Unknown;
@@ -150,13 +151,18 @@ impl Resource for WorkerGroup {
             model.fields.rollout = Whole::Known(steps(&outlook.changes));
             model.fields.machines = Whole::Unknown;
         }
-        if wanted.paused && !nothing {
-            problems.push(paused(&outlook.changes));
+        match wanted.paused {
+            true if !nothing => problems.push(paused(&outlook.changes)),
+            true => {}
+            false => problems.extend(nobody_knows(&outlook, &wanted)),
         }
         if outlook.changes.unnamed > 0 {
             problems.push(no_names(outlook.changes.unnamed));
         }
         private.history = outlook.history;
+        private.shapes = outlook.shapes;
+        // What is planned becomes what the configuration last said.
+        private.configured.clear();
         Outcome {
             value: Some(planned(model, &private)),
             problems,
@@ -274,11 +280,15 @@ impl Resource for WorkerGroup {
             (&existing, &observed),
             &rollout,
         );
+        let unknown = nobody_knows(&outlook, &wanted);
+        if unknown.has_errors() {
+            return Outcome::failed(unknown);
+        }
         let news = news_since_the_plan(&rollout, &outlook.changes);
         let mut problems = Diagnostics::none();
         problems.extend(
             place
-                .preflight(context, deadline, &wanted, &outlook.changes)
+                .preflight(context, deadline, &wanted, &outlook.changes, existing.len())
                 .await,
         );
         if problems.has_errors() {
@@ -322,6 +332,7 @@ impl Resource for WorkerGroup {
                 Vec::new()
             },
             history: outlook.history,
+            shapes: outlook.shapes,
             ..private
         };
         model.fields.rollout = Whole::Known(rollout);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::cloud::Entry;
 use super::generation::{Generation, Rolls, UserData, Written};
+use super::model::Allowed;
 use super::plan::Limits;
 use super::roll::Pace;
 use crate::protocol::value::Value;
@@ -27,12 +28,42 @@ pub(crate) struct Wanted {
     /// The attribute named like the cloud.
     pub(crate) shape: Value,
     /// Of it, what rolls.
-    pub(crate) written: Value,
+    pub(crate) rolling: Value,
+    /// The same as release 0.1.0 had it.
+    pub(crate) first_form: Value,
     /// Of it, what changes in place.
     pub(crate) in_place: BTreeMap<String, Value>,
+    /// Of it, where machines may be.
+    pub(crate) places: Vec<Allowed>,
     pub(crate) triggers: BTreeMap<String, String>,
     pub(crate) remove_first: BTreeSet<String>,
     pub(crate) paused: bool,
+    pub(crate) on_stopped: OnStopped,
+}
+
+/// What happens to a machine that somebody stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnStopped {
+    /// Another one comes in its place.
+    Replace,
+    /// It is started.
+    Start,
+    /// Nothing.
+    Leave,
+}
+
+impl OnStopped {
+    /// The user's words for them, the default first.
+    pub(crate) const WORDS: [&'static str; 3] = ["replace", "start", "leave"];
+
+    /// Of a word that the schema has checked.
+    pub(crate) fn of(word: &str) -> Self {
+        match word {
+            "start" => Self::Start,
+            "leave" => Self::Leave,
+            _ => Self::Replace,
+        }
+    }
 }
 
 impl Wanted {
@@ -46,7 +77,7 @@ impl Wanted {
             },
             set_hostname: self.set_hostname,
             cloud: self.entry.name,
-            shape: &self.written,
+            shape: &self.rolling,
             triggers: &self.triggers,
             image: &self.image,
         }
@@ -67,6 +98,7 @@ impl Wanted {
         fields
             .into_iter()
             .filter(|field| self.in_place.get(*field) != prior.in_place.get(*field))
+            .filter(|field| self.in_place.contains_key(*field) || !self.entry.keeps(field))
             .map(|field| format!("{}.{field}", self.entry.name))
             .collect()
     }

@@ -400,5 +400,8 @@ fn observed(instance: &Instance, tags: &BTreeMap<&str, &str>) -> BTreeMap<String
         .collect();
     groups.sort_unstable();
     observed.insert("vpc_security_group_ids".to_owned(), groups.join(","));
+    if let Some(subnet) = instance.subnet_id() {
+        observed.insert("subnet_ids".to_owned(), subnet.to_owned());
+    }
     observed
 }

@@ -36,8 +36,8 @@ use crate::flatcar::platform;
 use crate::ignition::user_data::{Compress, pack};
 use crate::provider::{Diagnostic, Diagnostics, Model as _, Value};
 use crate::worker_group::cloud::{
-    CLUSTER, Cloud, CloudError, Connect, Deletion, Entry, GROUP, Kind, Machine, Mark, Members,
-    Phase, Spec,
+    CLUSTER, Change, Cloud, CloudError, Connect, Deletion, Entry, GROUP, Growth, Kind, Machine,
+    Mark, Members, Phase, Spec,
 };
 
 /// The row of the table of clouds.
@@ -45,7 +45,13 @@ pub(super) static ENTRY: Entry = Entry {
     name: "aws",
     provider_schema: auth::provider_schema,
     group_schema: shape::group_schema,
-    in_place: &["tags", "target_group_arns"],
+    fields: &[
+        ("subnet_ids", Change::Place),
+        ("vpc_security_group_ids", Change::NowInPlace),
+        ("data_volumes", Change::Set),
+        ("target_group_arns", Change::InPlace),
+        ("tags", Change::InPlace),
+    ],
     set_hostname: false,
     platform: "aws",
     validate: shape::validate,
@@ -244,6 +250,10 @@ impl Cloud for Aws {
         self.rewrite(machines, mark, shape).await
     }
 
+    async fn start(&self, machines: &[Machine]) -> Result<(), CloudError> {
+        self.start_stopped(machines).await
+    }
+
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
         Shape::from_value(shape).map_or_else(|_| BTreeMap::new(), |shape| shape.wanted())
     }
@@ -252,10 +262,10 @@ impl Cloud for Aws {
         &self,
         image: &str,
         shape: &Value,
-        new: usize,
+        growth: Growth,
     ) -> Result<Diagnostics, CloudError> {
         match Shape::from_value(shape) {
-            Ok(shape) => preflight::check(&self.session, image, &shape, new).await,
+            Ok(shape) => preflight::check(&self.session, image, &shape, growth).await,
             Err(problems) => Ok(problems),
         }
     }

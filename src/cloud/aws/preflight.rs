@@ -20,7 +20,7 @@ use super::failure::{fault, is_capacity, is_local_shortage};
 use super::shape::Shape;
 use super::targets;
 use crate::provider::{Diagnostic, Diagnostics, Path};
-use crate::worker_group::cloud::{CloudError, Kind, Mark, Spec};
+use crate::worker_group::cloud::{CloudError, Growth, Kind, Mark, Spec};
 
 /// Asks all of it at once. Where nothing is to be created, only what changes in place is asked about: the target groups.
 ///
@@ -30,13 +30,13 @@ pub(super) async fn check(
     session: &Session,
     image: &str,
     shape: &Shape,
-    new: usize,
+    growth: Growth,
 ) -> Result<Diagnostics, CloudError> {
     let client = &session.ec2;
     let mut problems = Diagnostics::none();
     let mut told = Vec::new();
     let found_groups = target_groups_of(&session.elb, shape);
-    if new == 0 {
+    if growth.created == 0 {
         let (subnets, groups) = tokio::join!(subnets_of(client, shape), found_groups);
         let (subnets, groups) = (answered(subnets)?, groups?);
         let networks = networks(subnets.as_deref().unwrap_or_default());
@@ -63,7 +63,7 @@ pub(super) async fn check(
         _ => {}
     }
     match &subnets {
-        Ok(found) => problems.extend(check_subnets(found, shape, new)),
+        Ok(found) => problems.extend(check_subnets(found, shape, growth)),
         Err(error) => tell(error, &mut told, &mut problems),
     }
     if let Err(error) = &dry_run {
@@ -249,7 +249,11 @@ fn check_image(image: &Image, shape: &Shape) -> Diagnostics {
         problems.push(
             Diagnostic::error(
                 "Image is not available",
-                "EC2 DescribeImages says that the image cannot be launched in its present state. Choose another image.",
+                format!(
+                    "EC2 DescribeImages says {} of {}: it cannot be launched. Choose another image.",
+                    image.state().map_or("nothing", ImageState::as_str),
+                    image.image_id().unwrap_or_default()
+                ),
             )
             .at(Path::of("image")),
         );
@@ -262,7 +266,11 @@ fn check_image(image: &Image, shape: &Shape) -> Diagnostics {
         problems.push(
             Diagnostic::error(
                 "Root device of the image has another name",
-                format!("The image's root device is {device}: a root volume of another name would be one more volume. Set device_name to it."),
+                format!(
+                    "The image's root device is {device}, and root_volume.device_name is {}: that would be one more volume. Set device_name \
+                     to {device}.",
+                    root.device_name
+                ),
             )
             .at(Path::of("aws.root_volume.device_name")),
         );
@@ -278,7 +286,9 @@ fn check_image(image: &Image, shape: &Shape) -> Diagnostics {
         problems.push(
             Diagnostic::error(
                 "Root volume is smaller than the image",
-                format!("The image needs {needed} GiB. Raise size, or leave it out."),
+                format!(
+                    "root_volume.size is {size} GiB, and the image needs {needed} GiB. Raise size to {needed} at least, or leave it out."
+                ),
             )
             .at(Path::of("aws.root_volume.size")),
         );
@@ -316,7 +326,7 @@ fn check_architecture(image: &Image, kind: &InstanceTypeInfo) -> Diagnostics {
     .into()
 }
 
-fn check_subnets(found: &[Subnet], shape: &Shape, new: usize) -> Diagnostics {
+fn check_subnets(found: &[Subnet], shape: &Shape, growth: Growth) -> Diagnostics {
     let mut problems = Diagnostics::none();
     let wanted = shape.subnet_ids.as_deref().unwrap_or_default();
     for (index, id) in wanted.iter().enumerate() {
@@ -348,12 +358,15 @@ fn check_subnets(found: &[Subnet], shape: &Shape, new: usize) -> Diagnostics {
         .filter_map(Subnet::available_ip_address_count)
         .map(i64::from)
         .sum();
-    if !found.is_empty() && usize::try_from(free).unwrap_or(0) < new {
+    if !found.is_empty()
+        && let Some(advice) = growth.advice(usize::try_from(free).unwrap_or(0))
+    {
+        let more = growth.at_once;
         problems.push(
             Diagnostic::warning(
                 "Subnets may run out of addresses",
                 format!(
-                    "{free} addresses are free, and {new} machines are to be created. Add a subnet."
+                    "{free} addresses are free, and {more} more machines than now are to exist at a time. {advice}Add a subnet."
                 ),
             )
             .at(Path::of("aws.subnet_ids")),

@@ -22,7 +22,7 @@ fn attributes() -> Vec<Attribute> {
         Attribute::list(
             "subnet_ids",
             "Subnets that the machines are spread over in turn; when one has no capacity, the next one is tried. Without it EC2 takes a \
-             subnet of the default VPC.",
+             subnet of the default VPC. A change places new machines, and replaces those whose own subnet left the list.",
             Type::String,
         )
         .optional()
@@ -30,7 +30,8 @@ fn attributes() -> Vec<Attribute> {
         .filled(),
         Attribute::set(
             "vpc_security_group_ids",
-            "Security groups. Without it EC2 takes the default group of the VPC.",
+            "Security groups; changed in place. Without it EC2 takes the default group of the VPC for new machines, and those that exist \
+             keep theirs.",
             Type::String,
         )
         .optional()
@@ -47,7 +48,7 @@ fn attributes() -> Vec<Attribute> {
             .optional(),
         Attribute::list_of(
             "data_volumes",
-            "Volumes beside the root volume; they go with their machine.",
+            "Volumes beside the root volume, in any order; they go with their machine.",
             data_volume(),
         )
         .optional()
@@ -273,7 +274,10 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
                 problems.push(
                     Diagnostic::error(
                         "Data volume has no size",
-                        "A volume is as large as its size says, or as its snapshot. Set size.",
+                        format!(
+                            "A volume is as large as its size says, or as its snapshot, and {} has neither. Set size.",
+                            text(volume, "device_name").unwrap_or("this one")
+                        ),
                     )
                     .at(at.attribute("size")),
                 );
@@ -285,7 +289,10 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
                 problems.push(
                     Diagnostic::error(
                         "Two volumes have one device name",
-                        "Each volume of a machine needs a device name of its own, and the root volume has one too. Choose another one.",
+                        format!(
+                            "{device} is of two volumes. Each volume of a machine needs a device name of its own, and the root volume has \
+                             one too. Choose another one."
+                        ),
                     )
                     .at(at.attribute("device_name")),
                 );
@@ -295,11 +302,13 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
     }
     if let Value::List(subnets) = field(shape, "subnet_ids") {
         for (index, subnet) in subnets.iter().enumerate() {
-            if matches!(subnet, Value::String(_)) && subnets[..index].contains(subnet) {
+            if let Value::String(id) = subnet
+                && subnets[..index].contains(subnet)
+            {
                 problems.push(
                     Diagnostic::error(
                         "Subnet is listed twice",
-                        "Machines are spread evenly over the subnets, each listed once. Take one of the two out.",
+                        format!("Machines are spread evenly over the subnets, each listed once, and {id} is there twice. Take one out."),
                     )
                     .at(Path::of("subnet_ids").index(index)),
                 );
@@ -310,7 +319,7 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
         problems.push(
             Diagnostic::error(
                 "Spot instances take no dedicated host",
-                "With spot, tenancy is default or dedicated. Choose one of these, or leave out spot.",
+                "tenancy is host; with spot it is default or dedicated. Choose one of these, or leave out spot.",
             )
             .at(Path::of("tenancy")),
         );
@@ -329,7 +338,7 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
         problems.push(
             Diagnostic::error(
                 "Partition has no placement group",
-                "A partition is one of a placement group. Set placement_group.",
+                "placement_partition_number is set, and a partition is one of a placement group. Set placement_group too.",
             )
             .at(Path::of("placement_partition_number")),
         );
@@ -351,7 +360,7 @@ fn check_volume(volume: &Value, at: &Path, problems: &mut Diagnostics) {
                 Diagnostic::error(
                     format!("Volume type takes no {attribute}"),
                     format!(
-                        "Only {} take {attribute}. Leave it out, or choose another type.",
+                        "The type is {kind}, and only {} take {attribute}. Leave it out, or choose another type.",
                         kinds.join(", ")
                     ),
                 )
@@ -363,18 +372,18 @@ fn check_volume(volume: &Value, at: &Path, problems: &mut Diagnostics) {
         problems.push(
             Diagnostic::error(
                 "Volume type needs iops",
-                "Volumes of types io1 and io2 have the operations a second that iops says. Set iops.",
+                format!("The type is {kind}, and such volumes have the operations a second that iops says. Set iops."),
             )
             .at(at.attribute("iops")),
         );
     }
     if matches!(field(volume, "encrypted"), Value::Bool(false))
-        && matches!(field(volume, "kms_key_id"), Value::String(_))
+        && let Value::String(key) = field(volume, "kms_key_id")
     {
         problems.push(
             Diagnostic::error(
                 "Key of a volume that is not encrypted",
-                "A KMS key needs an encrypted volume. Leave out kms_key_id, or encrypted = false.",
+                format!("KMS key {key} needs an encrypted volume, and encrypted is false. Leave one of the two out."),
             )
             .at(at.attribute("kms_key_id")),
         );
@@ -402,11 +411,14 @@ fn check_target_group(arn: &Value) -> Diagnostics {
 
 fn check_tag(key: &str, value: &Value, problems: &mut Diagnostics) {
     let at = Path::of("tags").key(key);
-    if key.is_empty() || key.chars().count() > 128 {
+    // Core shows the resource's line alone for what is nested: the words say which it is.
+    let named = shortened(key);
+    let length = key.chars().count();
+    if !(1..=128).contains(&length) {
         problems.push(
             Diagnostic::error(
                 "Tag key has the wrong length",
-                "A tag key has 1 to 128 characters.",
+                format!("{named} has {length} characters, and a tag key has 1 to 128. Write another key."),
             )
             .at(at.clone()),
         );
@@ -417,24 +429,45 @@ fn check_tag(key: &str, value: &Value, problems: &mut Diagnostics) {
         problems.push(
             Diagnostic::error(
                 "Tag value is too long",
-                "A tag value has at most 256 characters.",
+                format!(
+                    "The value of {named} has {} characters, and a tag value has at most 256. Shorten it.",
+                    value.chars().count()
+                ),
             )
             .at(at.clone()),
         );
     }
-    if is_reserved(key) {
+    if key == NAME {
+        problems.push(
+            Diagnostic::error(
+                "Tag key is taken",
+                "Name is each machine's own name, and a tag of the group is the same on all of them. One that is edited on a machine stays as \
+                 it is. Choose another key.",
+            )
+            .at(at),
+        );
+    } else if is_reserved(key) {
         problems.push(
             Diagnostic::error(
                 "Tag key is taken",
                 format!(
-                    "Keys that begin with aws: are Amazon's; {} are how the provider finds the group's machines and names them. Choose \
-                     another key.",
+                    "Tag {named} cannot be set. Keys that begin with aws: are Amazon's; {} are how the provider finds the group's machines \
+                     and names them. Choose another key.",
                     RESERVED.join(", ")
                 ),
             )
             .at(at),
         );
     }
+}
+
+/// A key as it is shown.
+fn shortened(key: &str) -> String {
+    let mut shown: String = key.chars().take(60).collect();
+    if shown.len() < key.len() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
 }
 
 /// Whether a tag is Amazon's or the provider's.

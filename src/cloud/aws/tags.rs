@@ -1,11 +1,15 @@
-//! What is changed on machines that exist: marks, the user's tags on them and on their volumes and interfaces, and their target groups.
+//! What is changed on machines that exist: marks, the user's tags on them and on their volumes and interfaces, their security groups and
+//! their target groups; and whether they run.
 //!
 //! In: machines, a mark and a shape. Out: nothing, when all of them are so. As few calls as EC2 allows, whatever the number of machines.
-//! See: EC2 API reference, 2016-11-15, CreateTags, DeleteTags.
+//! See: EC2 API reference, 2016-11-15, CreateTags, DeleteTags, ModifyNetworkInterfaceAttribute,
+//! StartInstances.
 
 use std::collections::{BTreeSet, HashSet};
 
-use aws_sdk_ec2::types::{Instance, Tag};
+use aws_sdk_ec2::error::ProvideErrorMetadata as _;
+use aws_sdk_ec2::types::{Instance, InstanceNetworkInterface, InstanceStateName, Tag};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::api::{self, filter, tag};
 use super::failure::fault;
@@ -44,6 +48,7 @@ impl Aws {
         tags.extend(groups.tag_before());
         self.retag(&ids, &tags, &left, &young).await?;
         self.retag(&parts, &of_parts, &left, &young).await?;
+        self.regroup(&instances, &shape).await?;
         if !groups.concerns() {
             return Ok(());
         }
@@ -57,6 +62,72 @@ impl Aws {
                 self.retag(&ids, &after, &BTreeSet::new(), &young).await
             }
         }
+    }
+
+    /// Starts those of these machines that are stopped. One that is still stopping cannot be started yet.
+    pub(super) async fn start_stopped(&self, machines: &[Machine]) -> Result<(), CloudError> {
+        let ids: Vec<String> = machines.iter().map(|machine| machine.id.clone()).collect();
+        let instances = self.alive(&ids).await?;
+        let is_stopped = |instance: &&Instance| {
+            let state = instance.state().and_then(|state| state.name());
+            matches!(
+                state,
+                Some(InstanceStateName::Stopped | InstanceStateName::Stopping)
+            )
+        };
+        let stopped: Vec<String> = instances.iter().filter(is_stopped).filter_map(id).collect();
+        for ids in stopped.chunks(TAGGED_AT_ONCE) {
+            let call = self.session.ec2.start_instances();
+            let started = call.set_instance_ids(Some(ids.to_vec())).send().await;
+            if let Err(error) = started {
+                let object = format!("{} instances", ids.len());
+                let mut told = fault("EC2 StartInstances", &object, &error);
+                if error.code() == Some("IncorrectInstanceState") {
+                    told.kind = Kind::Unavailable;
+                }
+                return Err(told);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the first interface of each instance the security groups of the shape, where it has others. A shape without any says nothing.
+    async fn regroup(&self, instances: &[Instance], shape: &Shape) -> Result<(), CloudError> {
+        let Some(wanted) = &shape.vpc_security_group_ids else {
+            return Ok(());
+        };
+        let others = instances.iter().filter(|instance| {
+            let groups = instance.security_groups().iter();
+            let has: BTreeSet<&str> = groups.filter_map(|group| group.group_id()).collect();
+            !has.iter().copied().eq(wanted.iter().map(String::as_str))
+        });
+        let calls = others.filter_map(|instance| {
+            let interface = first_interface(instance)?;
+            let call = self
+                .session
+                .ec2
+                .modify_network_interface_attribute()
+                .network_interface_id(interface)
+                .set_groups(Some(wanted.iter().cloned().collect()));
+            Some(async move {
+                match call.send().await {
+                    Ok(_) => Ok(()),
+                    Err(error) => {
+                        let told = fault("EC2 ModifyNetworkInterfaceAttribute", interface, &error);
+                        // It went with its instance.
+                        match error.code() {
+                            Some("InvalidNetworkInterfaceID.NotFound") => Ok(()),
+                            _ => Err(told),
+                        }
+                    }
+                }
+            })
+        });
+        let calls: Vec<_> = calls.collect();
+        stream::iter(calls)
+            .buffer_unordered(REGROUPED_AT_A_TIME)
+            .try_collect()
+            .await
     }
 
     /// Those of these instances that are not gone.
@@ -218,6 +289,19 @@ fn parts(instance: &Instance) -> Vec<String> {
     volumes.chain(interfaces).map(str::to_owned).collect()
 }
 
+/// The interface that an instance was made with.
+fn first_interface(instance: &Instance) -> Option<&str> {
+    let interfaces = instance.network_interfaces().iter();
+    let place = |interface: &InstanceNetworkInterface| {
+        interface
+            .attachment()
+            .and_then(|attached| attached.device_index())
+    };
+    interfaces
+        .min_by_key(|interface| place(interface).unwrap_or_default())
+        .and_then(InstanceNetworkInterface::network_interface_id)
+}
+
 /// Keys of ours that left the configuration.
 fn no_longer_tagged(machines: &[Machine], shape: &Shape) -> BTreeSet<String> {
     let is_kept = |key: &str| {
@@ -233,5 +317,7 @@ fn no_longer_tagged(machines: &[Machine], shape: &Shape) -> BTreeSet<String> {
         .collect()
 }
 
+/// EC2 takes some calls of this kind a second, and each is about one machine.
+const REGROUPED_AT_A_TIME: usize = 5;
 /// CreateTags takes 1,000 resources; Amazon advises smaller batches.
 const TAGGED_AT_ONCE: usize = 500;

@@ -536,6 +536,17 @@ impl Server {
         if !groups.is_empty() {
             observed.insert("security_groups".to_owned(), groups.join(", "));
         }
+        if let Some(zone) = self.zone.as_ref().filter(|zone| !zone.is_empty()) {
+            observed.insert("availability_zones".to_owned(), zone.clone());
+        }
+        let own = self.addresses.values().flatten();
+        let own: Vec<&str> = own
+            .filter(|address| address.kind != "floating")
+            .map(|address| address.addr.as_str())
+            .collect();
+        if !own.is_empty() {
+            observed.insert("networks.fixed_ips".to_owned(), own.join(","));
+        }
         let ours = self.metadata.get(KEYS).map_or("", String::as_str);
         for key in ours.split(',') {
             if let Some(value) = self.metadata.get(key) {
@@ -824,10 +835,12 @@ mod tests {
         assert_eq!(
             observed,
             [
+                ("availability_zones", "nova"),
                 ("flavor_name", "m1.small"),
                 ("floating_ip_pool", ""),
                 ("key_pair", "ops"),
                 ("metadata.team", "x"),
+                ("networks.fixed_ips", "10.0.0.7"),
                 ("security_groups", "default, web")
             ]
         );

@@ -28,7 +28,7 @@ use self::shape::{Named, Shape, Volume};
 use crate::ignition::user_data::{Compress, pack};
 use crate::provider::{Diagnostic, Diagnostics, Path, Value};
 use crate::worker_group::cloud::{
-    Cloud, CloudError, Connect, Deletion, Entry, Kind, Machine, Mark, Phase, Spec,
+    Change, Cloud, CloudError, Connect, Deletion, Entry, Growth, Kind, Machine, Mark, Phase, Spec,
 };
 
 /// The row of the table of clouds.
@@ -36,7 +36,13 @@ pub(super) static ENTRY: Entry = Entry {
     name: "openstack",
     provider_schema: auth::provider_schema,
     group_schema: shape::group_schema,
-    in_place: &["metadata", floating::FIELD],
+    fields: &[
+        ("networks.fixed_ips", Change::Place),
+        ("security_groups", Change::NowInPlace),
+        ("availability_zones", Change::Place),
+        ("metadata", Change::InPlace),
+        (floating::FIELD, Change::InPlace),
+    ],
     set_hostname: false,
     platform: "openstack",
     validate: shape::validate,
@@ -231,10 +237,19 @@ impl Cloud for OpenStack {
         };
         if let Some(shape) = &shape {
             self.mend_addresses(machines, mark, shape).await?;
+            self.regroup(machines, shape).await?;
         }
         let calls: Vec<_> = machines
             .iter()
             .map(|machine| self.mark_one(machine, mark, shape.as_ref()))
+            .collect();
+        all_of(calls).await
+    }
+
+    async fn start(&self, machines: &[Machine]) -> Result<(), CloudError> {
+        let calls: Vec<_> = machines
+            .iter()
+            .map(|machine| self.start_one(machine))
             .collect();
         all_of(calls).await
     }
@@ -245,20 +260,18 @@ impl Cloud for OpenStack {
         };
         let mut wanted = BTreeMap::new();
         if shape.flavor_id.is_none()
-            && let Some(flavor) = shape.flavor_name
+            && let Some(flavor) = &shape.flavor_name
         {
-            wanted.insert("flavor_name".to_owned(), flavor);
+            wanted.insert("flavor_name".to_owned(), flavor.clone());
         }
-        let pool = shape.floating_ip_pool.unwrap_or_default();
+        let pool = shape.floating_ip_pool.clone().unwrap_or_default();
         wanted.insert(floating::FIELD.to_owned(), pool);
-        wanted.insert("key_pair".to_owned(), shape.key_pair.unwrap_or_default());
-        // Nova reports groups by name: ids cannot be compared.
-        let mut groups = shape.security_groups;
-        if !groups.is_empty() && !groups.iter().any(|group| is_uuid(group)) {
-            groups.sort_unstable();
-            groups.dedup();
-            wanted.insert("security_groups".to_owned(), groups.join(", "));
-        }
+        let key = shape.key_pair.clone().unwrap_or_default();
+        wanted.insert("key_pair".to_owned(), key);
+        wanted.extend(
+            self.groups_of(&shape)
+                .map(|groups| (GROUPS.to_owned(), groups)),
+        );
         for (key, value) in shape.metadata {
             wanted.insert(format!("metadata.{key}"), value);
         }
@@ -269,7 +282,7 @@ impl Cloud for OpenStack {
         &self,
         image: &str,
         shape: &Value,
-        new: usize,
+        growth: Growth,
     ) -> Result<Diagnostics, CloudError> {
         let shape = match Shape::read(shape) {
             Ok(shape) => shape,
@@ -278,7 +291,7 @@ impl Cloud for OpenStack {
                 return Ok(problem.at(Path::of("openstack")).into());
             }
         };
-        let (problems, ids) = preflight::check(&self.session, image, &shape, new).await?;
+        let (problems, ids) = preflight::check(&self.session, image, &shape, growth).await?;
         if let Some(ids) = ids {
             // Another preflight of this operation was of the same group.
             let _ = self.resolved.set((named_by(image, &shape), Arc::new(ids)));
@@ -431,6 +444,99 @@ impl OpenStack {
         self.floating
             .change(&self.session, group, machines, wanting.as_ref())
             .await
+    }
+
+    async fn start_one(&self, machine: &Machine) -> Result<(), CloudError> {
+        let path = format!("servers/{}", machine.id);
+        let call = Call::get(Service::Compute, path.clone());
+        let mut answer = match self.call(START, &machine.name, call).await {
+            Err(error) if error.is_not_found() => return Ok(()),
+            answer => answer?,
+        };
+        let server = Server::read(answer["server"].take(), START)?;
+        let action = match server.status.as_str() {
+            "SHUTOFF" => "os-start",
+            "PAUSED" => "unpause",
+            "SUSPENDED" => "resume",
+            "RESCUE" => "unrescue",
+            "SHELVED" | "SHELVED_OFFLOADED" => "unshelve",
+            _ => return Ok(()),
+        };
+        let call = Call::post(
+            Service::Compute,
+            format!("{path}/action"),
+            json!({action: null}),
+        );
+        match self.call(START, &machine.name, call).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            // A second start of one that starts is refused, and changes nothing.
+            Err(error) if error.kind == Kind::Ambiguous => Err(CloudError {
+                kind: Kind::Unavailable,
+                ..error
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives the ports of machines the security groups of the shape. A shape without any says nothing.
+    async fn regroup(&self, machines: &[Machine], shape: &Shape) -> Result<(), CloudError> {
+        let wanted = self.groups_of(shape);
+        let has_others = |machine: &&Machine| {
+            wanted.is_none() || machine.observed.get(GROUPS) != wanted.as_ref()
+        };
+        let others: Vec<&Machine> = machines.iter().filter(has_others).collect();
+        if shape.security_groups.is_empty() || others.is_empty() {
+            return Ok(());
+        }
+        let mut ids = BTreeSet::new();
+        for group in &shape.security_groups {
+            ids.insert(preflight::security_group(&self.session, group).await?);
+        }
+        let calls: Vec<_> = others
+            .into_iter()
+            .map(|machine| self.regroup_one(machine, &ids))
+            .collect();
+        all_of(calls).await
+    }
+
+    async fn regroup_one(
+        &self,
+        machine: &Machine,
+        wanted: &BTreeSet<String>,
+    ) -> Result<(), CloudError> {
+        let call = Call::get(Service::Network, "ports")
+            .query("device_id", machine.id.clone())
+            .query("fields", "id")
+            .query("fields", "security_groups")
+            .query("fields", "port_security_enabled");
+        let mut answer = self.call(PORTS, &machine.name, call).await?;
+        let ports: Vec<Port> = preflight::read(answer["ports"].take(), PORTS)?;
+        // A port without port security takes no group, in a create as here.
+        let others = ports.into_iter().filter(|port| {
+            port.port_security_enabled != Some(false) && port.security_groups != *wanted
+        });
+        for port in others {
+            let body = json!({"port": {"security_groups": wanted}});
+            let call = Call::put(Service::Network, format!("ports/{}", port.id), body);
+            match self.call(REGROUP, &machine.name, call).await {
+                Ok(_) => {}
+                Err(error) if error.is_not_found() => {} // it went with its machine
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The groups of a shape as Nova reports them: by name. Ids cannot be compared.
+    fn groups_of(&self, shape: &Shape) -> Option<String> {
+        let mut groups = shape.security_groups.clone();
+        if groups.is_empty() || groups.iter().any(|group| is_uuid(group)) {
+            return None;
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        Some(groups.join(", "))
     }
 
     fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -588,6 +694,20 @@ fn is_uuid(text: &str) -> bool {
             .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
+/// A port of a server, as Neutron lists it.
+#[derive(serde::Deserialize)]
+struct Port {
+    id: String,
+    #[serde(default)]
+    security_groups: BTreeSet<String>,
+    #[serde(default)]
+    port_security_enabled: Option<bool>,
+}
+
+const GROUPS: &str = "security_groups";
+const START: &str = "Nova start of a server";
+const PORTS: &str = "Neutron GET ports";
+const REGROUP: &str = "Neutron PUT port";
 const CREATE: &str = "Nova POST servers";
 const LIST: &str = "Nova GET servers";
 const MARK: &str = "Nova metadata of a server";

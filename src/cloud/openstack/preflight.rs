@@ -10,7 +10,7 @@ use super::api::{Call, Service, Session, pages, send};
 use super::shape::{Named, Shape};
 use super::{bad, floating, is_uuid};
 use crate::provider::{Diagnostic, Diagnostics, Path};
-use crate::worker_group::cloud::{CloudError, Kind};
+use crate::worker_group::cloud::{CloudError, Growth, Kind};
 
 /// An image of Glance.
 #[derive(Deserialize)]
@@ -120,7 +120,7 @@ pub(super) async fn pool(session: &Session, pool: &str) -> Result<String, CloudE
 }
 
 /// Nova takes names and ids, and of two of one name neither.
-async fn security_group(session: &Session, group: &str) -> Result<String, CloudError> {
+pub(super) async fn security_group(session: &Session, group: &str) -> Result<String, CloudError> {
     const ACTION: &str = "Neutron GET security-groups";
     let key = if is_uuid(group) { "id" } else { "name" };
     let call = Call::get(Service::Network, "security-groups")
@@ -132,23 +132,25 @@ async fn security_group(session: &Session, group: &str) -> Result<String, CloudE
 }
 
 /// A warning where there may be too few floating addresses: those of machines that go are taken again. Not every user may ask.
-async fn few_addresses(session: &Session, new: usize) -> Option<Diagnostic> {
+async fn few_addresses(session: &Session, growth: Growth) -> Option<Diagnostic> {
     let project = session.sdk.get_auth_info()?.token.project?.id?;
     let call = Call::get(Service::Network, format!("quotas/{project}/details.json"));
     let answer = send(session, "Neutron GET quotas", "the quota", call).await;
     let quota = &answer.ok()?["quota"]["floatingip"];
     let (most, used) = (quota["limit"].as_i64()?, quota["used"].as_i64()?);
-    let new = i64::try_from(new).unwrap_or(i64::MAX);
-    (most >= 0 && used.saturating_add(new) > most).then(|| {
-        Diagnostic::warning(
-            "Quota of floating IPs may not be enough",
-            format!(
-                "The project may have {most} and uses {used}; {new} machines are to be created. Ask for a larger quota, or choose fewer \
-                 machines."
-            ),
-        )
-        .at(Path::of(floating::ATTRIBUTE))
-    })
+    if most < 0 {
+        return None;
+    }
+    let left = usize::try_from(most.saturating_sub(used)).unwrap_or(0);
+    let (advice, more) = (growth.advice(left)?, growth.at_once);
+    let warning = Diagnostic::warning(
+        "Quota of floating IPs may not be enough",
+        format!(
+            "The project may have {most} and uses {used}; {more} more machines than now are to exist at a time. {advice}Ask for a larger \
+             quota, or choose fewer machines."
+        ),
+    );
+    Some(warning.at(Path::of(floating::ATTRIBUTE)))
 }
 
 /// Whether the catalogue has block storage.
@@ -173,7 +175,7 @@ pub(super) async fn check(
     session: &Session,
     image_name: &str,
     shape: &Shape,
-    new: usize,
+    growth: Growth,
 ) -> Result<(Diagnostics, Option<Ids>), CloudError> {
     let mut problems = Diagnostics::none();
     let mut has_pool = None;
@@ -181,7 +183,7 @@ pub(super) async fn check(
         let id = keep(pool(session, named).await, &mut problems)?;
         has_pool = id.map(|id| (named.clone(), id));
     }
-    if new == 0 {
+    if growth.created == 0 {
         return Ok((problems, None));
     }
     if session.insecure {
@@ -202,7 +204,7 @@ pub(super) async fn check(
         keep(security_group(session, group).await, &mut problems)?;
     }
     if has_pool.is_some()
-        && let Some(problem) = few_addresses(session, new).await
+        && let Some(problem) = few_addresses(session, growth).await
     {
         problems.push(problem);
     }
@@ -222,7 +224,7 @@ pub(super) async fn check(
             problems.push(
                 Diagnostic::error(
                     "OpenStack has no such key pair",
-                    "Key pairs belong to a user, not to a project. Name one of this user's key pairs.",
+                    format!("There is no {key:?}. Key pairs belong to a user, not to a project. Name one of this user's key pairs."),
                 )
                 .at(Path::of("openstack.key_pair")),
             );
@@ -242,7 +244,9 @@ pub(super) async fn check(
             problems.push(
                 Diagnostic::error(
                     "OpenStack has no such server group",
-                    "Create it first, or correct the id.",
+                    format!(
+                        "There is no {group:?} in this project. Create it first, or correct the id."
+                    ),
                 )
                 .at(Path::of("openstack.server_group_id")),
             );
@@ -255,7 +259,7 @@ pub(super) async fn check(
         let call = Call::get(Service::Compute, "limits");
         let answer = send(session, "Nova GET limits", "the quota", call).await;
         if let Some(answer) = keep(answer, &mut problems)? {
-            problems.extend(lack(&answer["limits"]["absolute"], flavor, new));
+            problems.extend(lack(&answer["limits"]["absolute"], flavor, growth));
         }
     }
     let ids = match (image, flavor) {
@@ -278,8 +282,8 @@ fn misfit(image: &Image, flavor: &Flavor, shape: &Shape) -> Diagnostics {
             Diagnostic::error(
                 "Image is not ready",
                 format!(
-                    "Glance says {} of it. Wait until it is active, or name another image.",
-                    image.status
+                    "Glance says {} of image {}. Wait until it is active, or name another image.",
+                    image.status, image.id
                 ),
             )
             .at(Path::of("image")),
@@ -299,7 +303,12 @@ fn misfit(image: &Image, flavor: &Flavor, shape: &Shape) -> Diagnostics {
                 Diagnostic::error(
                     format!("Image needs more {what} than the flavor has"),
                     format!(
-                        "It needs {needed} {unit}, there are {has} {unit}. Choose a larger flavor."
+                        "Image {} needs {needed} {unit}, and flavor {} has {has} {unit}. Choose a larger one.",
+                        image.id,
+                        match flavor.name.as_str() {
+                            "" => &flavor.id,
+                            name => name,
+                        }
                     ),
                 )
                 .at(Path::of("openstack")),
@@ -310,8 +319,8 @@ fn misfit(image: &Image, flavor: &Flavor, shape: &Shape) -> Diagnostics {
 }
 
 /// No room for one machine is an error; room for some is a warning, for a roll gives back what it takes.
-fn lack(limits: &Json, flavor: &Flavor, new: usize) -> Diagnostics {
-    let new = i64::try_from(new).unwrap_or(i64::MAX);
+fn lack(limits: &Json, flavor: &Flavor, growth: Growth) -> Diagnostics {
+    let more = growth.at_once;
     let mut problems = Diagnostics::none();
     for (what, most, used, each) in [
         ("instances", "maxTotalInstances", "totalInstancesUsed", 1),
@@ -327,12 +336,16 @@ fn lack(limits: &Json, flavor: &Flavor, new: usize) -> Diagnostics {
             continue;
         };
         // -1: unlimited.
-        if most < 0 || used.saturating_add(each.saturating_mul(new)) <= most {
+        if most < 0 || each <= 0 {
             continue;
         }
+        let left = usize::try_from(most.saturating_sub(used).max(0) / each).unwrap_or(usize::MAX);
+        let Some(advice) = growth.advice(left) else {
+            continue;
+        };
         let detail = format!(
-            "The project may have {most} {what} and uses {used}; a machine takes {each} and {new} are to be created. Ask for a larger \
-             quota, or choose fewer or smaller machines."
+            "The project may have {most} {what} and uses {used}; a machine takes {each}, and {more} more than now are to exist at a time. \
+             {advice}Ask for a larger quota, or choose fewer or smaller machines."
         );
         problems.push(match used.saturating_add(each) > most {
             true => Diagnostic::error(format!("Quota of {what} is exhausted"), detail),
@@ -356,10 +369,13 @@ fn missing_zones(answer: &Json, wanted: &[String]) -> Diagnostics {
         .filter(|(_, zone)| !known.contains(&zone.as_str()));
     Diagnostics(
         missing
-            .map(|(number, _)| {
+            .map(|(number, zone)| {
                 Diagnostic::error(
                     "OpenStack has no such availability zone",
-                    format!("There are {}. Name one of these.", known.join(", ")),
+                    format!(
+                        "It has no {zone:?}. There are {}. Name one of these.",
+                        known.join(", ")
+                    ),
                 )
                 .at(Path::of("openstack.availability_zones").index(number))
             })
@@ -499,7 +515,7 @@ mod tests {
             ),
             (json!({}), vec![]),
         ] {
-            let severities: Vec<Severity> = lack(&limits, &flavor, 3)
+            let severities: Vec<Severity> = lack(&limits, &flavor, Growth::by(3))
                 .0
                 .iter()
                 .map(|problem| problem.severity)

@@ -24,16 +24,26 @@ pub(super) fn group_schema() -> Attribute {
                     Attribute::string("uuid", "Id of the network; this or `name`.").optional().filled(),
                     Attribute::list(
                         "fixed_ips",
-                        "Addresses that the servers take, each the first that is free: as many as `replicas` and `max_surge` together.",
+                        "Addresses that the servers take, each the first that is free: as many as `replicas` and `max_surge` together. The \
+                         list may grow; servers whose own address left it are replaced.",
                         Type::String,
                     )
                     .optional(),
                 ],
             )
             .optional(),
-            Attribute::list("security_groups", "Names of security groups; absent: the project's default.", Type::String).optional().filled(),
+            Attribute::list(
+                "security_groups",
+                "Names of security groups, in any order; changed in place. Absent: new servers have the project's default, and those that exist \
+                 keep theirs.",
+                Type::String,
+            ).optional().filled(),
             Attribute::string("key_pair", "Name of a key pair.").optional().filled(),
-            Attribute::list("availability_zones", "Zones that the servers are spread over in turn.", Type::String).optional().filled(),
+            Attribute::list(
+                "availability_zones",
+                "Zones that the servers are spread over in turn. A change places new servers, and replaces those whose own zone left the list.",
+                Type::String,
+            ).optional().filled(),
             Attribute::bool("config_drive", "Whether user data is on a config drive too, for networks without a metadata service.")
                 .default(true),
             Attribute::string("server_group_id", "Server group (affinity, anti-affinity) of the servers.").optional().filled(),
@@ -190,7 +200,7 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
             problems.push(
                 Diagnostic::error(
                     format!("Exactly one of {a} and {b} is needed"),
-                    format!("{found} set. Set {a} or {b}."),
+                    format!("Of {a} and {b} {found} set. Set one of the two."),
                 )
                 .at(at.clone()),
             );
@@ -233,7 +243,7 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
             problems.push(
                 Diagnostic::error(
                     "Metadata key is reserved",
-                    format!("Keys that begin with {OURS} mark the machines of a group. Choose another key."),
+                    format!("{key:?} cannot be set: keys that begin with {OURS} mark the machines of a group. Choose another key."),
                 )
                 .at(Path::of("metadata").key(key)),
             );

@@ -63,6 +63,7 @@ pub(super) enum Call {
     Create,
     Delete,
     Mark,
+    Start,
     Preflight,
     Console,
 }

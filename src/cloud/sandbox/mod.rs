@@ -27,7 +27,8 @@ use self::shape::{SOME_WORD, Shape, group_schema, is_some_word, validate};
 use self::store::{Locked, Store};
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Path, Value};
 use crate::worker_group::cloud::{
-    Cloud, CloudError, Connect, Deletion, Entry, Kind, Machine, Mark, Spec, machines_of,
+    Change, Cloud, CloudError, Connect, Deletion, Entry, Growth, Kind, Machine, Mark, Spec,
+    machines_of,
 };
 
 /// The row of the table of clouds.
@@ -35,7 +36,7 @@ pub(super) static ENTRY: Entry = Entry {
     name: "sandbox",
     provider_schema,
     group_schema,
-    in_place: &["tags"],
+    fields: &[("tags", Change::InPlace)],
     set_hostname: true,
     platform: "sandbox",
     validate,
@@ -386,6 +387,26 @@ impl Cloud for Sandbox {
         .await
     }
 
+    async fn start(&self, machines: &[Machine]) -> Result<(), CloudError> {
+        let machines: Vec<(String, String)> = machines
+            .iter()
+            .map(|machine| (machine.name.clone(), machine.id.clone()))
+            .collect();
+        let object = machines_of(machines.len());
+        self.call(Call::Start, "Sandbox start", &object, move |locked, _| {
+            for (name, id) in &machines {
+                let record = locked.record(name)?;
+                let Some(mut record) = record.filter(|record| record.id == *id) else {
+                    continue; // gone: there is nothing to start
+                };
+                record.stopped = false;
+                locked.save(&record)?;
+            }
+            Ok(Ok(()))
+        })
+        .await
+    }
+
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
         let Ok(shape) = Shape::from_value(shape) else {
             return BTreeMap::new();
@@ -405,9 +426,9 @@ impl Cloud for Sandbox {
         &self,
         image: &str,
         shape: &Value,
-        new: usize,
+        growth: Growth,
     ) -> Result<Diagnostics, CloudError> {
-        if new == 0 {
+        if growth.created == 0 {
             return Ok(Diagnostics::none());
         }
         let shape = match Shape::read(shape) {
@@ -433,12 +454,15 @@ impl Cloud for Sandbox {
                     .conditions
                     .quota
                     .map(|quota| quota.saturating_sub(locked.count().unwrap_or(0)));
-                if let Some(left) = left.filter(|left| *left < new) {
+                if let Some(left) = left
+                    && let Some(advice) = growth.advice(left)
+                {
+                    let more = growth.at_once;
                     problems.push(Diagnostic::warning(
                         "Quota may not be enough",
                         format!(
-                            "The sandbox has room for {left} more machines, and {new} are to be created. Raise the quota, or delete \
-                             machines that are not needed."
+                            "The sandbox has room for {left} more machines, and {more} more than now are to exist at a time. {advice}Raise \
+                             the quota, or delete machines that are not needed."
                         ),
                     ));
                 }

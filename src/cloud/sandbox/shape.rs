@@ -67,7 +67,9 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
     };
     if let Some(Value::Map(tags)) = shape.get("tags") {
         for key in tags.keys().filter(|key| key.trim().is_empty()) {
-            let detail = "A tag's key has at least one character that is no blank.";
+            let detail = format!(
+                "The key is {key:?}, and a tag's key has at least one character that is no blank."
+            );
             problems
                 .push(Diagnostic::error("Tag has no key", detail).at(Path::of("tags").key(key)));
         }

@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Cloud, CloudError, Deletion, Entry, Kind, Machine, Mark, Members, Phase, Spec};
+use super::{
+    Change, Cloud, CloudError, Deletion, Entry, Growth, Kind, Machine, Mark, Members, Phase, Spec,
+};
 use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Type};
@@ -20,6 +22,7 @@ pub(crate) enum Call {
     Create,
     Delete,
     Mark,
+    Start,
     Sweep,
 }
 
@@ -60,6 +63,8 @@ pub(crate) struct Memory {
     pub(crate) balancer: Option<Balancer>,
     /// As [`Cloud::finds_one_by_one`].
     pub(crate) one_by_one: bool,
+    /// How many machines there is room for; a preflight warns of it, and nothing holds to it.
+    pub(crate) quota: Option<usize>,
 }
 
 #[derive(Default)]
@@ -97,6 +102,7 @@ impl Default for Memory {
             lag: Duration::ZERO,
             balancer: None,
             one_by_one: false,
+            quota: None,
         }
     }
 }
@@ -346,6 +352,33 @@ fn refusal(fault: Option<Fault>, action: &'static str, object: &str) -> Result<(
     }
 }
 
+/// Where a machine of this spec comes: the subnet of its turn, and an address of each network by its number.
+fn placed(spec: &Spec<'_>) -> BTreeMap<String, String> {
+    let Value::Map(shape) = spec.shape else {
+        return BTreeMap::new();
+    };
+    let ordinal = usize::try_from(spec.ordinal).unwrap_or_default();
+    let listed = |value: Option<&Value>, at: usize| match value {
+        Some(Value::List(listed)) if !listed.is_empty() => match &listed[at % listed.len()] {
+            Value::String(text) => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let mut placed = BTreeMap::new();
+    placed
+        .extend(listed(shape.get("subnets"), ordinal).map(|subnet| ("subnets".to_owned(), subnet)));
+    if let Some(Value::List(networks)) = shape.get("networks") {
+        let addresses = networks.iter().filter_map(|network| match network {
+            Value::Map(network) => listed(network.get("addresses"), ordinal),
+            _ => None,
+        });
+        let addresses: Vec<String> = addresses.collect();
+        placed.insert("networks.addresses".to_owned(), addresses.join(","));
+    }
+    placed
+}
+
 fn refused(action: &'static str, object: &str, kind: Kind) -> CloudError {
     CloudError {
         action,
@@ -415,6 +448,7 @@ impl Cloud for Memory {
                     record.machine.image = spec.image.to_owned();
                     record.machine.created = Some(SystemTime::now());
                     record.machine.observed = self.wanted(spec.shape);
+                    record.machine.observed.extend(placed(spec));
                     record.user_data = String::from_utf8_lossy(spec.user_data).into_owned();
                     at
                 }
@@ -487,12 +521,41 @@ impl Cloud for Memory {
                 .any(|machine| machine.id == record.machine.id)
             {
                 record.machine.mark = mark.clone();
-                let tags = wanted.iter().filter(|(key, _)| key.starts_with("tags."));
-                let tags = tags.map(|(key, value)| (key.clone(), value.clone()));
-                record.machine.observed.extend(tags);
+                if *shape != Value::Null {
+                    let observed = &mut record.machine.observed;
+                    observed.retain(|key, _| !key.starts_with("tags."));
+                    let changed = wanted
+                        .iter()
+                        .filter(|(key, _)| key.starts_with("tags.") || *key == "groups");
+                    observed.extend(changed.map(|(key, value)| (key.clone(), value.clone())));
+                }
             }
         }
         self.answer("Memory Mark", "machines", fault, ()).await
+    }
+
+    async fn start(&self, machines: &[Machine]) -> Result<(), CloudError> {
+        let fault = self.meets(Call::Start, "");
+        refusal(fault, "Memory Start", "machines")?;
+        {
+            let mut inner = self.inner();
+            let asked = |record: &&mut Record| {
+                let is_asked = machines.iter().any(|one| one.id == record.machine.id);
+                is_asked && record.machine.phase == Phase::Stopped
+            };
+            let started: Vec<String> = inner
+                .records
+                .iter_mut()
+                .filter(asked)
+                .map(|record| {
+                    record.machine.phase = Phase::Pending;
+                    record.created = Instant::now();
+                    format!("start {}", record.machine.name)
+                })
+                .collect();
+            inner.log.extend(started);
+        }
+        self.answer("Memory Start", "machines", fault, ()).await
     }
 
     async fn sweep(&self, _cluster: &str, group: &str) -> Result<(), CloudError> {
@@ -509,6 +572,17 @@ impl Cloud for Memory {
         if let Some(Value::String(size)) = fields.get("size") {
             wanted.insert("size".to_owned(), size.clone());
         }
+        if let Some(Value::List(groups)) = fields.get("groups") {
+            let mut groups: Vec<&str> = groups
+                .iter()
+                .filter_map(|group| match group {
+                    Value::String(group) => Some(group.as_str()),
+                    _ => None,
+                })
+                .collect();
+            groups.sort_unstable();
+            wanted.insert("groups".to_owned(), groups.join(","));
+        }
         if let Some(Value::Map(tags)) = fields.get("tags") {
             for (key, value) in tags {
                 if let Value::String(value) = value {
@@ -523,13 +597,26 @@ impl Cloud for Memory {
         &self,
         image: &str,
         _shape: &Value,
-        new: usize,
+        growth: Growth,
     ) -> Result<Diagnostics, CloudError> {
         Ok(match image {
-            "absent" if new > 0 => Diagnostic::error("Image does not exist", "Choose another one.")
-                .at(crate::provider::Path::of("image"))
-                .into(),
-            _ => Diagnostics::none(),
+            "absent" if growth.created > 0 => {
+                Diagnostic::error("Image does not exist", "Choose another one.")
+                    .at(crate::provider::Path::of("image"))
+                    .into()
+            }
+            _ => {
+                let left = self
+                    .quota
+                    .map(|quota| quota.saturating_sub(self.names().len()));
+                match left.and_then(|left| growth.advice(left)) {
+                    Some(advice) => {
+                        let detail = format!("{advice}Ask for more.");
+                        Diagnostic::warning("Quota may not be enough", detail).into()
+                    }
+                    None => Diagnostics::none(),
+                }
+            }
         })
     }
 
@@ -751,10 +838,33 @@ pub(crate) static ENTRY: Entry = Entry {
             Attribute::string("size", "Size of a machine.").default("small"),
             Attribute::string("zone", "Zone of a machine.").optional(),
             Attribute::map("tags", "Tags.", Type::String).optional(),
+            Attribute::list("subnets", "Subnets.", Type::String).optional(),
+            Attribute::list_of(
+                "disks",
+                "Disks.",
+                vec![Attribute::string("name", "Name.").required()],
+            )
+            .optional(),
+            Attribute::list_of(
+                "networks",
+                "Networks.",
+                vec![
+                    Attribute::string("name", "Name.").required(),
+                    Attribute::list("addresses", "Addresses.", Type::String).optional(),
+                ],
+            )
+            .optional(),
+            Attribute::list("groups", "Security groups.", Type::String).optional(),
         ];
         Attribute::object("memory", "Machines in memory.", attributes).optional()
     },
-    in_place: &["tags"],
+    fields: &[
+        ("tags", Change::InPlace),
+        ("subnets", Change::Place),
+        ("networks.addresses", Change::Place),
+        ("disks", Change::Set),
+        ("groups", Change::NowInPlace),
+    ],
     set_hostname: true,
     platform: "sandbox",
     validate: |_| Diagnostics::none(),
@@ -828,6 +938,9 @@ impl Cloud for Handle {
     ) -> Result<(), CloudError> {
         self.0.mark(machines, mark, shape).await
     }
+    async fn start(&self, machines: &[Machine]) -> Result<(), CloudError> {
+        self.0.start(machines).await
+    }
     async fn sweep(&self, cluster: &str, group: &str) -> Result<(), CloudError> {
         self.0.sweep(cluster, group).await
     }
@@ -838,9 +951,9 @@ impl Cloud for Handle {
         &self,
         image: &str,
         shape: &Value,
-        new: usize,
+        growth: Growth,
     ) -> Result<Diagnostics, CloudError> {
-        self.0.preflight(image, shape, new).await
+        self.0.preflight(image, shape, growth).await
     }
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
         self.0.console(machine).await

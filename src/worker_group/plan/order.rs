@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{Action, Change, Changes, Counts, Health, Limits, Member};
 use crate::worker_group::generation::Generation;
 
-/// Sorts the changes of a group with these members by when they begin: changes in place first.
+/// Sorts the changes of a group with these members by when they begin: those made on machines as they are first.
 pub(crate) fn in_order(
     changes: &mut Changes,
     limits: &Limits,
@@ -27,7 +27,7 @@ pub(crate) fn in_order(
     for change in std::mem::take(&mut changes.list) {
         let is_broken = matches!(health.get(change.machine.as_str()), Some(Health::Broken(_)));
         match (change.action, is_broken) {
-            (Action::Update, _) => list.push(change),
+            (Action::Start | Action::Update, _) => list.push(change),
             (Action::Create, _) => creates.push_back(change),
             (Action::Delete, true) => broken.push_back(change),
             (Action::Delete, false) => ready.push_back(change),

@@ -9,6 +9,8 @@ use crate::worker_group::generation::{UserData, Written};
 const ROLLS: Rolls = Rolls {
     user_data: true,
     image: false,
+    shape: true,
+    triggers: true,
 };
 
 fn generation(version: &str) -> Generation {
@@ -37,6 +39,9 @@ fn members(text: &str) -> Vec<Member> {
                     "leaving" => Health::Leaving,
                     _ => Health::Good,
                 },
+                misplaced: None,
+                starts: None,
+                settled: Vec::new(),
                 drift: match special {
                     "drift" => vec!["sandbox.zone".to_owned()],
                     _ => Vec::new(),
@@ -97,6 +102,7 @@ fn short(changes: &Changes) -> String {
     let words = changes.list.iter().map(|change| {
         let sign = match change.action {
             Action::Create => '+',
+            Action::Start => '^',
             Action::Update => '~',
             Action::Delete => '-',
         };

@@ -1,9 +1,12 @@
 //! Checks of a configuration that no single attribute's schema can make. Pure; values may be unknown.
 
 use crate::provider::{Attr, Diagnostic, Diagnostics, Path, Value};
+use crate::worker_group::apply::Outlook;
 use crate::worker_group::cloud::Entry;
 use crate::worker_group::model::{Chosen, Fields, Group, refusal};
+use crate::worker_group::plan::Action;
 use crate::worker_group::user_data;
+use crate::worker_group::wanted::Wanted;
 
 /// Exactly one cloud is written, or it is not known yet which one.
 pub(super) fn check_cloud(config: &Group, clouds: &'static [&'static Entry]) -> Diagnostics {
@@ -63,6 +66,43 @@ pub(super) fn emptied(fields: &Fields, prior: &Fields) -> Diagnostics {
         ),
     )
     .into()
+}
+
+/// No machine is made from what nobody knows: since an import the configuration has left out, or `ignore_changes` has kept out of it, what
+/// the machines that exist were made from.
+pub(super) fn nobody_knows(outlook: &Outlook, wanted: &Wanted) -> Diagnostics {
+    let mut problems = Diagnostics::none();
+    let new = outlook.changes.names(Action::Create).count();
+    if new == 0 {
+        return problems;
+    }
+    let are_new = match new {
+        1 => "1 machine is to be created".to_owned(),
+        new => format!("{new} machines are to be created"),
+    };
+    if outlook.unknown.user_data {
+        problems.push(refusal(
+            Path::of("user_data"),
+            "User data of new machines is not known",
+            format!(
+                "{are_new}, and no cloud tells what an imported group's machines boot with: user_data is null since the import, and they were \
+                 made with some. Write user_data, and take it out of ignore_changes. Where new machines are to have none, write \
+                 user_data = jsonencode({{ ignition = {{ version = \"3.3.0\" }} }})."
+            ),
+        ));
+    }
+    if outlook.unknown.shape {
+        let cloud = wanted.entry.name;
+        problems.push(refusal(
+            Path::of(cloud),
+            "Shape of new machines is not known",
+            format!(
+                "{are_new}, and an import reads only a part of what machines are made from: {cloud} is as the import left it, and they were \
+                 made from more than that. Write {cloud} as the machines have it, and take it out of ignore_changes."
+            ),
+        ));
+    }
+    problems
 }
 
 /// One of the two user datas, with a version where it needs one, and in a form that a machine of this cloud can boot with.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Outcome, Path, Severity, Stored};
 use crate::worker_group::apply::{self, Before, Job, Performed};
+use crate::worker_group::basis::Basis;
 use crate::worker_group::cloud::{Machine, Mark, Phase};
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{CREATE_TIMEOUT, Group, Private, Whole, timeout, timeout_text};
@@ -80,7 +81,8 @@ impl WorkerGroup {
             Ok(scope) => model.fields.scope = Attr::Known(scope),
             Err(problems) => return Outcome::failed(problems),
         }
-        let generation = wanted.generation();
+        let basis = Basis::of(wanted, None, &private);
+        let generation = basis.generation.clone();
         model.fields.generation = Attr::Known(generation.to_string());
         model.fields.rollout = Whole::Known(Vec::new());
 
@@ -96,7 +98,7 @@ impl WorkerGroup {
             .filter(|machine| machine.phase != Phase::Deleting)
             .partition(|machine| {
                 let of = Generation::parse(&machine.mark.generation);
-                machine.mark.unsaved && of.serves(&generation, wanted.rolls)
+                machine.mark.unsaved && basis.translated(&of).serves(&generation, wanted.rolls)
             });
         // Some clouds let nobody mark a machine that has failed, and of two of one name only one can be taken over.
         let mut useless = take_twins(&mut leftovers, &[]);
@@ -141,7 +143,11 @@ impl WorkerGroup {
             false => outlook.changes,
         };
         let takes_silently = model.fields.on_existing.known().map(String::as_str) == Some("adopt");
-        problems.extend(place.preflight(context, deadline, wanted, &changes).await);
+        problems.extend(
+            place
+                .preflight(context, deadline, wanted, &changes, existing.len())
+                .await,
+        );
         if problems.has_errors() {
             return Outcome::failed(problems);
         }
@@ -171,6 +177,7 @@ impl WorkerGroup {
             };
             let private = Private {
                 history: outlook.history,
+                shapes: outlook.shapes,
                 ..private
             };
             return Outcome {
@@ -217,6 +224,7 @@ impl WorkerGroup {
         }
         let private = Private {
             history: outlook.history,
+            shapes: outlook.shapes,
             ..private
         };
         let exists = performed.machines.len();

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::provider::schema::{Kind, null_object};
-use crate::provider::{Attr, Attribute, Diagnostic, Diagnostics, Model as _, Stored, Type, Value};
+use crate::provider::{Attr, Attribute, Diagnostic, Diagnostics, Model as _, Stored, Value};
 use crate::worker_group::apply;
-use crate::worker_group::cloud::{Entry, Machine};
-use crate::worker_group::model::{Fields, Group, Note, Private, Whole, schema};
+use crate::worker_group::cloud::{Change, Entry, Machine};
+use crate::worker_group::model::{Fields, Group, Note, Private, Whole, observed_value, schema};
 use crate::worker_group::plan::{next_ordinal, ordinal};
 use crate::worker_group::roll::Known;
 
@@ -115,7 +115,7 @@ pub(super) fn imported(
     let names = machines.iter().map(|known| known.machine.name.as_str());
     let next_ordinal = next_ordinal(0, names);
     let image = newest.as_ref().map(|machine| machine.image.clone());
-    let shape = shape_of(entry, newest.as_ref());
+    let shape = shape_of(entry, newest.as_ref(), &machines);
     let private = Private {
         next_ordinal,
         first_image: image.clone(),
@@ -159,9 +159,9 @@ pub(super) fn imported(
     Ok(stored(Group::from_value(&value)?, &private))
 }
 
-/// What a machine tells of the shape that it was made from. It is never null: a configuration that a core generates from the state says by
+/// What machines tell of the shape that they were made from: the newest, and all of where they are. It is never null: a configuration that a core generates from the state says by
 /// it which cloud the group is on.
-fn shape_of(entry: &Entry, machine: Option<&Machine>) -> Value {
+fn shape_of(entry: &Entry, machine: Option<&Machine>, all: &[Known]) -> Value {
     let Kind::Object(attributes) = (entry.group_schema)().kind else {
         return Value::Null;
     };
@@ -170,26 +170,16 @@ fn shape_of(entry: &Entry, machine: Option<&Machine>) -> Value {
         return shape;
     };
     for attribute in &attributes {
-        let observed = machine.observed.get(attribute.name);
-        let observed = observed.filter(|text| !text.is_empty());
-        let value = match (&attribute.kind, observed) {
-            (Kind::Plain(Type::String), Some(text)) => Value::String(text.clone()),
-            (Kind::Plain(Type::List(_) | Type::Set(_)), Some(text)) => {
-                let words = text.split(',').map(str::trim);
-                Value::List(words.map(|word| Value::String(word.to_owned())).collect())
+        let value = match entry.change_of(attribute.name) {
+            Some(Change::Place) => {
+                let observed = all.iter().map(|known| &known.machine.observed);
+                let places = observed.filter_map(|observed| observed.get(attribute.name));
+                let places: BTreeSet<&str> = places.flat_map(|places| places.split(',')).collect();
+                let joined: Vec<&str> = places.into_iter().collect();
+                let observed = [(attribute.name.to_owned(), joined.join(","))];
+                observed_value(attribute, &observed.into())
             }
-            (Kind::Plain(Type::Map(_)), _) => {
-                let prefix = format!("{}.", attribute.name);
-                let pairs = machine.observed.iter().filter_map(|(key, value)| {
-                    let key = key.strip_prefix(&prefix)?;
-                    Some((key.to_owned(), Value::String(value.clone())))
-                });
-                match pairs.collect::<BTreeMap<_, _>>() {
-                    none if none.is_empty() => Value::Null,
-                    pairs => Value::Map(pairs),
-                }
-            }
-            _ => Value::Null,
+            _ => observed_value(attribute, &machine.observed),
         };
         fields.insert(attribute.name.to_owned(), value);
     }

@@ -1,10 +1,12 @@
 //! From state, or from a look at the cloud, to what changes; and from what an apply did back to state.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use crate::provider::Stored;
 use crate::worker_group::apply::{self, Before, Outlook, Performed};
+use crate::worker_group::basis::same_shape;
+use crate::worker_group::compare;
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{Group, Note, Private, Step, Whole};
 use crate::worker_group::plan::{self, Action, Changes, Member};
@@ -64,24 +66,31 @@ pub(super) fn outlook_of_cloud(
         let generation = Generation::parse(&machine.mark.generation);
         let comparable = current
             .as_ref()
-            .is_some_and(|current| generation.same_shape(current))
+            .is_some_and(|current| same_shape(&generation, current, private))
             && !observed.hidden.contains(&machine.name);
         let recorded = machines.and_then(|machines| machines.get(&machine.name));
-        let mut drift = match comparable {
-            true => apply::drift(
+        let compared = comparable.then(|| {
+            compare::compared(
                 machine,
                 &looks,
-                place.entry.in_place,
+                (place.entry, prior.shape(place.entry)),
                 recorded.map(|recorded| recorded.image.as_str()),
-            ),
-            false => Vec::new(),
-        };
+            )
+        });
+        let (mut drift, has) =
+            compared.map_or_else(Default::default, |compared| (compared.drift, compared.has));
         let unmarked = observed.unmarked.get(&machine.name);
         drift.extend(unmarked.map(|_| apply::MARKS.to_owned()));
         let noted = private.machines.get(&machine.name);
         let note = Note {
             drift,
             overdue: noted.is_some_and(|note| note.overdue),
+            places: match observed.hidden.contains(&machine.name) {
+                true => noted.map(|note| note.places.clone()).unwrap_or_default(),
+                false => compare::places(machine, place.entry),
+            },
+            in_place: compare::hashes(&has),
+            message: compare::message(machine),
             ..Note::default()
         };
         apply::recorded_member(&machine.name, &apply::state_of(known), &note, wanted)
@@ -121,19 +130,28 @@ pub(super) fn recorded(
 ) -> Stored<Group> {
     let now = SystemTime::now();
     let updated: BTreeSet<&str> = changes.names(Action::Update).collect();
-    let in_place = place.entry.in_place;
+    let entry = place.entry;
     let notes = performed.machines.iter().map(|known| {
         let name = known.machine.name.as_str();
         let earlier = private.machines.get(name);
         let mut drift = earlier.map(|note| note.drift.clone()).unwrap_or_default();
         if performed.not_updated.contains(name) {
-            drift.extend(in_place.iter().map(|field| (*field).to_owned()));
+            drift.extend(entry.in_place().map(str::to_owned));
             drift.sort();
             drift.dedup();
         } else if updated.contains(name) {
-            drift.retain(|field| field != apply::MARKS && !in_place.contains(&field.as_str()));
+            drift.retain(|field| field != apply::MARKS && !entry.changes_in_place(field));
         }
-        let mut note = apply::note(&known.machine, drift, std::time::Duration::MAX, now);
+        let mut note = apply::note(&known.machine, entry, drift, std::time::Duration::MAX, now);
+        if note.places.is_empty() {
+            note.places = earlier.map(|note| note.places.clone()).unwrap_or_default();
+        }
+        note.in_place = match updated.contains(name) {
+            true => BTreeMap::new(),
+            false => earlier
+                .map(|note| note.in_place.clone())
+                .unwrap_or_default(),
+        };
         note.created = note.created.or(earlier.and_then(|note| note.created));
         (name.to_owned(), note)
     });

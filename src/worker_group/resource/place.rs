@@ -9,10 +9,12 @@ use tokio::time::Instant;
 use crate::protocol::value::Value;
 use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Stored};
 use crate::worker_group::apply;
-use crate::worker_group::cloud::{Cloud, Connect, Entry, Machine, Mark, Phase};
+use crate::worker_group::basis::same_shape;
+use crate::worker_group::cloud::{Cloud, Connect, Entry, Growth, Machine, Mark, Phase};
+use crate::worker_group::compare;
 use crate::worker_group::generation::Generation;
-use crate::worker_group::model::{Group, Note, Private, Whole};
-use crate::worker_group::plan::{self, Action, Changes};
+use crate::worker_group::model::{Group, Note, Private, Whole, as_compared};
+use crate::worker_group::plan::{self, Action, Changes, ordinal};
 use crate::worker_group::roll::{Calls, Known, Observed, Problem, Recorded, observe};
 use crate::worker_group::wanted::Wanted;
 
@@ -165,13 +167,14 @@ impl Place {
         deadline: Instant,
         wanted: &Wanted,
         changes: &Changes,
+        exist: usize,
     ) -> Diagnostics {
-        let new = changes.names(Action::Create).count();
-        if new == 0 && changes.names(Action::Update).next().is_none() {
+        let growth = growth(wanted, changes, exist);
+        if growth.created == 0 && changes.names(Action::Update).next().is_none() {
             return Diagnostics::none();
         }
         let calls = self.calls(context, deadline);
-        let question = || self.cloud.preflight(&wanted.image, &wanted.shape, new);
+        let question = || self.cloud.preflight(&wanted.image, &wanted.shape, growth);
         let asked = calls.ask("Preflight", "the group", question).await;
         asked.unwrap_or_else(|error| {
             Diagnostic::error(
@@ -182,6 +185,17 @@ impl Place {
             )
             .into()
         })
+    }
+}
+
+/// How these changes grow a group of which so many machines exist: never beyond `replicas` and the surge together.
+fn growth(wanted: &Wanted, changes: &Changes, exist: usize) -> Growth {
+    let created = changes.names(Action::Create).count();
+    let up_to = |most: usize| created.min(most.saturating_sub(exist));
+    Growth {
+        created,
+        at_once: up_to(wanted.replicas.saturating_add(wanted.limits.surge)),
+        without_surge: up_to(wanted.replicas),
     }
 }
 
@@ -272,29 +286,39 @@ pub(super) fn refreshed(
     let current = current.map(|text| Generation::parse(text));
     let mut machines = BTreeMap::new();
     let mut notes: BTreeMap<String, Note> = BTreeMap::new();
+    let mut seen = Vec::new();
     for known in existing(&observed, &model, &place.mark(String::new())) {
         let machine = &known.machine;
         let name = machine.name.clone();
+        let generation = Generation::parse(&machine.mark.generation);
         let of_this_shape = current
             .as_ref()
-            .is_some_and(|current| Generation::parse(&machine.mark.generation).same_shape(current));
+            .is_some_and(|current| same_shape(&generation, current, &private));
         let recorded = before.get(&name);
-        let mut drift = match of_this_shape && !observed.hidden.contains(&name) {
-            true => apply::drift(
+        let comparable = of_this_shape && !observed.hidden.contains(&name);
+        let compared = comparable.then(|| {
+            compare::compared(
                 machine,
                 &looks,
-                place.entry.in_place,
+                (place.entry, &place.shape),
                 recorded.map(|recorded| recorded.image.as_str()),
-            ),
-            false => Vec::new(),
-        };
+            )
+        });
+        let (mut drift, has) =
+            compared.map_or_else(Default::default, |compared| (compared.drift, compared.has));
         drift.extend(
             observed
                 .unmarked
                 .get(&name)
                 .map(|_| apply::MARKS.to_owned()),
         );
-        let mut note = apply::note(machine, drift, timeout.unwrap_or_default(), now);
+        let mut note = apply::note(
+            machine,
+            place.entry,
+            drift,
+            timeout.unwrap_or_default(),
+            now,
+        );
         let mut state = apply::state_of(&known);
         if let Some(recorded) = recorded {
             let earlier = private.machines.get(&name);
@@ -302,9 +326,12 @@ pub(super) fn refreshed(
             // What it was made from stays on record: another image is drift, until it is replaced.
             recorded.image.clone_into(&mut state.image);
             if observed.hidden.contains(&name) {
+                note.places = earlier.map(|note| note.places.clone()).unwrap_or_default();
                 state = recorded.clone();
             }
         }
+        note.in_place = compare::hashes(&has);
+        seen.push((ordinal(&name), has));
         notes.insert(name.clone(), note);
         machines.insert(name, state);
     }
@@ -314,6 +341,36 @@ pub(super) fn refreshed(
     private.gone.sort();
     private.gone.dedup();
     private.machines = notes;
+    seen.sort_by_key(|(ordinal, _)| *ordinal);
+    let seen: Vec<BTreeMap<String, Value>> = seen.into_iter().map(|(_, has)| has).collect();
+    show(&mut model, place.entry, &mut private.configured, &seen);
     model.fields.machines = Whole::Known(machines);
     super::stored(model, &private)
+}
+
+/// State shows what machines have of the fields that change in place: what the configuration last said where all have that, else what the
+/// first has that differs. The difference is core's to see then, and its `ignore_changes` to pass over.
+fn show(
+    model: &mut Group,
+    entry: &Entry,
+    configured: &mut BTreeMap<String, Value>,
+    machines: &[BTreeMap<String, Value>],
+) {
+    let Some(Value::Map(fields)) = model.clouds.get_mut(entry.name) else {
+        return;
+    };
+    for field in entry.in_place() {
+        let in_state = fields.get(field).cloned().unwrap_or(Value::Null);
+        let said = configured.remove(field).unwrap_or(in_state);
+        let has = machines.iter().filter_map(|machine| machine.get(field));
+        let other = has.into_iter().find(|has| **has != as_compared(&said));
+        let shown = match other {
+            Some(other) => {
+                configured.insert(field.to_owned(), said);
+                other.clone()
+            }
+            None => said,
+        };
+        fields.insert(field.to_owned(), shown);
+    }
 }

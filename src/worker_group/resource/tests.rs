@@ -15,7 +15,9 @@ use crate::provider::schema::{Kind as AttributeKind, object_type};
 use crate::provider::service::Service;
 use crate::provider::{Attribute, Model as _, Provider, Type};
 use crate::worker_group::cloud::memory::{self, Call, Fault, Memory};
-use crate::worker_group::cloud::{Kind, Phase};
+use crate::worker_group::cloud::{Change, Kind, Phase};
+
+mod shape;
 
 static CLOUDS: &[&Entry] = &[&memory::ENTRY, &SECOND];
 
@@ -27,7 +29,7 @@ static SECOND: Entry = Entry {
         name: "second",
         ..(memory::ENTRY.group_schema)()
     },
-    in_place: &["tags"],
+    fields: &[("tags", Change::InPlace)],
     set_hostname: true,
     platform: "sandbox",
     validate: |_| Diagnostics::none(),
@@ -280,6 +282,25 @@ impl World {
             self.rollout(&plan.planned)
         );
         assert!(plan.said.is_empty(), "{:?}", plan.said);
+    }
+
+    /// Takes the group over into a state that knows nothing of it.
+    async fn import(&mut self, id: &str, identity: Option<pb::ResourceIdentityData>) {
+        let request = pb::import_resource_state::Request {
+            type_name: "flatcar_worker_group".to_owned(),
+            id: id.to_owned(),
+            identity,
+            ..Default::default()
+        };
+        let response = self
+            .service
+            .import_resource_state(Request::new(request))
+            .await;
+        let mut response = response.unwrap().into_inner();
+        assert_eq!(said(&response.diagnostics), NOTHING);
+        let imported = response.imported_resources.remove(0);
+        self.state = undynamic(imported.state);
+        self.private = imported.private;
     }
 
     /// What a plan to delete this object says.
@@ -1648,27 +1669,11 @@ async fn an_imported_group_is_planned_without_touching_a_machine() {
             .collect(),
     );
     for by_id in [true, false] {
-        let request = pb::import_resource_state::Request {
-            type_name: "flatcar_worker_group".to_owned(),
-            id: if by_id {
-                "memory/memory/1/prod/w".to_owned()
-            } else {
-                String::new()
-            },
-            identity: (!by_id).then(|| pb::ResourceIdentityData {
-                identity_data: dynamic(&identity, &identity_kind),
-            }),
-            ..Default::default()
-        };
-        let response = world
-            .service
-            .import_resource_state(Request::new(request))
-            .await;
-        let mut response = response.unwrap().into_inner();
-        assert_eq!(said(&response.diagnostics), NOTHING);
-        let imported = response.imported_resources.remove(0);
-        world.state = undynamic(imported.state);
-        world.private = imported.private;
+        let asked = if by_id { "memory/memory/1/prod/w" } else { "" };
+        let identity = (!by_id).then(|| pb::ResourceIdentityData {
+            identity_data: dynamic(&identity, &identity_kind),
+        });
+        world.import(asked, identity).await;
         // A configuration that is generated from it has its cloud in it.
         let Value::Map(shape) = &world.group().clouds["memory"] else {
             panic!("no shape")

@@ -876,6 +876,8 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
                 Rolls {
                     user_data: true,
                     image: true,
+                    shape: true,
+                    triggers: true,
                 },
             ),
             aside: BTreeSet::new(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use flatcar::provider::{Diagnostics, Severity, Value};
-use flatcar::worker_group::cloud::{Deletion, Kind, Machine, Mark, Phase, Spec};
+use flatcar::worker_group::cloud::{Deletion, Growth, Kind, Machine, Mark, Phase, Spec};
 use futures::FutureExt as _;
 use futures::future::join_all;
 use serde_json::json;
@@ -45,6 +45,7 @@ behaviours! {
     "a machine that has lost its mark, or a part of it, is found by its id with the rest, and not listed" => unmarked_behind,
     "a machine that somebody removed is gone from the list and not alive when asked for" => removed_behind,
     "a machine that somebody stopped is stopped" => stopped_behind,
+    "a machine that somebody stopped is started, and one that runs or is gone is passed over" => started_again,
     "what is observed of a new machine is what was wanted" => observed_is_wanted,
     "drift of a tag is visible" => drift_is_visible,
     "a change of the shape is visible as a difference from what is observed" => change_is_visible,
@@ -526,6 +527,18 @@ async fn stopped_behind(bench: &Bench<'_>) -> Shown {
     Ok(())
 }
 
+async fn started_again(bench: &Bench<'_>) -> Shown {
+    let machines = three(bench).await;
+    bench.subject.behind(&machines[0], Act::Stop).await?;
+    bench.subject.behind(&machines[1], Act::Remove).await?;
+    bench.gone(&machines[1]).await;
+    bench.cloud.start(&machines).await.expect("starts");
+    let machine = bench.booted(&machines[0].id).await;
+    assert_eq!(machine.phase, Phase::Running, "{machine:?}");
+    assert_eq!(bench.list().await.len(), 2);
+    Ok(())
+}
+
 async fn observed_is_wanted(bench: &Bench<'_>) -> Shown {
     bench.create(0).await.expect("creates");
     let observed = &bench.list().await[0].observed;
@@ -817,7 +830,7 @@ async fn unknown_configuration(bench: &Bench<'_>) -> Shown {
 async fn preflight_good(bench: &Bench<'_>) -> Shown {
     let problems = bench
         .cloud
-        .preflight(bench.image(), &bench.shape, 3)
+        .preflight(bench.image(), &bench.shape, Growth::by(3))
         .await
         .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
@@ -830,7 +843,7 @@ async fn preflight_bad(bench: &Bench<'_>) -> Shown {
     let shape = bench.shape_with(&[(attribute, value)]);
     let problems = bench
         .cloud
-        .preflight("ami-00000000000000000", &shape, 3)
+        .preflight("ami-00000000000000000", &shape, Growth::by(3))
         .await
         .expect("asks");
     let blamed = errors_at(&problems);

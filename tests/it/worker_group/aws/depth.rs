@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{Filter, HttpTokensState, Instance, InstanceAttributeNam
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flatcar::provider::{Severity, Value};
-use flatcar::worker_group::cloud::{Cloud, Kind, Machine, Phase, Spec};
+use flatcar::worker_group::cloud::{Cloud, Growth, Kind, Machine, Phase, Spec};
 use futures::FutureExt as _;
 use serde_json::{Value as Json, json};
 
@@ -295,7 +295,7 @@ async fn ended_young(bench: &Bench<'_>) -> Shown {
 async fn architecture(bench: &Bench<'_>) -> Shown {
     let problems = bench
         .cloud
-        .preflight("ami-0f1a7ca7000000003", &bench.shape, 1)
+        .preflight("ami-0f1a7ca7000000003", &bench.shape, Growth::by(1))
         .await
         .expect("asks");
     assert_eq!(problems.0.len(), 1, "{problems:?}");
@@ -309,7 +309,7 @@ async fn bad_type(bench: &Bench<'_>) -> Shown {
     let shape = bench.shape_with(&[("instance_type", json!("m5.gigantic"))]);
     let problems = bench
         .cloud
-        .preflight(bench.image(), &shape, 1)
+        .preflight(bench.image(), &shape, Growth::by(1))
         .await
         .expect("asks");
     assert_eq!(problems.0.len(), 1, "{problems:?}");
@@ -341,7 +341,7 @@ async fn type_not_everywhere(bench: &Bench<'_>) -> Shown {
         let cloud = bench.plainly().await;
         let before = fired(bench).await;
         let problems = cloud
-            .preflight(bench.image(), &bench.shape, 1)
+            .preflight(bench.image(), &bench.shape, Growth::by(1))
             .await
             .expect("asks");
         assert_eq!(fired(bench).await - before, asked, "{code} {times}");
@@ -369,7 +369,7 @@ async fn preflight_forbidden(bench: &Bench<'_>) -> Shown {
         .await;
     let problems = bench
         .cloud
-        .preflight(bench.image(), &bench.shape, 1)
+        .preflight(bench.image(), &bench.shape, Growth::by(1))
         .await
         .expect("asks");
     assert_eq!(problems.0.len(), 1, "{problems:?}");
@@ -389,7 +389,7 @@ async fn preflight_blind(bench: &Bench<'_>) -> Shown {
     Aws::of(bench).rules(rules.into()).await;
     let problems = bench
         .cloud
-        .preflight(bench.image(), &bench.shape, 1)
+        .preflight(bench.image(), &bench.shape, Growth::by(1))
         .await
         .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
@@ -410,7 +410,7 @@ async fn preflight_again(bench: &Bench<'_>) -> Shown {
             let rule = json!({"service": "ec2", "operation": operation, "error": error});
             Aws::of(bench).rules(json!([rule])).await;
             let error = cloud
-                .preflight(bench.image(), &bench.shape, 1)
+                .preflight(bench.image(), &bench.shape, Growth::by(1))
                 .await
                 .expect_err("no answer");
             assert!(error.is_retryable(), "{error}");

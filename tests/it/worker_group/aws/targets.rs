@@ -11,7 +11,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
 };
 use flatcar::kubernetes::Host;
 use flatcar::provider::{Diagnostics, Severity, Value};
-use flatcar::worker_group::cloud::{Cloud, Kind, Machine, Members, Spec};
+use flatcar::worker_group::cloud::{Cloud, Growth, Kind, Machine, Members, Spec};
 use futures::FutureExt as _;
 use futures::future::join_all;
 use serde_json::json;
@@ -326,7 +326,7 @@ async fn preflight(bench: &Bench<'_>) -> Shown {
     let check = async |arns: &[String], new: usize| -> Diagnostics {
         let (cloud, shape) = balanced(bench, arns).await;
         cloud
-            .preflight(bench.image(), &shape, new)
+            .preflight(bench.image(), &shape, Growth::by(new))
             .await
             .expect("asks")
     };
@@ -360,7 +360,7 @@ async fn forbidden(bench: &Bench<'_>) -> Shown {
             .rules(json!([{"service": "elbv2", "operation": action, "error": {"code": "AccessDenied", "status": 403}}]))
             .await;
         let problems = cloud
-            .preflight(bench.image(), &shape, 1)
+            .preflight(bench.image(), &shape, Growth::by(1))
             .await
             .expect("asks");
         assert_eq!(problems.0.len(), 1, "{problems:?}");
@@ -409,7 +409,7 @@ async fn down(bench: &Bench<'_>) -> Shown {
         let error = json!({"code": "ServiceUnavailable", "status": 503});
         let rule = json!({"service": "elbv2", "operation": operation, "error": error});
         Aws::of(bench).rules(json!([rule])).await;
-        let asked = cloud.preflight(bench.image(), &shape, 0).await;
+        let asked = cloud.preflight(bench.image(), &shape, Growth::by(0)).await;
         let error = asked.expect_err("no answer");
         assert!(error.is_retryable(), "{error}");
         assert!(error.action.contains(operation), "{error}");

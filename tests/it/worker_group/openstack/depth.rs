@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use flatcar::provider::Value;
-use flatcar::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Mark, Phase, Spec};
+use flatcar::worker_group::cloud::{
+    CloudError, Deletion, Growth, Kind, Machine, Mark, Phase, Spec,
+};
 use futures::FutureExt as _;
 use futures::future::join_all;
 use reqwest::Method;
@@ -99,7 +101,7 @@ async fn image_by_id(bench: &Bench<'_>) -> Shown {
     let id = images["images"][0]["id"].as_str().expect("an id");
     let problems = bench
         .cloud
-        .preflight(id, &bench.shape, 1)
+        .preflight(id, &bench.shape, Growth::by(1))
         .await
         .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
@@ -129,7 +131,7 @@ async fn image_twice(bench: &Bench<'_>) -> Shown {
     }
     let problems = bench
         .cloud
-        .preflight(image_name, &bench.shape, 1)
+        .preflight(image_name, &bench.shape, Growth::by(1))
         .await
         .expect("asks");
     assert_eq!(
@@ -173,7 +175,7 @@ async fn ids(bench: &Bench<'_>) -> Shown {
     let shape = bench.shape_with(&changes);
     let problems = bench
         .cloud
-        .preflight(bench.image(), &shape, 1)
+        .preflight(bench.image(), &shape, Growth::by(1))
         .await
         .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
@@ -270,7 +272,7 @@ async fn preflight_names(bench: &Bench<'_>) -> Shown {
     ]);
     let problems = bench
         .cloud
-        .preflight("no-image", &shape, 1)
+        .preflight("no-image", &shape, Growth::by(1))
         .await
         .expect("asks");
     let expected = [
@@ -383,7 +385,7 @@ async fn no_volumes(bench: &Bench<'_>) -> Shown {
     let changes = [("boot_volume", json!({"size": 5}))];
     let problems = bench
         .cloud
-        .preflight(bench.image(), &bench.shape_with(&changes), 1)
+        .preflight(bench.image(), &bench.shape_with(&changes), Growth::by(1))
         .await
         .expect("asks");
     assert_eq!(
@@ -524,7 +526,7 @@ async fn floating_ip(bench: &Bench<'_>) -> Shown {
     let changes = pool();
     let problems = bench
         .cloud
-        .preflight(bench.image(), &bench.shape_with(&changes), 1)
+        .preflight(bench.image(), &bench.shape_with(&changes), Growth::by(1))
         .await
         .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");
@@ -713,7 +715,10 @@ async fn floating_ip_nowhere(bench: &Bench<'_>) -> Shown {
         (NETWORK, &["openstack.floating_ip_pool"]),
     ] {
         let shape = bench.shape_with(&[("floating_ip_pool", json!(pool))]);
-        let asked = bench.cloud.preflight("not asked about", &shape, 0).await;
+        let asked = bench
+            .cloud
+            .preflight("not asked about", &shape, Growth::by(0))
+            .await;
         let problems = asked.expect("asks");
         let expected = expected.iter().map(|path| (*path).to_owned()).collect();
         assert_eq!(errors_at(&problems), expected, "{pool}: {problems:?}");
@@ -737,7 +742,7 @@ async fn floating_ip_quota(bench: &Bench<'_>) -> Shown {
     OpenStack::of(bench).floating_ips(0).await;
     let problems = bench
         .cloud
-        .preflight(bench.image(), &bench.shape_with(&pool()), 1)
+        .preflight(bench.image(), &bench.shape_with(&pool()), Growth::by(1))
         .await
         .expect("asks");
     let paths: Vec<String> = problems

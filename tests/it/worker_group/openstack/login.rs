@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use flatcar::worker_group::cloud::{Kind, Mark, Spec};
+use flatcar::worker_group::cloud::{Growth, Kind, Mark, Spec};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
@@ -289,7 +289,7 @@ async fn an_application_credential_that_may_only_read_lists_and_is_told_what_it_
             .is_empty()
     );
     let problems = cloud
-        .preflight("flatcar-stable", &shape, 1)
+        .preflight("flatcar-stable", &shape, Growth::by(1))
         .await
         .expect("asks");
     assert!(problems.is_empty(), "{problems:?}");

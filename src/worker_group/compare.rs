@@ -1,0 +1,141 @@
+//! A machine beside what is wanted: where it is, what it has of the fields that change in place, and in what it is no longer as the group
+//! made it.
+//!
+//! In: a machine as its cloud shows it, or what a refresh noted of it. Out: fields, and reasons in the user's words.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use super::apply::drift;
+use super::cloud::{Change, Entry, Machine, Phase};
+use super::generation;
+use super::model::{self, Note};
+use super::wanted::Wanted;
+use crate::protocol::value::Value;
+
+/// The phase of a machine that does not serve, in its cloud's words where there are any.
+pub(super) fn said(machine: &model::Machine, note: &Note) -> String {
+    match &note.message {
+        Some(message) if message.starts_with(&machine.phase) => message.clone(),
+        Some(message) => format!("{}: {message}", machine.phase),
+        None => machine.phase.clone(),
+    }
+}
+
+/// Fields that change in place and that a machine has as they are wanted.
+pub(super) fn settled(note: &Note, wanted: &Wanted) -> Vec<String> {
+    let as_wanted = |field: &str, has: &str| {
+        let value = wanted.in_place.get(field).unwrap_or(&Value::Null);
+        hash_of(value) == has
+    };
+    note.in_place
+        .iter()
+        .filter(|(field, has)| as_wanted(field, has))
+        .map(|(field, _)| format!("{}.{field}", wanted.entry.name))
+        .collect()
+}
+
+/// Why a machine may no longer be where it is; `None` where it may, or nobody has told where it is.
+pub(super) fn misplaced(note: &Note, wanted: &Wanted) -> Option<String> {
+    let outside = wanted.places.iter().find_map(|allowed| {
+        let has = note.places.get(allowed.path)?;
+        let listed: BTreeSet<String> = allowed.listed.iter().map(|one| plain(one)).collect();
+        let inside = has.split(',').any(|one| listed.contains(&plain(one)));
+        (!inside).then_some((allowed.path, has))
+    });
+    let (path, has) = outside?;
+    let has = has.replace(',', ", ");
+    Some(format!("{}.{path} does not allow {has}", wanted.entry.name))
+}
+
+/// A place as it is compared: an address in one spelling, an OpenStack zone without the host that it may be bound to.
+fn plain(place: &str) -> String {
+    match place.parse::<IpAddr>() {
+        Ok(address) => address.to_string(),
+        Err(_) => place.split(':').next().unwrap_or(place).to_owned(),
+    }
+}
+
+/// In what a machine is not as state has it.
+pub(crate) struct Compared {
+    /// As of [`drift`], but for what `has` tells.
+    pub(crate) drift: Vec<String>,
+    /// What it has of the fields that change in place.
+    pub(crate) has: BTreeMap<String, Value>,
+}
+
+/// Compares a machine with what a cloud says that machines of this shape look like. What it has of the fields that change in place is
+/// for state to show, where a core's `ignore_changes` finds it.
+pub(crate) fn compared(
+    machine: &Machine,
+    looks: &BTreeMap<String, String>,
+    (entry, shape): (&Entry, &Value),
+    recorded_image: Option<&str>,
+) -> Compared {
+    let mut drift = drift(machine, looks, entry, recorded_image);
+    let mut has = BTreeMap::new();
+    for attribute in model::attributes(entry) {
+        let field = attribute.name;
+        if !entry.changes_in_place(field) {
+            continue;
+        }
+        let said = model::in_place_of(shape, field);
+        let differs = drift.iter().any(|drifted| drifted == field);
+        let value = match differs {
+            true => model::observed_value(&attribute, &machine.observed),
+            false => said.clone(),
+        };
+        // Else it is a difference that the field itself cannot show.
+        if value != said {
+            drift.retain(|drifted| drifted != field);
+        }
+        has.insert(field.to_owned(), value);
+    }
+    Compared { drift, has }
+}
+
+/// What of a field is noted.
+pub(crate) fn hashes(has: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
+    has.iter()
+        .map(|(field, value)| (field.clone(), hash_of(value)))
+        .collect()
+}
+
+fn hash_of(value: &Value) -> String {
+    generation::hash(&[generation::text_of(value).as_bytes()])
+}
+
+/// The cloud's own words for a machine that failed or was stopped, as much of them as fits into a reason.
+pub(crate) fn message(machine: &Machine) -> Option<String> {
+    if !matches!(machine.phase, Phase::Failed | Phase::Stopped) {
+        return None;
+    }
+    let words = machine.message.as_deref()?;
+    let words: String = words
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .collect();
+    let mut shown: String = words
+        .trim()
+        .trim_end_matches('.')
+        .chars()
+        .take(MOST_SAID)
+        .collect();
+    if shown.chars().count() == MOST_SAID {
+        shown.push('…');
+    }
+    (!shown.is_empty()).then_some(shown)
+}
+
+/// Where a machine is, as far as its cloud has told.
+pub(crate) fn places(machine: &Machine, entry: &Entry) -> BTreeMap<String, String> {
+    let placing = entry.fields.iter();
+    placing
+        .filter(|(_, change)| *change == Change::Place)
+        .filter_map(|(path, _)| Some(((*path).to_owned(), machine.observed.get(*path)?.clone())))
+        .filter(|(_, place)| !place.is_empty())
+        .collect()
+}
+
+/// Characters of a cloud's words that a reason repeats.
+const MOST_SAID: usize = 200;
