@@ -27,6 +27,7 @@ use tokio::sync::OnceCell;
 
 use super::failure::fault;
 use super::renewal::{Again, Renewable, WholeAnswers};
+use super::tagging::{self, DefaultTags, IgnoreTags, Tagging};
 use crate::http::{ENDPOINT_SAYS, is_endpoint, redacted};
 use crate::provider::{
     Attribute, Diagnostic, Diagnostics, Model as _, Path, Type, Value, without_empty,
@@ -35,11 +36,20 @@ use crate::worker_group::cloud::{CloudError, Kind};
 
 /// The attribute `aws` of the provider block.
 pub(super) fn provider_schema() -> Attribute {
+    let mut attributes = access();
+    attributes.extend(tagging::attributes());
     Attribute::object(
         "aws",
         "Access to AWS. What is left out, or is an empty string, comes from AWS's own environment variables and files, as with its command \
          line.",
-        vec![
+        attributes,
+    )
+    .optional()
+    .check("", |aws, at| Diagnostics(keys_together(aws, at).into_iter().collect()))
+}
+
+fn access() -> Vec<Attribute> {
+    vec![
             Attribute::string("region", "Region. Without it `AWS_REGION`, then the profile's.")
                 .optional()
                 .pattern(REGION_SAYS, is_region)
@@ -92,10 +102,7 @@ pub(super) fn provider_schema() -> Attribute {
             Attribute::number("max_retries", "Most retries of a call. Without it `AWS_MAX_ATTEMPTS`, then 2.")
                 .optional()
                 .range(0..=100),
-        ],
-    )
-    .optional()
-    .check("", |aws, at| Diagnostics(keys_together(aws, at).into_iter().collect()))
+    ]
 }
 
 /// Half a pair of keys; nothing while one of them is not known.
@@ -142,6 +149,8 @@ struct Config {
     endpoint: Option<String>,
     ca_bundle: Option<String>,
     max_retries: Option<u32>,
+    default_tags: Option<DefaultTags>,
+    ignore_tags: Option<IgnoreTags>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -156,6 +165,7 @@ pub(super) struct Session {
     pub(super) ec2: aws_sdk_ec2::Client,
     pub(super) elb: aws_sdk_elasticloadbalancingv2::Client,
     pub(super) region: String,
+    pub(super) tagging: Tagging,
     sts: aws_sdk_sts::Client,
     /// The user's own, if any.
     pub(super) endpoint: Option<String>,
@@ -210,6 +220,7 @@ impl Session {
                     .build(),
             ),
             endpoint: sdk.endpoint_url().map(redacted),
+            tagging: Tagging::of(config.default_tags.as_ref(), config.ignore_tags.as_ref()),
             region,
             account: OnceCell::new_with(config.account_id),
             ended: Mutex::default(),

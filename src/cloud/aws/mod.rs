@@ -11,6 +11,7 @@ mod health;
 mod preflight;
 mod renewal;
 mod shape;
+mod tagging;
 mod tags;
 mod targets;
 
@@ -162,7 +163,7 @@ impl Cloud for Aws {
     }
 
     async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError> {
-        let shape = read_shape(spec.shape)?;
+        let shape = self.session.tagging.whole(read_shape(spec.shape)?);
         let user_data = user_data(spec)?;
         let subnets = api::subnets(&shape, spec.ordinal);
         let key = (spec.name.to_owned(), spec.attempt);
@@ -255,7 +256,8 @@ impl Cloud for Aws {
     }
 
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
-        Shape::from_value(shape).map_or_else(|_| BTreeMap::new(), |shape| shape.wanted())
+        let wanted = |shape| self.session.tagging.watched(shape).wanted();
+        Shape::from_value(shape).map_or_else(|_| BTreeMap::new(), wanted)
     }
 
     async fn preflight(
@@ -265,7 +267,10 @@ impl Cloud for Aws {
         growth: Growth,
     ) -> Result<Diagnostics, CloudError> {
         match Shape::from_value(shape) {
-            Ok(shape) => preflight::check(&self.session, image, &shape, growth).await,
+            Ok(shape) => {
+                let shape = self.session.tagging.whole(shape);
+                preflight::check(&self.session, image, &shape, growth).await
+            }
             Err(problems) => Ok(problems),
         }
     }
@@ -310,6 +315,7 @@ impl Aws {
     /// With what its target groups say of it.
     fn told(&self, instance: &Instance, mut machine: Machine) -> Machine {
         self.targets.tell(instance, &mut machine);
+        self.session.tagging.overlook(&mut machine);
         machine
     }
 

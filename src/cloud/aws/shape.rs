@@ -115,6 +115,12 @@ fn attributes() -> Vec<Attribute> {
     ]
 }
 
+/// What a shape has, in tests that write one.
+#[cfg(test)]
+pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
+    attributes().into_iter().map(|attribute| attribute.name)
+}
+
 fn root_volume() -> Vec<Attribute> {
     let mut attributes = volume("Size in GiB; at least the image's. Without it the image's.");
     attributes.insert(
@@ -409,7 +415,7 @@ fn check_target_group(arn: &Value) -> Diagnostics {
     }
 }
 
-fn check_tag(key: &str, value: &Value, problems: &mut Diagnostics) {
+pub(super) fn check_tag(key: &str, value: &Value, problems: &mut Diagnostics) {
     let at = Path::of("tags").key(key);
     // Core shows the resource's line alone for what is nested: the words say which it is.
     let named = shortened(key);

@@ -36,7 +36,7 @@ impl Aws {
         if matches!(shape, Value::Null) {
             return self.retag(&ids, &tags, &BTreeSet::new(), &young).await;
         }
-        let shape = read_shape(shape)?;
+        let shape = self.session.tagging.watched(read_shape(shape)?);
         let instances = self.alive(&ids).await?;
         let ids: Vec<String> = instances.iter().filter_map(id).collect();
         let parts: Vec<String> = instances.iter().flat_map(parts).collect();
