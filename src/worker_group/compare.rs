@@ -139,3 +139,73 @@ pub(crate) fn places(machine: &Machine, entry: &Entry) -> BTreeMap<String, Strin
 
 /// Characters of a cloud's words that a reason repeats.
 const MOST_SAID: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::worker_group::cloud::Mark;
+
+    #[test]
+    fn a_place_is_the_same_in_another_spelling_and_a_zone_with_a_host_is_that_zone() {
+        for (listed, has, same) in [
+            ("subnet-1", "subnet-1", true),
+            ("subnet-1", "subnet-2", false),
+            ("nova:host-7", "nova", true),
+            ("nova:host-7", "other", false),
+            ("fd00:0::1", "fd00::1", true),
+            ("fd00::1", "fd00::2", false),
+            ("10.0.0.5", "10.0.0.5", true),
+        ] {
+            assert_eq!(plain(listed) == plain(has), same, "{listed} {has}");
+        }
+    }
+
+    #[test]
+    fn a_reason_has_the_clouds_words_without_what_moves_a_terminal_and_not_all_of_them() {
+        let long = "x".repeat(1_000);
+        for (phase, said, expected) in [
+            (
+                Phase::Failed,
+                Some("Server.SpotInstanceTermination: interrupted."),
+                Some("failed: Server.SpotInstanceTermination: interrupted"),
+            ),
+            (
+                Phase::Stopped,
+                Some("stopped by\u{1b}[2J somebody"),
+                Some("stopped by[2J somebody"),
+            ),
+            (Phase::Stopped, None, Some("stopped")),
+            (Phase::Failed, Some(" "), Some("failed")),
+            (Phase::Running, Some("unhealthy"), None),
+            (Phase::Failed, Some(long.as_str()), None),
+        ] {
+            let machine = Machine {
+                id: "1".to_owned(),
+                name: "w-u-0".to_owned(),
+                zone: String::new(),
+                addresses: Vec::new(),
+                image: String::new(),
+                phase,
+                message: said.map(str::to_owned),
+                mark: Mark::parts(|_| None),
+                created: None::<SystemTime>,
+                observed: BTreeMap::new(),
+            };
+            let note = Note {
+                message: message(&machine),
+                ..Note::default()
+            };
+            let known = crate::worker_group::roll::Known {
+                machine,
+                node: String::new(),
+            };
+            let shown = super::said(&crate::worker_group::apply::state_of(&known), &note);
+            match expected {
+                Some(expected) => assert_eq!(shown, expected),
+                None => assert!(shown.len() < 250, "{shown}"),
+            }
+        }
+    }
+}
