@@ -149,7 +149,6 @@ fn unpack(
         return Err(Unpacking::NotGzip);
     }
     let most = left.unwrap_or_default();
-    let most = left.unwrap_or_default();
     let mut reader = MultiGzDecoder::new(bytes).take(most + 1);
     let (mut unpacked, mut block) = (0, vec![0; 1 << 16]);
     let end = loop {
