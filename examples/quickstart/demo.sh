@@ -27,11 +27,14 @@ if [ -z "$core" ]; then
   else core=$("$root/tests/cores/core.sh" tofu); fi
 fi
 
-built=${DEMO_PROVIDER:-${CARGO_TARGET_DIR:-$root/target}/debug/terraform-provider-flatcar}
-if [ -z "${DEMO_PROVIDER:-}" ]; then
-  say "Building the provider (without cloud SDKs: the sandbox needs none)"
-  (cd "$root" && cargo build --locked --no-default-features)
+built=${DEMO_PROVIDER:-}
+if [ -z "$built" ]; then
+  say "Building the provider (without cloud SDKs: the sandbox needs none; some minutes the first time)"
+  built=$("$root/tests/provider" --no-default-features)
 fi
+# It is linked to from another folder.
+built=$(cd "$(dirname "$built")" && pwd)/$(basename "$built")
+[ -x "$built" ] || die "there is no $built"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

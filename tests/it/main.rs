@@ -25,6 +25,7 @@ mod ignition_fuzz;
 mod image;
 mod protocol;
 mod proxy;
+mod registry;
 #[cfg(any(feature = "aws", feature = "openstack"))]
 mod servers;
 mod tidy;

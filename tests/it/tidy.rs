@@ -151,6 +151,24 @@ fn nothing_is_said_that_belongs_elsewhere() {
 }
 
 #[test]
+fn a_guide_begins_with_what_a_registry_shows_of_it() {
+    let mut faults = Vec::new();
+    for path in files(&["docs/guides"], &["md"]) {
+        let text = text(&path);
+        let title = text.lines().find_map(|line| line.strip_prefix("# "));
+        let front = format!(
+            "---\npage_title: \"{}\"\nsubcategory: \"\"\ndescription: |-\n  ",
+            title.unwrap_or_default()
+        );
+        let rest = text.strip_prefix(&front).unwrap_or_default();
+        if !rest.contains("\n---\n\n# ") {
+            faults.push(path);
+        }
+    }
+    assert!(faults.is_empty(), "without front matter: {faults:#?}");
+}
+
+#[test]
 fn the_rules_find_what_they_look_for() {
     for (room, line, faults) in [
         ("ignition", "use crate::flatcar::CHANNELS;", 0),

@@ -60,9 +60,10 @@ pub(crate) trait Subject: Any + Sync {
         machine: &'a Machine,
         act: Act,
     ) -> BoxFuture<'a, Result<(), &'static str>>;
-    /// Makes so many machines of (cluster, group) at once, more than fit on a page. `Err`: why it cannot.
-    fn crowd<'a>(&'a self, mark: &'a Mark, count: usize)
-    -> BoxFuture<'a, Result<(), &'static str>>;
+    /// Makes the pages of lists small. `Err`: why it cannot, or need not.
+    fn small_pages(&self) -> BoxFuture<'_, Result<(), &'static str>>;
+    /// How many pages but the last of a list were given since the stand-in began.
+    fn pages(&self) -> BoxFuture<'_, u64>;
 }
 
 /// What a cloud may be made to do.

@@ -4,11 +4,9 @@ use std::any::Any;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_ec2::types::{InstanceType, ResourceType, Tag, TagSpecification};
+use aws_sdk_ec2::types::Tag;
 use aws_sdk_elasticloadbalancingv2 as elb;
-use flatcar::worker_group::cloud::{
-    CLUSTER, Entry, GENERATION, GROUP, Machine, Mark, UID, UNSAVED,
-};
+use flatcar::worker_group::cloud::{CLUSTER, Entry, GENERATION, GROUP, Machine, UID, UNSAVED};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
@@ -189,8 +187,10 @@ impl Subject for Aws {
     fn calm(&self) -> BoxFuture<'_, ()> {
         async {
             self.rules(json!([])).await;
-            self.timing(json!({"pending": 0, "stopping": 0, "healthy": 0, "unhealthy": 0}))
-                .await;
+            self.timing(
+                json!({"pending": 0, "stopping": 0, "healthy": 0, "unhealthy": 0, "page": 0}),
+            )
+            .await;
         }
         .boxed()
     }
@@ -249,36 +249,25 @@ impl Subject for Aws {
     }
 
     /// All in one call: how they came to be makes no difference to a list.
-    fn crowd<'a>(
-        &'a self,
-        mark: &'a Mark,
-        count: usize,
-    ) -> BoxFuture<'a, Result<(), &'static str>> {
-        async move {
-            let count = i32::try_from(count).expect("fits");
-            let tags = mark
-                .pairs()
-                .into_iter()
-                .chain([("Name", "crowd".to_owned())])
-                .map(|(key, value)| Tag::builder().key(key).value(value).build())
-                .collect();
-            self.ec2
-                .run_instances()
-                .image_id(self.images()[0])
-                .instance_type(InstanceType::M5Large)
-                .subnet_id(&self.subnets[0])
-                .min_count(count)
-                .max_count(count)
-                .tag_specifications(
-                    TagSpecification::builder()
-                        .resource_type(ResourceType::Instance)
-                        .set_tags(Some(tags))
-                        .build(),
-                )
+    fn small_pages(&self) -> BoxFuture<'_, Result<(), &'static str>> {
+        async {
+            self.timing(json!({"page": 5})).await;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn pages(&self) -> BoxFuture<'_, u64> {
+        async {
+            let place = format!("{}/_rules", self.server.endpoint);
+            let answer = self
+                .http
+                .get(place)
                 .send()
                 .await
-                .expect("runs");
-            Ok(())
+                .expect("the layer answers");
+            let rules: Json = answer.json().await.expect("its rules");
+            rules["pages"].as_u64().expect("a count")
         }
         .boxed()
     }

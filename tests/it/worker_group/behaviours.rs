@@ -406,16 +406,22 @@ async fn list_of_nothing(bench: &Bench<'_>) -> Shown {
 }
 
 async fn pages(bench: &Bench<'_>) -> Shown {
-    bench.subject.crowd(&bench.mark, 1_001).await?;
-    let ids: BTreeSet<String> = bench
-        .list()
-        .await
-        .into_iter()
-        .map(|machine| machine.id)
-        .collect();
-    assert_eq!(ids.len(), 1_001);
-    let ids: Vec<String> = ids.into_iter().collect();
-    assert_eq!(bench.cloud.find(&ids).await.expect("finds").len(), 1_001);
+    bench.subject.small_pages().await?;
+    let mut made = BTreeSet::new();
+    for ordinal in 0..12 {
+        made.insert(bench.create(ordinal).await.expect("creates").id);
+    }
+    let listed = |machines: Vec<Machine>| {
+        let ids = machines.into_iter().map(|machine| machine.id);
+        ids.collect::<BTreeSet<String>>()
+    };
+    let before = bench.subject.pages().await;
+    assert_eq!(listed(bench.list().await), made);
+    let between = bench.subject.pages().await;
+    assert!(between >= before + 2, "{before} pages, then {between}");
+    let ids: Vec<String> = made.iter().cloned().collect();
+    assert_eq!(listed(bench.cloud.find(&ids).await.expect("finds")), made);
+    assert!(bench.subject.pages().await >= between + 2);
     Ok(())
 }
 

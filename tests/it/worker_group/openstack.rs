@@ -4,9 +4,7 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flatcar::worker_group::cloud::{
-    CLUSTER, Entry, GENERATION, GROUP, Machine, Mark, UID, UNSAVED,
-};
+use flatcar::worker_group::cloud::{CLUSTER, Entry, GENERATION, GROUP, Machine, UID, UNSAVED};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use reqwest::Method;
@@ -246,11 +244,12 @@ impl Subject for OpenStack {
         .boxed()
     }
 
-    fn crowd<'a>(&'a self, _: &'a Mark, _: usize) -> BoxFuture<'a, Result<(), &'static str>> {
-        async {
-            Err("a thousand servers take half an hour; pages of ten are in OpenStack's own list")
-        }
-        .boxed()
+    fn small_pages(&self) -> BoxFuture<'_, Result<(), &'static str>> {
+        async { Err("Nova's pages of ten are in OpenStack's own list") }.boxed()
+    }
+
+    fn pages(&self) -> BoxFuture<'_, u64> {
+        async { 0 }.boxed()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flatcar::worker_group::cloud::{Entry, Machine, Mark};
+use flatcar::worker_group::cloud::{Entry, Machine};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
@@ -133,8 +133,12 @@ impl Subject for Sandbox {
         async move { done }.boxed()
     }
 
-    fn crowd<'a>(&'a self, _: &'a Mark, _: usize) -> BoxFuture<'a, Result<(), &'static str>> {
+    fn small_pages(&self) -> BoxFuture<'_, Result<(), &'static str>> {
         async { Err("a directory has no pages") }.boxed()
+    }
+
+    fn pages(&self) -> BoxFuture<'_, u64> {
+        async { 0 }.boxed()
     }
 }
 
