@@ -16,7 +16,7 @@ use crate::flatcar::{PLATFORMS, Version, known_platform, platform};
 use crate::provider::convert::from_value;
 use crate::provider::{
     Attr, Attribute, Context, DataSource, Diagnostic, Diagnostics, Outcome, Path, Schema, Type,
-    Value,
+    Value, is_made_up,
 };
 
 /// `data "flatcar_ignition"`.
@@ -116,7 +116,7 @@ pub(super) fn schema() -> Schema {
                 "Release that must be able to read the config, such as `data.flatcar_image.x.version`, or the `ignition_spec` of an image.",
             )
             .optional()
-            .pattern("Three numbers with dots, such as `4593.2.5`", |text| text.parse::<Version>().is_ok()),
+            .pattern("Three numbers with dots, such as `4593.2.5`", |text| text.parse::<Version>().is_ok() || is_made_up(text)),
             Attribute::list(
                 "ssh_authorized_keys",
                 "Preset: public keys of user `core`, each as in `authorized_keys`. An element may be a whole such file.",
@@ -355,16 +355,21 @@ pub(super) fn answer(config: Model) -> Outcome<Model> {
         }
         return Outcome::failed(problems);
     };
-    if let Some(Err(why)) = config
-        .flatcar_version
-        .known()
-        .and_then(|text| text.parse().ok())
-        .map(|release| check_release(rendered.spec, release))
-    {
-        problems.push(
-            Diagnostic::error("This release cannot read the config", why)
-                .at(Path::of("flatcar_version")),
-        );
+    if let Some(text) = config.flatcar_version.known() {
+        let refused = match text
+            .parse()
+            .map(|release| check_release(rendered.spec, release))
+        {
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(("This release cannot read the config", why)),
+            Err(_) => Some((
+                "This is no release",
+                "Accepted are three numbers with dots, such as `4593.2.5`.".to_owned(),
+            )),
+        };
+        if let Some((summary, why)) = refused {
+            problems.push(Diagnostic::error(summary, why).at(Path::of("flatcar_version")));
+        }
     }
     let user_data = user_data(&config, &rendered.json, &mut problems);
     if problems.has_errors() {
@@ -714,6 +719,10 @@ mod tests {
             (
                 json!({"content": large, "platform": "aws"}),
                 "error platform: The config is too large for the platform: The config has ",
+            ),
+            (
+                json!({"content": KEYS, "flatcar_version": "a1b2c3d4"}),
+                "error flatcar_version: This is no release: Accepted are three numbers",
             ),
             (
                 json!({"content": KEYS, "flatcar_version": "3510.3.8"}),

@@ -5,6 +5,7 @@ pub mod convert;
 pub mod diagnostics;
 pub mod duration;
 mod ledger;
+mod made_up;
 mod object;
 pub mod reference;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use crate::protocol::value::{Type, Value};
 pub use convert::{Attr, Model};
 pub use diagnostics::{Diagnostic, Diagnostics, Path, Severity};
 pub use ledger::Ledger;
+pub use made_up::is_made_up;
 #[cfg(all(test, any(feature = "aws", feature = "openstack")))]
 pub(crate) use object::check;
 pub use object::without_empty;

@@ -31,7 +31,7 @@ use crate::provider::{
     Resource, Schema, Stored, Value,
 };
 
-use self::check::{check_cloud, check_user_data, emptied, nobody_knows};
+use self::check::{check_cloud, check_user_data, emptied, nobody_knows, refuse_made_up};
 use self::create::new_uid;
 use self::import::{import_id, imported, one_uid};
 use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
@@ -97,6 +97,10 @@ impl Resource for WorkerGroup {
 
     fn plan(&self, request: PlanRequest<Group>) -> Outcome<Planned<Group>> {
         let mut model = request.proposed;
+        let refused = refuse_made_up(&model.fields);
+        if refused.has_errors() {
+            return Outcome::failed(refused);
+        }
         let Some(prior) = request.prior else {
             return Outcome::of(self.plan_create(model));
         };

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::core::{Core, Workspace};
 use crate::harness::ROOT;
 
-/// The quickstart is applied as a whole by `end_to_end`.
-const APPLIED: &str = "quickstart";
+/// The quickstart is applied as a whole by `end_to_end`, and the module is tested here.
+const APPLIED: [&str; 2] = ["quickstart", "testing"];
 
 #[test]
 fn every_example_is_valid() {
@@ -38,6 +38,59 @@ fn every_example_is_valid() {
             run.status.success(),
             "{}: {}\n{}",
             path.display(),
+            run.stdout,
+            run.stderr
+        );
+    }
+}
+
+/// As the guide has it, file by file.
+#[test]
+fn a_module_is_tested_with_a_mock_and_on_the_sandbox() {
+    let place = Path::new(ROOT).join("examples/testing");
+    let guide = fs::read_to_string(Path::new(ROOT).join("docs/guides/testing-modules.md"));
+    let guide = guide.expect("the guide");
+    for file in [
+        "main.tf",
+        "tests/mocked.tftest.hcl",
+        "tests/sandbox.tftest.hcl",
+    ] {
+        let text = fs::read_to_string(place.join(file)).expect("a file of the module");
+        assert!(guide.contains(&text), "the guide shows another {file}");
+    }
+    if !cfg!(feature = "aws") {
+        println!("the module is for AWS, which this build has not");
+        return;
+    }
+    for name in ["terraform", "terraform-oldest", "tofu"] {
+        let Some(core) = Core::find(name) else {
+            continue;
+        };
+        let workspace = Workspace::new(&core);
+        for file in ["main.tf", "worker.yaml"] {
+            workspace.write(file, &fs::read_to_string(place.join(file)).expect("a text"));
+        }
+        beside(&place.join("tests"), &workspace, "tests/");
+        let run = workspace.run(&["test", "-no-color"]);
+        let passed = run.stdout.contains("3 passed, 0 failed");
+        assert!(
+            run.status.success() && passed,
+            "{name}: {}\n{}",
+            run.stdout,
+            run.stderr
+        );
+        // The provider itself is asked to plan: what a mock could have made up is refused there.
+        let main = fs::read_to_string(place.join("main.tf")).expect("a text");
+        let real = main
+            .replace("data.flatcar_ignition.worker.rendered", "\"a1b2c3d4\"")
+            .replace("data.flatcar_image.stable.image", "\"ami-0a1b2c3d\"")
+            .replace("data \"flatcar_i", "data \"other_i");
+        let kept: String = ours(&real);
+        workspace.write("main.tf", &kept);
+        let run = workspace.run(&["plan", "-no-color", "-var", "sandbox=true"]);
+        assert!(
+            !run.status.success() && run.stderr.contains("User data is not Ignition JSON"),
+            "{name}: {}\n{}",
             run.stdout,
             run.stderr
         );
@@ -83,7 +136,7 @@ fn beside(folder: &Path, workspace: &Workspace, below: &str) {
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder of ours") {
         let path = entry.expect("an entry").path();
-        if path.is_dir() && !path.ends_with(APPLIED) {
+        if path.is_dir() && !APPLIED.iter().any(|name| path.ends_with(name)) {
             walk(&path, found);
         } else if path.extension().is_some_and(|end| end == "tf") {
             found.push(path);

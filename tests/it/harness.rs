@@ -53,17 +53,14 @@ pub(crate) fn recorded(path: &str) -> PathBuf {
     Path::new(ROOT).join("tests/fixtures/recorded").join(path)
 }
 
-/// Waits until another process has done something, and panics with `what` when it has not within three minutes.
+/// Waits until another process has done something, and panics with `what` when it has not within ten minutes.
 pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(180);
+    let deadline = Instant::now() + Duration::from_secs(600);
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(
-            Instant::now() < deadline,
-            "waited three minutes until {what}"
-        );
+        assert!(Instant::now() < deadline, "waited ten minutes until {what}");
         pause();
     }
 }

@@ -275,7 +275,7 @@ impl<'a> Bench<'a> {
 }
 
 /// Of clouds that take their time.
-const POLLS: u32 = 240;
+const POLLS: u32 = 1_200;
 const POLL: Duration = Duration::from_millis(500);
 
 fn shaped(subject: &AnySubject, shape: &Json) -> Value {

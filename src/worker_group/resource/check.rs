@@ -1,6 +1,6 @@
 //! Checks of a configuration that no single attribute's schema can make. Pure; values may be unknown.
 
-use crate::provider::{Attr, Diagnostic, Diagnostics, Path, Value};
+use crate::provider::{Attr, Diagnostic, Diagnostics, Path, Value, is_made_up};
 use crate::worker_group::apply::Outlook;
 use crate::worker_group::cloud::Entry;
 use crate::worker_group::model::{Chosen, Fields, Group, refusal};
@@ -148,11 +148,26 @@ pub(super) fn check_user_data(fields: &Fields, entry: Option<&'static Entry>) ->
         let Attr::Known(text) = value else {
             continue;
         };
+        if attribute == "user_data" && is_made_up(text) {
+            continue;
+        }
         for fault in user_data::faults(text, entry.platform, host.as_deref()) {
             problems.push(Diagnostic::error(fault.summary, fault.detail).at(Path::of(attribute)));
         }
     }
     problems
+}
+
+/// User data that passed for what a mock makes up, and has come to a plan, which a mock does itself: it is no config.
+pub(super) fn refuse_made_up(fields: &Fields) -> Diagnostics {
+    let made_up = fields.user_data.known().filter(|text| is_made_up(text));
+    let faults = made_up.map(|text| user_data::faults(text, "", None));
+    let faults = faults.unwrap_or_default().into_iter();
+    Diagnostics(
+        faults
+            .map(|fault| Diagnostic::error(fault.summary, fault.detail).at(Path::of("user_data")))
+            .collect(),
+    )
 }
 
 /// A uid and an ordinal as long as they get: what the size of user data is checked with.

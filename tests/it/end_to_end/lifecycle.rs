@@ -296,10 +296,7 @@ fn a_sandbox_that_another_process_holds_is_told_before_the_time_is_over() {
         return;
     };
     let workspace = Workspace::new(&core);
-    workspace.write(
-        "main.tf",
-        &with("timeouts = { read = \"1s\", create = \"3s\" }"),
-    );
+    workspace.write("main.tf", &with("timeouts = { read = \"5s\" }"));
     workspace.apply();
     let lock = File::options()
         .write(true)
@@ -309,7 +306,7 @@ fn a_sandbox_that_another_process_holds_is_told_before_the_time_is_over() {
     let errors = workspace.run(&["plan", "-no-color"]).failure().errors();
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].contains("held by another process"), "{errors:?}");
-    assert!(errors[0].contains("in 1 seconds"), "{errors:?}");
+    assert!(errors[0].contains("in 5 seconds"), "{errors:?}");
     lock.unlock().expect("it is ours");
     settled(&workspace);
 

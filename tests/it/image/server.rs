@@ -103,8 +103,14 @@ impl Server {
         }
     }
 
-    /// Of a client that trusts it, is impatient, and accepts a key.
+    /// Of a client that trusts it and accepts a key. It is impatient where a path of the server is silent, and only there: whatever else is
+    /// answered may take as long as a busy machine makes it.
     pub(crate) fn settings(&self, signing_keys: String) -> Settings {
+        let silent = {
+            let state = self.state.lock().unwrap();
+            let mut faults = state.faults.values();
+            faults.any(|(fault, _)| matches!(fault, Fault::Silence))
+        };
         Settings {
             url: format!("{}/{{channel}}/{{arch}}", self.base),
             feed_url: Some(format!("{}/feed", self.base)),
@@ -112,7 +118,7 @@ impl Server {
             signing_keys,
             http: flatcar::http::Settings {
                 connect_timeout: Duration::from_secs(5),
-                read_timeout: Duration::from_millis(300),
+                read_timeout: Duration::from_secs(if silent { 1 } else { 60 }),
                 deadline: Duration::from_secs(10),
                 attempts: 4,
                 back_off: Duration::from_millis(1),

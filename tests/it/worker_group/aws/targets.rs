@@ -114,7 +114,6 @@ async fn drained(bench: &Bench<'_>) -> Shown {
     members.left(&host(goes)).await.expect("is awaited");
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(2), "{took:?}");
-    assert!(took < Duration::from_secs(12), "{took:?}");
     assert_eq!(registered(bench, &arn).await, ids(&[stays]));
     list(bench, cloud.as_ref()).await;
     let both = [host(goes), host(stays)];
@@ -146,8 +145,9 @@ async fn not_waited_for(bench: &Bench<'_>) -> Shown {
     for host in &hosts {
         members.left(host).await.expect("is awaited");
     }
+    // Nor anything like the delay of an hour.
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < Duration::from_secs(1_800), "{took:?}");
     Ok(())
 }
 
