@@ -35,10 +35,6 @@ impl End {
         Self::AnswerLost,
     ];
 
-    pub(super) fn kills(self) -> bool {
-        matches!(self, Self::KilledBefore | Self::KilledAfter)
-    }
-
     /// As the table says it.
     pub(super) fn word(self) -> &'static str {
         match self {
