@@ -330,6 +330,8 @@ impl Model {
     }
 }
 
+const NO_RELEASE: &str = "A release is three numbers with dots, such as `4593.2.5`.";
+
 /// Everything, of a configuration whose documents are known.
 pub(super) fn answer(config: Model) -> Outcome<Model> {
     let mut problems = Diagnostics::none();
@@ -356,19 +358,12 @@ pub(super) fn answer(config: Model) -> Outcome<Model> {
         return Outcome::failed(problems);
     };
     if let Some(text) = config.flatcar_version.known() {
-        let refused = match text
-            .parse()
-            .map(|release| check_release(rendered.spec, release))
-        {
-            Ok(Ok(())) => None,
-            Ok(Err(why)) => Some(("This release cannot read the config", why)),
-            Err(_) => Some((
-                "This is no release",
-                "Accepted are three numbers with dots, such as `4593.2.5`.".to_owned(),
-            )),
-        };
-        if let Some((summary, why)) = refused {
-            problems.push(Diagnostic::error(summary, why).at(Path::of("flatcar_version")));
+        let release = text.parse().map_err(|_| NO_RELEASE.to_owned());
+        if let Err(why) = release.and_then(|release| check_release(rendered.spec, release)) {
+            problems.push(
+                Diagnostic::error("This release cannot read the config", why)
+                    .at(Path::of("flatcar_version")),
+            );
         }
     }
     let user_data = user_data(&config, &rendered.json, &mut problems);
@@ -722,7 +717,7 @@ mod tests {
             ),
             (
                 json!({"content": KEYS, "flatcar_version": "a1b2c3d4"}),
-                "error flatcar_version: This is no release: Accepted are three numbers",
+                "error flatcar_version: This release cannot read the config: A release is three numbers",
             ),
             (
                 json!({"content": KEYS, "flatcar_version": "3510.3.8"}),
