@@ -64,11 +64,6 @@ output "flatcar" {
   value       = "${data.flatcar_image.stable.version}, signed by ${data.flatcar_image.stable.verified_by}"
 }
 
-output "rollout" {
-  description = "What this apply does to which machine, and why."
-  value       = [for step in flatcar_worker_group.workers.rollout : "${step.action} ${step.machine}: ${step.reason}"]
-}
-
 output "machines" {
   description = "The machines: how and where they are, and what they booted."
   value       = { for name, machine in flatcar_worker_group.workers.machines : name => "${machine.phase} at ${join(" ", machine.addresses)}, booted ${basename(machine.image)}" }

@@ -331,4 +331,9 @@ pub trait Resource: Send + Sync + 'static {
     /// # Errors
     /// The state is of a version, or has a form, that was never released.
     fn upgrade(&self, version: i64, state: serde_json::Value) -> Result<Self::Model, Diagnostics>;
+    /// What a stored state says when a core takes it up again, before anything is compared with it: what only the last apply was about
+    /// is left out, what an older state lacks is filled in. Such a change is no drift, and it needs no refresh. Pure.
+    fn taken_up(&self, state: Value) -> Value {
+        state
+    }
 }

@@ -235,6 +235,7 @@ pub(super) trait AnyResource: Send + Sync {
         identity: Value,
     ) -> BoxFuture<'a, Outcome<Stored<Value>>>;
     fn upgrade(&self, version: i64, state: serde_json::Value) -> Result<Value, Diagnostics>;
+    fn taken_up(&self, state: Value) -> Value;
     #[cfg(test)]
     fn round_trip(&self, value: &Value) -> Result<Value, Diagnostics>;
 }
@@ -360,6 +361,9 @@ impl<R: Resource> AnyResource for Row<R> {
         identity: Value,
     ) -> BoxFuture<'a, Outcome<Stored<Value>>> {
         Box::pin(async move { valued(self.author.import(context, id, identity).await) })
+    }
+    fn taken_up(&self, state: Value) -> Value {
+        self.author.taken_up(state)
     }
     fn upgrade(&self, version: i64, state: serde_json::Value) -> Result<Value, Diagnostics> {
         self.author

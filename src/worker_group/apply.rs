@@ -73,6 +73,7 @@ pub(crate) fn outlook(
     let history: BTreeMap<String, Reasons> = marks
         .filter(|mark| basis.translated(mark) != generation)
         .map(|mark| (mark.to_string(), known(mark)))
+        .take(MOST_GENERATIONS)
         .collect();
     let translated: Vec<Member> = members
         .iter()
@@ -104,6 +105,7 @@ pub(crate) fn outlook(
             generation: &generation,
             rolls: basis.rolls,
             remove_first: &wanted.remove_first,
+            replace: &wanted.replace_machines,
             next_ordinal: before.private.next_ordinal,
             deletable,
             in_place: &in_place,
@@ -452,14 +454,14 @@ pub(crate) fn differences(planned: &[Step], now: &Changes) -> Vec<String> {
             let Step {
                 machine, action, ..
             } = step;
-            words.push(format!("{action} of {machine} is not needed any more"));
+            words.push(format!("{action} of {machine} was not needed any more"));
         }
     }
     for change in &now.list {
         if !was(&change.machine, change.action) {
             let (action, machine) = (change.action.word(), &change.machine);
             words.push(format!(
-                "{action} of {machine} is needed as well: {}",
+                "{action} of {machine} was needed as well: {}",
                 change.reason
             ));
         }
@@ -471,6 +473,9 @@ pub(crate) fn differences(planned: &[Step], now: &Changes) -> Vec<String> {
     }
     words
 }
+
+/// Of what is remembered of machines of old generations: words for the others come from their hashes.
+const MOST_GENERATIONS: usize = 1_000;
 
 /// What a cloud says that machines of this shape look like; nothing where the shape is not known.
 pub(crate) fn looks(cloud: &dyn Cloud, shape: &Value) -> BTreeMap<String, String> {

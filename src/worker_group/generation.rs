@@ -9,6 +9,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::reasons::merged;
 use crate::ignition;
 use crate::protocol::value::{Number, Value};
 
@@ -240,17 +241,11 @@ impl Reasons {
 
     /// These and later ones, for a machine that missed both changes.
     pub(crate) fn then(&self, later: &Reasons) -> Self {
-        let both = |earlier: &str, later: &str| match (earlier.is_empty(), later.is_empty()) {
-            (_, true) => earlier.to_owned(),
-            (true, false) => later.to_owned(),
-            (false, false) if earlier == later => later.to_owned(),
-            (false, false) => format!("{earlier}; {later}"),
-        };
         Self {
-            user_data: both(&self.user_data, &later.user_data),
-            shape: both(&self.shape, &later.shape),
-            triggers: both(&self.triggers, &later.triggers),
-            image: both(&self.image, &later.image),
+            user_data: merged(&self.user_data, &later.user_data),
+            shape: merged(&self.shape, &later.shape),
+            triggers: merged(&self.triggers, &later.triggers),
+            image: merged(&self.image, &later.image),
         }
     }
 }
@@ -488,7 +483,7 @@ mod tests {
             ..Reasons::default()
         };
         let both = first.then(&second);
-        assert_eq!(both.image, "image: A -> B; image: B -> C");
+        assert_eq!(both.image, "image: A -> C");
         assert_eq!(both.shape, "aws.spot changed");
     }
 

@@ -3,6 +3,7 @@
 //! In: `{name = "workers", cluster = "prod", replicas = 3, sandbox = {...}}`. Out: a [`Group`], and from it, once everything is known,
 //! [`Wanted`]: what a plan or an apply works with.
 
+mod computed;
 mod identity;
 mod shape;
 mod whole;
@@ -12,6 +13,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use self::computed::computed;
+pub(crate) use self::computed::{Machine, Step};
 pub(crate) use self::identity::{identity, identity_schema};
 pub(crate) use self::shape::{Allowed, as_compared, attributes, in_place_of, observed_value};
 pub(crate) use self::whole::Whole;
@@ -19,6 +22,7 @@ use super::cloud::Entry;
 use super::generation::{Reasons, Rolls};
 use super::plan::{Limits, Share};
 use super::roll::Pace;
+use super::slots::Slots;
 use super::wanted::{OnStopped, Wanted};
 use crate::provider::convert::to_value;
 use crate::provider::{
@@ -51,6 +55,7 @@ pub(crate) struct Fields {
     pub(crate) machine_timeout: Attr<String>,
     pub(crate) remove_first: Attr<Vec<Attr<String>>>,
     pub(crate) on_stopped: Attr<String>,
+    pub(crate) replace_machines: Attr<Vec<Attr<String>>>,
     pub(crate) paused: Attr<bool>,
     pub(crate) deletion_protection: Attr<bool>,
     pub(crate) on_existing: Attr<String>,
@@ -61,7 +66,8 @@ pub(crate) struct Fields {
     pub(crate) scope: Attr<String>,
     pub(crate) generation: Attr<String>,
     pub(crate) machines: Whole<BTreeMap<String, Machine>>,
-    pub(crate) rollout: Whole<Vec<Step>>,
+    pub(crate) slots: Whole<Slots>,
+    pub(crate) rollout: Whole<Vec<String>>,
 }
 
 /// `rolling_update`.
@@ -82,26 +88,6 @@ pub(crate) struct Timeouts {
     pub(crate) read: Attr<String>,
     pub(crate) update: Attr<String>,
     pub(crate) delete: Attr<String>,
-}
-
-/// A machine of `machines`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Machine {
-    pub(crate) id: String,
-    pub(crate) zone: String,
-    pub(crate) addresses: Vec<String>,
-    pub(crate) image: String,
-    pub(crate) generation: String,
-    pub(crate) node_name: String,
-    pub(crate) phase: String,
-}
-
-/// A step of `rollout`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Step {
-    pub(crate) machine: String,
-    pub(crate) action: String,
-    pub(crate) reason: String,
 }
 
 /// Private state.
@@ -253,14 +239,6 @@ impl Group {
                 .map(|(key, value)| Some((key.clone(), or(value, String::new())?)))
                 .collect::<Option<_>>()?,
         };
-        let remove_first = match &fields.remove_first {
-            Attr::Null => BTreeSet::new(),
-            Attr::Unknown => return None,
-            Attr::Known(names) => names
-                .iter()
-                .map(|name| or(name, String::new()))
-                .collect::<Option<_>>()?,
-        };
         Some(Wanted {
             entry,
             name: fields.name.known()?.clone(),
@@ -300,11 +278,18 @@ impl Group {
             places: shape::places(entry, &shape),
             shape,
             triggers,
-            remove_first,
+            remove_first: names(&fields.remove_first)?,
+            replace_machines: names(&fields.replace_machines)?,
             on_stopped: OnStopped::of(&or(&fields.on_stopped, String::new())?),
             paused: or(&fields.paused, false)?,
         })
     }
+}
+
+/// Names of machines; none where there is no list.
+fn names(value: &Attr<Vec<Attr<String>>>) -> Option<BTreeSet<String>> {
+    let names = or(value, Vec::new())?;
+    names.iter().map(|name| or(name, String::new())).collect()
 }
 
 fn or<T: Clone>(value: &Attr<T>, default: T) -> Option<T> {
@@ -391,6 +376,8 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
         Attribute::string("on_stopped", "What an apply does about a machine that somebody stopped: makes another in its place (`replace`), starts it (`start`), or leaves it stopped and counts it (`leave`). Defaults to `replace`.")
             .optional()
             .one_of(OnStopped::WORDS),
+        Attribute::list("replace_machines", "Names of machines that are replaced, as in a roll, though nothing is wrong with them. A name that is gone stays without effect: it never comes back.", Type::String)
+            .optional(),
         Attribute::bool("paused", "Whether an apply leaves all machines alone; plans say what it would do otherwise.")
             .default(false),
         Attribute::bool("deletion_protection", "Whether the group refuses to be destroyed, to be replaced by another group, and to be scaled to no machine.")
@@ -408,21 +395,11 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
             Attribute::string("delete", "Of the deletion.").default(DELETE_TIMEOUT).duration().pattern(SOME_TIME, is_some_time),
         ])
         .optional(),
-        Attribute::string("uid", "Identity of this group among others of its name; part of its machines' names.").computed(),
-        Attribute::string("cloud", "Name of the group's cloud.").computed(),
-        Attribute::string("scope", "Where on the cloud its machines are, such as account and region.").computed(),
-        Attribute::string("generation", "Hashes of what the machines are made from: user data, shape, triggers, image.").computed(),
-        Attribute::map_of("machines", "Machines by name.", machine()).computed(),
-        Attribute::list_of("rollout", "What the last apply did to which machine, and why; in a plan, what this one will do.", vec![
-            Attribute::string("machine", "Name of the machine.").computed(),
-            Attribute::string("action", "One of `create`, `start`, `update`, `delete`.").computed(),
-            Attribute::string("reason", "What changed, without its contents.").computed(),
-        ])
-        .computed(),
     ];
+    attributes.extend(computed());
     attributes.extend(clouds.iter().map(|entry| (entry.group_schema)()));
     Schema::new(
-        0,
+        VERSION,
         "Machines on one cloud with the life of a MachineDeployment and no management cluster: scaled, rolled, repaired and imported as \
          one. Exactly one of the clouds' attributes is written.",
         attributes,
@@ -480,30 +457,6 @@ fn rolling_update() -> Vec<Attribute> {
     ]
 }
 
-fn machine() -> Vec<Attribute> {
-    let text = |name, description| Attribute::string(name, description).computed();
-    vec![
-        text("id", "The cloud's own id."),
-        text("zone", "Availability zone; empty where there are none."),
-        Attribute::list(
-            "addresses",
-            "IP addresses, private ones first.",
-            Type::String,
-        )
-        .computed(),
-        text("image", "Image that it booted."),
-        text("generation", "Hashes of what it was made from."),
-        text(
-            "node_name",
-            "Name of its Node; empty where it is in no cluster.",
-        ),
-        text(
-            "phase",
-            "One of `pending`, `running`, `stopped`, `failed`, `deleting`.",
-        ),
-    ]
-}
-
 /// Blanks around an image are never part of its name: they come from a file that was read with its line feed.
 fn is_image(text: &str) -> bool {
     (1..=1024).contains(&text.chars().count())
@@ -526,6 +479,8 @@ fn is_name(text: &str, most: usize) -> bool {
         && bytes.iter().copied().all(inner)
 }
 
+/// Of the stored state. In 0 a step of `rollout` was an object.
+const VERSION: i64 = 1;
 /// `timeouts.create` unless the user says otherwise; so the others.
 pub(crate) const CREATE_TIMEOUT: &str = "30m";
 pub(crate) const READ_TIMEOUT: &str = "5m";

@@ -25,6 +25,8 @@ pub(crate) struct Desired<'a> {
     pub(crate) rolls: Rolls,
     /// Names that scale-in and rolls take first.
     pub(crate) remove_first: &'a BTreeSet<String>,
+    /// Names that are replaced though nothing is wrong with them.
+    pub(crate) replace: &'a BTreeSet<String>,
     /// The lowest ordinal that was never used.
     pub(crate) next_ordinal: u64,
     /// What may be deleted: the deletes of the plan that the user has seen. `None` at plan.
@@ -80,6 +82,8 @@ pub(crate) struct Change {
     pub(crate) action: Action,
     /// Why, without contents: `user_data: file /etc/motd changed`.
     pub(crate) reason: String,
+    /// Of a create: the machine in whose place it comes.
+    pub(crate) replaces: Option<String>,
 }
 
 /// Kinds of [`Change`].
@@ -186,21 +190,27 @@ pub(crate) fn changes(desired: &Desired<'_>, members: &[Member]) -> Changes {
         let name = &candidate.member.name;
         if candidate.deletable {
             out.push(name, Action::Delete, fault);
-            out.create(desired, format!("replaces {name}"));
+            out.create(desired, format!("replaces {name}"), Some(name));
         } else {
             out.refused.push((name.clone(), fault));
         }
     }
     let present = out.present_after(members);
-    let lost = members.iter().filter_map(|member| match member.health {
-        Health::Gone => Some(format!("replaces {}, which is gone", member.name)),
-        Health::Leaving => Some(format!("replaces {}, which is being deleted", member.name)),
-        Health::Good | Health::Broken(_) => None,
+    let lost = members.iter().filter_map(|member| {
+        let name = member.name.as_str();
+        match member.health {
+            Health::Gone => Some((format!("replaces {name}, which is gone"), Some(name))),
+            Health::Leaving => Some((
+                format!("replaces {name}, which is being deleted"),
+                Some(name),
+            )),
+            Health::Good | Health::Broken(_) => None,
+        }
     });
-    let out_to = format!("scale out to {}", desired.replicas);
+    let out_to = (format!("scale out to {}", desired.replicas), None);
     let reasons = lost.chain(std::iter::repeat(out_to));
-    for reason in reasons.take(desired.replicas.saturating_sub(present)) {
-        out.create(desired, reason);
+    for (reason, replaces) in reasons.take(desired.replicas.saturating_sub(present)) {
+        out.create(desired, reason, replaces);
     }
     out
 }
@@ -262,6 +272,9 @@ impl<'a> Candidate<'a> {
                 "{} changed outside of this configuration",
                 member.drift.join(", ")
             )),
+            _ if desired.replace.contains(&member.name) => {
+                Some("named in replace_machines".to_owned())
+            }
             _ => None,
         };
         Self {
@@ -305,16 +318,22 @@ impl Changes {
             machine: machine.to_owned(),
             action,
             reason,
+            replaces: None,
         });
     }
 
-    fn create(&mut self, desired: &Desired<'_>, reason: String) {
-        let Some(name) = name(desired.prefix, self.next_ordinal) else {
+    fn create(&mut self, desired: &Desired<'_>, reason: String, replaces: Option<&str>) {
+        let Some(machine) = name(desired.prefix, self.next_ordinal) else {
             self.unnamed += 1;
             return;
         };
+        self.list.push(Change {
+            machine,
+            action: Action::Create,
+            reason,
+            replaces: replaces.map(str::to_owned),
+        });
         self.next_ordinal += 1;
-        self.push(&name, Action::Create, reason);
     }
 
     fn present_after(&self, members: &[Member]) -> usize {

@@ -7,7 +7,9 @@ mod create;
 mod import;
 mod outlook;
 mod place;
+mod promise;
 mod report;
+mod taken_up;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -34,12 +36,14 @@ use crate::provider::{
 use self::check::{check_cloud, check_user_data, emptied, nobody_knows, refuse_made_up};
 use self::create::new_uid;
 use self::import::{import_id, imported, one_uid};
-use self::outlook::{live_member, outlook_of_cloud, outlook_of_state, recorded};
+use self::outlook::{live_member, outlook_of_cloud, recorded};
 use self::place::{doubled, existing, ids, refreshed, saved_is_saved, within, without_twins};
+use self::promise::{ended, open_slots, promised};
 use self::report::{
-    LIFT, are, bug, diagnostic, errors, left_alone, news_since_the_plan, no_names, paused, refuses,
-    replaces, strangers, taken_since_the_plan,
+    LIFT, are, bug, diagnostic, errors, left_alone, refuses, replaces, strangers,
+    taken_since_the_plan,
 };
+use self::taken_up::{lifted, taken_up};
 
 /// Groups on these clouds.
 pub struct WorkerGroup {
@@ -133,40 +137,15 @@ impl Resource for WorkerGroup {
             private.configured.clear();
             model.fields.generation = Attr::Unknown;
             model.fields.machines = Whole::Unknown;
+            model.fields.slots = open_slots(&model.fields, Some(&prior.model.fields));
             model.fields.rollout = Whole::Unknown;
             return Outcome {
                 value: Some(planned(model, &private)),
                 problems,
             };
         };
-        let outlook = outlook_of_state(&wanted, &prior.model, &private);
-        model.fields.generation = Attr::Known(outlook.generation.to_string());
-        let nothing = outlook.changes.list.is_empty();
-        if nothing || wanted.paused {
-            // Where nothing changes, or nothing is done, the last apply's is kept; an update of other things has no step.
-            let mut compared = model.clone();
-            // What is write-only is in no state.
-            compared.fields.user_data_wo = prior.model.fields.user_data_wo.clone();
-            let is_update = !wanted.paused && compared != prior.model;
-            if is_update || prior.model.fields.rollout.known().is_none() {
-                model.fields.rollout = Whole::Known(Vec::new());
-            }
-        } else {
-            model.fields.rollout = Whole::Known(steps(&outlook.changes));
-            model.fields.machines = Whole::Unknown;
-        }
-        match wanted.paused {
-            true if !nothing => problems.push(paused(&outlook.changes)),
-            true => {}
-            false => problems.extend(nobody_knows(&outlook, &wanted)),
-        }
-        if outlook.changes.unnamed > 0 {
-            problems.push(no_names(outlook.changes.unnamed));
-        }
-        private.history = outlook.history;
-        private.shapes = outlook.shapes;
-        // What is planned becomes what the configuration last said.
-        private.configured.clear();
+        let prior = &prior.model;
+        problems.extend(promised(&mut model, prior, &mut private, &wanted));
         Outcome {
             value: Some(planned(model, &private)),
             problems,
@@ -246,8 +225,8 @@ impl Resource for WorkerGroup {
     ) -> Outcome<Stored<Group>> {
         let private = Private::read(&planned.private);
         let mut model = planned.model;
-        // Known machines in a plan are a promise to touch none of them; the rollout is an earlier one's then.
-        if !model.fields.machines.is_unknown() {
+        // A plan without a step is a promise to touch no machine.
+        if model.fields.rollout.known().is_some_and(Vec::is_empty) {
             let paused = model.fields.paused.known() == Some(&true);
             // Where nothing is missing, nothing will be made in place of what is gone.
             let gone = private.gone.into_iter().filter(|_| paused).collect();
@@ -263,6 +242,10 @@ impl Resource for WorkerGroup {
             return Outcome::failed(bug("the plan holds unknown values"));
         };
         let rollout = model.fields.rollout.known().cloned().unwrap_or_default();
+        let rollout: Vec<Step> = rollout
+            .iter()
+            .filter_map(|line| Step::parse(line))
+            .collect();
         let calls = place.calls(context, deadline);
         let now = SystemTime::now();
         let observed = match place.observe(calls, &prior.model, &private, now).await {
@@ -288,7 +271,7 @@ impl Resource for WorkerGroup {
         if unknown.has_errors() {
             return Outcome::failed(unknown);
         }
-        let news = news_since_the_plan(&rollout, &outlook.changes);
+        let news = apply::differences(&rollout, &outlook.changes);
         let mut problems = Diagnostics::none();
         problems.extend(
             place
@@ -298,7 +281,6 @@ impl Resource for WorkerGroup {
         if problems.has_errors() {
             return Outcome::failed(problems);
         }
-        problems.extend(news);
         problems.extend(without_twins(&calls, &observed.twins).await);
 
         let job = Job {
@@ -339,16 +321,15 @@ impl Resource for WorkerGroup {
             shapes: outlook.shapes,
             ..private
         };
-        model.fields.rollout = Whole::Known(rollout);
+        let promises = model.fields.clone();
+        let not_updated = performed.not_updated.clone();
         model.fields.generation = Attr::Known(outlook.generation.to_string());
+        let performed = (Some(&prior.model), performed);
+        let mut value = recorded(model, private, &place, performed, &outlook.changes);
+        let fields = (&promises, &mut value.model.fields);
+        ended(fields, &outlook.changes, &not_updated, &news, &mut problems);
         Outcome {
-            value: Some(recorded(
-                model,
-                private,
-                &place,
-                (Some(&prior.model), performed),
-                &outlook.changes,
-            )),
+            value: Some(value),
             problems,
         }
     }
@@ -486,12 +467,19 @@ impl Resource for WorkerGroup {
         }
     }
 
-    fn upgrade(&self, version: i64, _state: serde_json::Value) -> Result<Group, Diagnostics> {
+    fn upgrade(&self, version: i64, state: serde_json::Value) -> Result<Group, Diagnostics> {
+        if version == 0 {
+            return lifted(self.clouds, state);
+        }
         Err(Diagnostic::error(
             "State is of an unknown version",
             format!("Version {version} of the group's state was never released. Use the release of the provider that wrote it."),
         )
         .into())
+    }
+
+    fn taken_up(&self, state: Value) -> Value {
+        taken_up(state)
     }
 }
 
@@ -512,6 +500,7 @@ impl WorkerGroup {
         model.fields.generation = Attr::Unknown;
         // Every machine is created, for one reason.
         model.fields.rollout = Whole::Known(Vec::new());
+        model.fields.slots = open_slots(&model.fields, None);
         if let Chosen::One(entry) = model.chosen(self.clouds) {
             model.fields.cloud = Attr::Known(entry.name.to_owned());
             if let Some(wanted) = model.wanted(entry, &private) {
@@ -549,21 +538,13 @@ fn replaced_by_another_cloud(
 ) -> Planned<Group> {
     model.fields.machines = Whole::Unknown;
     model.fields.generation = Attr::Unknown;
+    model.fields.slots = Whole::Unknown;
     model.fields.rollout = Whole::Unknown;
     Planned {
         model,
         requires_replace: vec![Path::of(was), Path::of(entry.name)],
         private,
     }
-}
-
-fn steps(changes: &Changes) -> Vec<Step> {
-    let step = |change: &super::plan::Change| Step {
-        machine: change.machine.clone(),
-        action: change.action.word().to_owned(),
-        reason: change.reason.clone(),
-    };
-    changes.list.iter().map(step).collect()
 }
 
 fn stored(model: Group, private: &Private) -> Stored<Group> {

@@ -37,6 +37,7 @@ pub(crate) struct Wanted {
     pub(crate) places: Vec<Allowed>,
     pub(crate) triggers: BTreeMap<String, String>,
     pub(crate) remove_first: BTreeSet<String>,
+    pub(crate) replace_machines: BTreeSet<String>,
     pub(crate) paused: bool,
     pub(crate) on_stopped: OnStopped,
 }

@@ -372,20 +372,16 @@ impl Plan {
 
     /// `(machine, action, reason)` of each planned step of a worker group.
     pub(crate) fn rollout(&self, address: &str) -> Vec<(String, String, String)> {
-        let word = |step: &Value, name: &str| step[name].as_str().unwrap_or_default().to_owned();
         let steps = self.after(address, "rollout");
-        steps
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default()
+        let lines = steps.as_array().map(Vec::as_slice).unwrap_or_default();
+        let step = |line: &Value| {
+            let (action, rest) = line.as_str()?.split_once(' ')?;
+            let (machine, reason) = rest.split_once(": ")?;
+            Some((machine.to_owned(), action.to_owned(), reason.to_owned()))
+        };
+        lines
             .iter()
-            .map(|step| {
-                (
-                    word(step, "machine"),
-                    word(step, "action"),
-                    word(step, "reason"),
-                )
-            })
+            .map(|line| step(line).expect("action, machine: reason"))
             .collect()
     }
 

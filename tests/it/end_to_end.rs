@@ -10,6 +10,7 @@ mod life;
 mod lifecycle;
 #[cfg(feature = "openstack")]
 mod openstack;
+mod plans;
 mod sandbox;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -418,6 +418,9 @@ fn upgraded(
             resource.upgrade(version, json)?
         }
     };
+    if !state.is_null() {
+        state = resource.taken_up(state);
+    }
     null_write_only(&schema.attributes, &mut state);
     Ok(state)
 }

@@ -59,6 +59,7 @@ struct Case {
     replicas: usize,
     before: &'static str,
     remove_first: &'static [&'static str],
+    replace: &'static [&'static str],
     deletable: Option<&'static [&'static str]>,
     in_place: &'static [&'static str],
     /// `-0 +3 ~1`: delete, create, update.
@@ -70,6 +71,7 @@ const CASE: Case = Case {
     replicas: 3,
     before: "0 1 2",
     remove_first: &[],
+    replace: &[],
     deletable: None,
     in_place: &[],
     then: "",
@@ -78,6 +80,7 @@ const CASE: Case = Case {
 
 fn planned(case: &Case) -> Changes {
     let remove_first = case.remove_first.iter().map(|n| (*n).to_owned()).collect();
+    let replace = case.replace.iter().map(|n| (*n).to_owned()).collect();
     let deletable = case
         .deletable
         .map(|names| names.iter().map(|n| (*n).to_owned()).collect());
@@ -89,6 +92,7 @@ fn planned(case: &Case) -> Changes {
             generation: &generation("2"),
             rolls: ROLLS,
             remove_first: &remove_first,
+            replace: &replace,
             next_ordinal: 0,
             deletable: deletable.as_ref(),
             in_place: &in_place,
@@ -202,6 +206,24 @@ fn changes_name_every_machine_once_and_in_order() {
             replicas: 3,
             before: "0 1 2 3",
             remove_first: &["w-u-0"],
+            then: "-0",
+            ..CASE
+        },
+        // Nothing is wrong with what is named to be replaced; a name that is gone, or was never there, is passed over.
+        Case {
+            replace: &["w-u-1", "w-u-9"],
+            then: "-1 +3",
+            ..CASE
+        },
+        Case {
+            before: "0 1:broken 2:old",
+            replace: &["w-u-0"],
+            then: "-1 +3 -0 +4 -2 +5",
+            ..CASE
+        },
+        Case {
+            replicas: 2,
+            replace: &["w-u-0"],
             then: "-0",
             ..CASE
         },
@@ -353,6 +375,7 @@ fn ordinals_are_never_used_again() {
                 generation: &generation("2"),
                 rolls: ROLLS,
                 remove_first: &none,
+                replace: &none,
                 next_ordinal,
                 deletable: None,
                 in_place: &[],
@@ -559,6 +582,7 @@ impl Sim {
                 generation: &generation(&self.version.to_string()),
                 rolls: ROLLS,
                 remove_first: &none,
+                replace: &none,
                 next_ordinal: self.next_ordinal,
                 deletable: None,
                 in_place: &[],
@@ -849,6 +873,7 @@ fn the_cost_of_a_plan_grows_linearly_to_10_000_machines() {
                 generation: &current,
                 rolls: ROLLS,
                 remove_first: &none,
+                replace: &none,
                 next_ordinal: 0,
                 deletable: None,
                 in_place: &[],

@@ -180,14 +180,12 @@ impl WorkerGroup {
                 shapes: outlook.shapes,
                 ..private
             };
+            let promised = model.fields.slots.keys();
+            let performed = (None, performed);
+            let mut value = recorded(model.clone(), private, &place, performed, &changes);
+            within_plan(&mut value, &promised);
             return Outcome {
-                value: Some(recorded(
-                    model.clone(),
-                    private,
-                    &place,
-                    (None, performed),
-                    &changes,
-                )),
+                value: Some(value),
                 problems,
             };
         }
@@ -243,7 +241,9 @@ impl WorkerGroup {
             return Outcome::failed(problems);
         }
         let performed = (None, performed);
-        let value = recorded(model.clone(), private, &place, performed, &changes);
+        let promised = model.fields.slots.keys();
+        let mut value = recorded(model.clone(), private, &place, performed, &changes);
+        within_plan(&mut value, &promised);
         Outcome {
             value: Some(value),
             problems,
@@ -254,6 +254,13 @@ impl WorkerGroup {
         self.created
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// A group that has taken over more machines than it should have gives the others their slots at the next refresh: the plan had no more.
+fn within_plan(value: &mut Stored<Group>, promised: &BTreeSet<String>) {
+    if let Whole::Known(slots) = &mut value.model.fields.slots {
+        slots.retain(|slot, _| promised.contains(slot));
     }
 }
 

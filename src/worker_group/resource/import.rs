@@ -7,9 +7,10 @@ use crate::provider::{Attr, Attribute, Diagnostic, Diagnostics, Model as _, Stor
 use crate::worker_group::apply;
 use crate::worker_group::cloud::{Change, Entry, Machine};
 use crate::worker_group::model::{Fields, Group, Note, Private, Whole, observed_value, schema};
-use crate::worker_group::plan::{next_ordinal, ordinal};
+use crate::worker_group::plan::{Changes, next_ordinal, ordinal};
 use crate::worker_group::roll::Known;
 
+use super::promise::slots_of;
 use super::{WorkerGroup, stored};
 
 /// `[cloud, scope, cluster, name]` and the uid, if given.
@@ -154,6 +155,11 @@ pub(super) fn imported(
             (known.name.to_owned(), shape)
         })
         .collect();
+    let mut fields = fields;
+    if let Some(machines) = fields.machines.known() {
+        let slots = slots_of(&fields, None, machines, &Changes::default());
+        fields.slots = Whole::Known(slots);
+    }
     let mut value = Group { fields, clouds }.to_value();
     fill(&schema(group.clouds).attributes, &mut value);
     Ok(stored(Group::from_value(&value)?, &private))

@@ -14,6 +14,7 @@ use crate::worker_group::roll::{Known, Observed};
 use crate::worker_group::wanted::Wanted;
 
 use super::place::Place;
+use super::promise::slots_of;
 use super::stored;
 
 /// What changes, from the point of view of a plan.
@@ -160,7 +161,8 @@ pub(super) fn recorded(
         next_ordinal: plan::next_ordinal(private.next_ordinal, []).max(performed.next_ordinal),
         ..private
     };
-    let before = before.and_then(|before| before.fields.machines.known());
+    let before_fields = before.map(|before| &before.fields);
+    let before = before_fields.and_then(|before| before.machines.known());
     let machines = performed.machines.iter().map(|known| {
         let name = known.machine.name.clone();
         let mut machine = apply::state_of(known);
@@ -171,7 +173,9 @@ pub(super) fn recorded(
         }
         (name, machine)
     });
-    let machines = Whole::Known(machines.collect());
-    model.fields.machines = machines;
+    let machines = machines.collect();
+    let slots = slots_of(&model.fields, before_fields, &machines, changes);
+    model.fields.slots = Whole::Known(slots);
+    model.fields.machines = Whole::Known(machines);
     stored(model, &private)
 }

@@ -18,6 +18,7 @@ use crate::worker_group::plan::{self, Action, Changes, ordinal};
 use crate::worker_group::roll::{Calls, Known, Observed, Problem, Recorded, observe};
 use crate::worker_group::wanted::Wanted;
 
+use super::promise::slots_of;
 use super::{WorkerGroup, bug, diagnostic};
 
 /// A group's cloud, connected, and the group's identity there.
@@ -344,6 +345,9 @@ pub(super) fn refreshed(
     seen.sort_by_key(|(ordinal, _)| *ordinal);
     let seen: Vec<BTreeMap<String, Value>> = seen.into_iter().map(|(_, has)| has).collect();
     show(&mut model, place.entry, &mut private.configured, &seen);
+    let none = Changes::default();
+    let slots = slots_of(&model.fields, Some(&model.fields), &machines, &none);
+    model.fields.slots = Whole::Known(slots);
     model.fields.machines = Whole::Known(machines);
     super::stored(model, &private)
 }

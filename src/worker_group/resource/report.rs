@@ -1,11 +1,14 @@
 //! What operations say to the user: problems with what exists now, refusals, and warnings about what a look has found.
 
+use std::collections::BTreeMap;
+
 use crate::provider::{Attr, Diagnostic, Diagnostics, Path};
 use crate::worker_group::apply;
 use crate::worker_group::cloud::{Machine, Phase};
-use crate::worker_group::model::{Fields, Step, refusal};
-use crate::worker_group::plan::{Changes, NO_NAMES};
+use crate::worker_group::model::{Fields, Private, refusal};
+use crate::worker_group::plan::{Action, Changes, NO_NAMES, ordinal};
 use crate::worker_group::roll::{Known, Observed, Problem};
+use crate::worker_group::wanted::Wanted;
 
 pub(super) fn diagnostic(problem: &Problem) -> Diagnostic {
     let diagnostic = Diagnostic::error(&problem.summary, &problem.detail);
@@ -231,19 +234,108 @@ pub(super) fn paused(changes: &Changes) -> Diagnostic {
     .at(Path::of("paused"))
 }
 
-/// A warning that names what happened between plan and apply.
-pub(super) fn news_since_the_plan(rollout: &[Step], changes: &Changes) -> Diagnostics {
-    let words = apply::differences(rollout, changes);
+/// A warning that names what happened between plan and apply; `left`: something was not done for it.
+pub(super) fn news_since_the_plan(words: &[String], left: bool) -> Diagnostics {
     if words.is_empty() {
         return Diagnostics::none();
     }
+    let rest = match left {
+        true => "What was still right was done; plan again to see the rest.",
+        false => "What was still right was done, and nothing is left to do.",
+    };
+    let detail = format!("{}. {rest}", words.join("; "));
+    Diagnostic::warning("Group has changed since the plan", detail).into()
+}
+
+/// What a plan does in so many steps that their list is not read any more: how many, how fast, and why.
+pub(super) fn many(wanted: &Wanted, changes: &Changes) -> Diagnostics {
+    let number = |action| changes.names(action).count();
+    let (creates, updates, deletes) = (
+        number(Action::Create),
+        number(Action::Update),
+        number(Action::Delete),
+    );
+    if deletes <= READABLE {
+        return Diagnostics::none();
+    }
+    let parts = [
+        (creates, "created"),
+        (updates, "changed in place"),
+        (number(Action::Start), "started"),
+        (deletes, "deleted"),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, what)| format!("{number} {what}"))
+        .collect();
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for change in changes
+        .list
+        .iter()
+        .filter(|change| change.replaces.is_none())
+    {
+        *reasons.entry(change.reason.as_str()).or_default() += 1;
+    }
+    let mut reasons: Vec<(&str, usize)> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, number)| std::cmp::Reverse(*number));
+    let more = reasons.len().saturating_sub(SHOWN);
+    let mut why: Vec<String> = reasons
+        .iter()
+        .take(SHOWN)
+        .map(|(reason, number)| format!("{number}: {reason}"))
+        .collect();
+    if more > 0 {
+        why.push(format!("and {more} more reasons"));
+    }
+    let limits = &wanted.limits;
+    let canary = match limits.canary {
+        true => ", one new machine first, alone",
+        false => "",
+    };
     Diagnostic::warning(
-        "Group has changed since the plan",
+        format!("{deletes} machines are deleted"),
         format!(
-            "{}. What is still right was done; plan again to see the rest.",
-            words.join("; ")
+            "{}.\nAt most {} exist at a time and at least {} serve, {} calls at a time{canary}.\n{}\nEach step stands in rollout, in its \
+             order. With paused = true an apply leaves all machines alone.",
+            parts.join(", "),
+            limits.replicas + limits.surge,
+            limits.replicas.saturating_sub(limits.unavailable),
+            wanted.pace.parallelism,
+            why.join("\n"),
         ),
     )
+    .into()
+}
+
+/// Names in `replace_machines` that no machine of the group has, or ever had: a slip of the pen would go unnoticed.
+pub(super) fn never_there(wanted: &Wanted, prior: &Fields, private: &Private) -> Diagnostics {
+    let uid = prior.uid.known().cloned().unwrap_or_default();
+    let prefix = apply::prefix(wanted, &uid);
+    let machines = recorded(prior);
+    let was_there = |name: &&String| {
+        let used = |ordinal: u64| ordinal < private.next_ordinal;
+        machines.contains(&name.as_str())
+            || (name.starts_with(&prefix) && ordinal(name).is_some_and(used))
+    };
+    let names: Vec<&str> = wanted
+        .replace_machines
+        .iter()
+        .filter(|name| !was_there(name))
+        .map(String::as_str)
+        .collect();
+    if names.is_empty() {
+        return Diagnostics::none();
+    }
+    Diagnostic::warning(
+        "Machine to replace does not exist",
+        format!(
+            "The group never had {}; it has {}. Correct the name, or take it out.",
+            first_of(&names),
+            first_of(&machines)
+        ),
+    )
+    .at(Path::of("replace_machines"))
     .into()
 }
 
@@ -388,7 +480,7 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     }
 }
 
-fn first_of(names: &[&str]) -> String {
+pub(super) fn first_of(names: &[&str]) -> String {
     let first: Vec<&str> = names.iter().take(SHOWN).copied().collect();
     match names.len() - first.len() {
         0 => first.join(", "),
@@ -404,3 +496,5 @@ const GO_ON: &str = "Where a replacement with create_before_destroy was cut off,
                      cloud, or import them.";
 /// How many are named.
 const SHOWN: usize = 10;
+/// A plan that deletes no more machines than this is read step by step.
+const READABLE: usize = 20;

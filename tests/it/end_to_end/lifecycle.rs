@@ -242,8 +242,9 @@ fn a_saved_plan_that_the_cloud_has_overtaken_does_what_is_still_right() {
         let run = workspace.run(&["apply", "-no-color", "plan.out"]).success();
         let told = words(&run.stdout);
         assert!(told.contains("Group has changed since the plan"), "{told}");
-        let lost = format!("delete of {} is not needed any more", names[1]);
+        let lost = format!("delete of {} was not needed any more", names[1]);
         assert!(told.contains(&lost), "{told}");
+        assert!(told.contains("nothing is left to do"), "{told}");
         let second = complete(&workspace, &Sandbox, 3);
         let creates = planned.iter().filter(|step| step.1 == "create");
         let creates: Vec<&String> = creates.map(|step| &step.0).collect();
