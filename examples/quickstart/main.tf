@@ -23,7 +23,7 @@ provider "flatcar" {
   # A small mirror, signed by a key made for this demonstration: the signature is really checked. Leave this out to use Flatcar's own.
   release_server = {
     url          = "file://${abspath(path.module)}/release/{channel}/{arch}"
-    feed_url     = "file://${abspath(path.module)}/release/releases.json"
+    feed_url     = "file://${abspath(path.module)}/release"
     signing_keys = file("${path.module}/release/demo-key.asc")
   }
   sandbox = {
@@ -34,6 +34,7 @@ provider "flatcar" {
 data "flatcar_image" "stable" {
   platform = "openstack"
   channel  = "stable"
+  version  = "4593.2.5" # the one that the small mirror has; left out, it is the channel's current one
 }
 
 data "flatcar_ignition" "worker" {

@@ -4,6 +4,7 @@
 //! or an [`Error`] that callers ask for its [`Kind`]. [`cache`] keeps files for the life of the process.
 
 pub mod cache;
+mod local;
 pub mod wait;
 
 use std::error::Error as _;
@@ -21,6 +22,10 @@ pub const USER_AGENT: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     " (+https://github.com/flatcar-iac/terraform-provider-flatcar)"
 );
+
+/// No answer of a server, of whatever kind, and no file in the place of one is read beyond this. The largest that there is, the release
+/// feed, has 4 MB; callers that know better ask for less.
+pub const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// How long and how often to try, and whom to trust.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -184,7 +189,7 @@ impl Client {
         }
     }
 
-    /// Fetches a file of at most `max_bytes`; with `etag`, only if it is another one by now.
+    /// Fetches a file of at most `max_bytes`, and of at most [`MOST_BYTES`]; with `etag`, only if it is another one by now.
     ///
     /// # Errors
     /// When no attempt within the deadline brought it, or when another attempt would not help.
@@ -194,8 +199,9 @@ impl Client {
         etag: Option<&str>,
         max_bytes: usize,
     ) -> Result<Answer, Error> {
-        if let Some(path) = local_path(url) {
-            return read_local(url, &path, etag, max_bytes).await;
+        let max_bytes = max_bytes.min(MOST_BYTES);
+        if let Some(path) = local::path_of(url) {
+            return local::read(url, path, etag, max_bytes, self.settings.deadline).await;
         }
         let failed = |attempts, failure: Failure| Error {
             method: "GET",
@@ -361,13 +367,18 @@ async fn attempt_once(
             retry_after: retry_after(response.headers(), SystemTime::now()),
         });
     }
+    let too_large = || {
+        let message = format!("the answer is longer than {max_bytes} bytes");
+        Err(Failure::new(Kind::TooLarge, message))
+    };
+    let declared = response.content_length().unwrap_or_default();
+    if usize::try_from(declared).is_ok_and(|bytes| bytes > max_bytes) {
+        return too_large();
+    }
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(classify)? {
         if body.len() + chunk.len() > max_bytes {
-            return Err(Failure::new(
-                Kind::TooLarge,
-                format!("the answer is longer than {max_bytes} bytes"),
-            ));
+            return too_large();
         }
         body.extend_from_slice(&chunk);
     }
@@ -483,63 +494,6 @@ fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
         .any(|tag| start.len() >= tag.len() && start[..tag.len()].eq_ignore_ascii_case(tag));
     // A server that calls every file HTML is wrong about the files, not about the page.
     looks || (declared && start.starts_with(b"<"))
-}
-
-/// `file:///a/b` and `file://./b`: a path that does not begin with a slash is relative to where the provider runs, which is the root
-/// module's directory (so that `file://${path.module}/...` works).
-fn local_path(url: &str) -> Option<std::path::PathBuf> {
-    let rest = url.strip_prefix("file://")?;
-    if let Some(path) = reqwest::Url::parse(url)
-        .ok()
-        .filter(|_| rest.starts_with('/') || rest.starts_with("localhost/"))
-        .and_then(|parsed| parsed.to_file_path().ok())
-    {
-        return Some(path);
-    }
-    Some(rest.into())
-}
-
-async fn read_local(
-    url: &str,
-    path: &std::path::Path,
-    etag: Option<&str>,
-    max_bytes: usize,
-) -> Result<Answer, Error> {
-    let failed = |kind, message: String| Error {
-        method: "read",
-        url: url.to_owned(),
-        attempts: 1,
-        status: None,
-        kind,
-        message,
-    };
-    let unreadable = |problem: std::io::Error| {
-        let kind = match problem.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => Kind::NotFound,
-            _ => Kind::Unreadable,
-        };
-        failed(kind, problem.to_string())
-    };
-    let metadata = tokio::fs::metadata(path).await.map_err(unreadable)?;
-    if metadata.len() > max_bytes as u64 {
-        return Err(failed(
-            Kind::TooLarge,
-            format!("the file is longer than {max_bytes} bytes"),
-        ));
-    }
-    let version = metadata
-        .modified()
-        .ok()
-        .and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok())
-        .map(|at| format!("{}-{}", at.as_nanos(), metadata.len()));
-    if version.is_some() && version.as_deref() == etag {
-        return Ok(Answer::NotModified);
-    }
-    let body = tokio::fs::read(path).await.map_err(unreadable)?;
-    Ok(Answer::File(File {
-        body,
-        etag: version,
-    }))
 }
 
 /// What may be shown of a URL: no user, password, query or fragment.
@@ -690,15 +644,6 @@ mod tests {
         assert!(!is_html(&none, b"<ovf:Envelope/>"));
     }
 
-    #[test]
-    fn a_file_url_may_be_relative() {
-        let path = |url| local_path(url).map(|path| path.display().to_string());
-        assert_eq!(path("file:///a%20b/c").as_deref(), Some("/a b/c"));
-        assert_eq!(path("file://./release/x").as_deref(), Some("./release/x"));
-        assert_eq!(path("file://modules/r").as_deref(), Some("modules/r"));
-        assert_eq!(path("https://a/b"), None);
-    }
-
     #[tokio::test]
     async fn a_url_of_another_scheme_is_refused() {
         let client = Client::new(Settings::default());
@@ -706,29 +651,5 @@ mod tests {
             let error = client.get(url, None, 10).await.unwrap_err();
             assert_eq!(error.kind, Kind::BadUrl, "{url}");
         }
-    }
-
-    #[tokio::test]
-    async fn local_files_are_read_compared_and_bounded() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("version.txt");
-        std::fs::write(&path, "abc").unwrap();
-        let url = format!("file://{}", path.display());
-        let client = Client::new(Settings::default());
-        let Answer::File(file) = client.get(&url, None, 3).await.unwrap() else {
-            panic!("no file");
-        };
-        assert_eq!(file.body, b"abc");
-        let again = client.get(&url, file.etag.as_deref(), 3).await.unwrap();
-        assert!(matches!(again, Answer::NotModified));
-        let error = client.get(&url, None, 2).await.unwrap_err();
-        assert_eq!(error.kind, Kind::TooLarge);
-        let error = client
-            .get(&format!("{url}.sig"), None, 3)
-            .await
-            .unwrap_err();
-        assert!(error.is_not_found(), "{error}");
-        let error = client.get(&format!("{url}/x"), None, 3).await.unwrap_err();
-        assert!(error.is_not_found(), "{error}");
     }
 }

@@ -1,15 +1,15 @@
-//! What to tell the user when something is wrong, or will be: what answered, and what to do.
+//! What to tell the user when something is wrong: what answered, and what to do. What may go wrong later is told in `warnings`.
 
 use std::collections::BTreeMap;
 
-use crate::flatcar::{Date, LTS_STREAMS, Platform, Version};
+use crate::flatcar::{CHANNELS, Date, Version};
 use crate::http::{Kind, redacted};
 
-use super::published::{AWS_KEPT_DAYS, AWS_OWNER, Aws, AzureOffer, GCP_KEPT};
-use super::release::{Feed, Wanted};
+use super::published::{Aws, AzureOffer};
+use super::release::{Channel, Feed, Wanted};
 use super::signature::Refusal;
 use super::source::{Fault, Source};
-use super::{Notice, Request};
+use super::{Notice, Request, SIGNED_WITHIN_DAYS};
 
 /// A file that could not be had or believed. `what` names it: `version.txt`.
 pub(super) fn fault(source: &Source, what: &str, fault: &Fault) -> Notice {
@@ -30,7 +30,7 @@ pub(super) fn fault(source: &Source, what: &str, fault: &Fault) -> Notice {
                 "Check release_server.url."
             }
             Kind::Setup => "Check release_server.ca_certificate.",
-            Kind::Unreadable => "Make the file readable for the user who runs the plan.",
+            Kind::Unreadable => "Put a regular file there, readable for the user who runs the plan.",
             Kind::RateLimited | Kind::Server | Kind::Connect | Kind::Timeout | Kind::Broken => {
                 "Try again; where the network does not reach it, set HTTPS_PROXY or use a mirror (release_server.url)."
             }
@@ -89,13 +89,36 @@ pub(super) fn another_channel(url: &str, why: &str) -> Notice {
     )
 }
 
-/// A file that was signed before the release was built.
-pub(super) fn older(url: &str, version: Version, signed: Date, built: Date) -> Notice {
+/// What Flatcar builds every night, in the place of a release.
+pub(super) fn no_release_build(url: &str, version: Version, build: &str) -> Notice {
+    let url = redacted(url);
+    Notice::on(
+        "version",
+        format!("Not release {version} but a build on its way"),
+        format!(
+            "{url} is signed by Flatcar, but of build {version}+{build}, which was never released: it stands in a release's place. Do not use it; tell whoever runs the server in release_server.url."
+        ),
+    )
+}
+
+/// A file that was signed before the release was built, or before its `version.txt` was signed: `than` says which, and `then` when.
+pub(super) fn older(url: &str, version: Version, signed: Date, than: &str, then: Date) -> Notice {
     let url = redacted(url);
     Notice::new(
         format!("A file is older than release {version}"),
         format!(
-            "{url} was signed on {signed}, before {version} was built on {built}: a file of an older release stands in its place. Do not use the image; tell whoever runs the server in release_server.url."
+            "{url} was signed on {signed}, before {than} on {then}: a file of an older release stands in its place. Do not use the image; tell whoever runs the server in release_server.url."
+        ),
+    )
+}
+
+/// A file that was signed long after the release was.
+pub(super) fn newer(url: &str, version: Version, signed: Date, then: Date) -> Notice {
+    let url = redacted(url);
+    Notice::new(
+        format!("A file is newer than release {version}"),
+        format!(
+            "{url} was signed on {signed}, more than {SIGNED_WITHIN_DAYS} days after the version.txt of {version} on {then}: a file of a newer release stands in its place. Do not use the image; tell whoever runs the server in release_server.url."
         ),
     )
 }
@@ -103,13 +126,33 @@ pub(super) fn older(url: &str, version: Version, signed: Date, built: Date) -> N
 /// Digests that are of another file.
 pub(super) fn another_file(url: &str, name: &str, names: &[&str]) -> Notice {
     let url = redacted(url);
+    let more = match names.len().saturating_sub(MOST_NAMES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let names: Vec<String> = names
+        .iter()
+        .take(MOST_NAMES)
+        .map(|name| short(name))
+        .collect();
     Notice::new(
         "The digests are of another file",
         format!(
-            "{url} is signed, but says nothing of {name}, only of {}: a file of another image stands in its place. Do not use the image; tell whoever runs the server in release_server.url.",
+            "{url} is signed, but says nothing of {name}, only of {}{more}: a file of another image stands in its place. Do not use the image; tell whoever runs the server in release_server.url.",
             names.join(", ")
         ),
     )
+}
+
+/// So many names of somebody else's file are told, each as long as a file name of Flatcar's may be.
+const MOST_NAMES: usize = 5;
+
+fn short(name: &str) -> String {
+    const MOST_CHARS: usize = 80;
+    match name.char_indices().nth(MOST_CHARS) {
+        Some((end, _)) => format!("{}...", name.get(..end).unwrap_or_default()),
+        None => name.to_owned(),
+    }
 }
 
 /// What was asked for and is of another platform. A default that was written out harms nobody and is not told.
@@ -197,6 +240,19 @@ pub(super) fn nothing_meets(feed: &Feed, request: &Request) -> Notice {
         .take(5)
         .map(|release| release.version.to_string())
         .collect();
+    let short = match &request.wanted {
+        Wanted::Meeting(constraint) => constraint.short_equal(),
+        _ => None,
+    };
+    let short = short.map_or_else(String::new, |short| {
+        let zeros = match short.contains('.') {
+            true => ".0",
+            false => ".0.0",
+        };
+        format!(
+            " As in Terraform's own constraints {short} is {short}{zeros} alone; ~> {short}.0 is what begins with {short}."
+        )
+    });
     Notice::on(
         "version",
         "No release meets the constraint",
@@ -206,7 +262,7 @@ pub(super) fn nothing_meets(feed: &Feed, request: &Request) -> Notice {
                 request.channel
             ),
             false => format!(
-                "The newest releases of {} for {architecture} are {}. Change the constraint or the channel.",
+                "The newest releases of {} for {architecture} are {}.{short} Change the constraint or the channel.",
                 request.channel,
                 known.join(", ")
             ),
@@ -255,7 +311,8 @@ pub(super) fn no_ami_list(fault: &Fault, aws: &Aws) -> Notice {
 
 /// A region that the list lacks.
 pub(super) fn no_image_in_region(region: &str, amis: &BTreeMap<String, String>) -> Notice {
-    let regions: Vec<&str> = amis.keys().map(String::as_str).collect();
+    // Flatcar has 20.
+    let regions: Vec<&str> = amis.keys().map(String::as_str).take(50).collect();
     Notice::on(
         "region",
         format!("No Flatcar image in {region}"),
@@ -267,20 +324,44 @@ pub(super) fn no_image_in_region(region: &str, amis: &BTreeMap<String, String>) 
 }
 
 /// A release that has no image for the platform.
-pub(super) fn no_file(platform: &Platform, version: Version) -> Notice {
-    let since = platform
-        .files
+pub(super) fn no_file(request: &Request, version: Version, feed: Option<&Feed>) -> Notice {
+    let platform = request.platform;
+    let newest = |channel: Channel| {
+        let mut known = feed?.of(channel, request.architecture.name());
+        known.find_map(|release| platform.file(release.version).map(|_| release.version))
+    };
+    let elsewhere: Vec<String> = CHANNELS
         .iter()
+        .filter(|name| **name != request.channel.name)
+        .filter_map(|name| {
+            let release = newest(Channel { name, year: None })?;
+            Some(format!("{name} (newest {release})"))
+        })
+        .collect();
+    let first = (platform.files.iter())
         .filter_map(|file| file.since.last())
         .min();
-    let since = since.map_or_else(String::new, |since| {
-        format!(" Releases have one since about {since}.")
-    });
+    let todo = match (newest(request.channel), first) {
+        (Some(release), _) => format!(
+            "Set version to {release}, the newest of {} that has one.",
+            request.channel
+        ),
+        (None, _) if !elsewhere.is_empty() => format!(
+            "No release of {} has one. Set channel to one of {}.",
+            request.channel,
+            elsewhere.join(", ")
+        ),
+        (None, Some(first)) => format!(
+            "Releases have one since about {first}. Set version to one from then on, where {} has any, or another channel.",
+            request.channel
+        ),
+        (None, None) => "Set another version or channel.".to_owned(),
+    };
     Notice::on(
         "version",
         format!("{version} has no image for {}", platform.name),
         format!(
-            "Release {version} was not built for {}.{since} Use a newer release or another channel.",
+            "Release {version} was not built for {}. {todo}",
             platform.title
         ),
     )
@@ -297,204 +378,72 @@ pub(super) fn no_digests(fault: &Fault, name: &str, version: Version) -> Notice 
     )
 }
 
-/// What the warnings are about.
-pub(super) struct Circumstances<'a> {
-    pub(super) request: &'a Request,
-    pub(super) version: Version,
-    /// By the feed, else the day of the build.
-    pub(super) published: Option<Date>,
-    pub(super) feed: Option<&'a Feed>,
-    pub(super) has_components: bool,
-    pub(super) today: Date,
-}
-
-/// So long a stream of long-term support lives, as Flatcar promises: 18 months.
-const LTS_DAYS: i64 = 548;
-
-/// So long before its end one should know.
-const LTS_NOTICE_DAYS: i64 = 92;
-
-/// So long a release takes to Azure's marketplace, at worst.
-const AZURE_LAG_DAYS: i64 = 7;
-
-/// Warnings that save an evening.
-pub(super) fn warnings(about: Circumstances<'_>) -> Vec<Notice> {
-    let platform = match about.request.platform.name {
-        "aws" => aws(&about),
-        "azure" => azure(&about),
-        "gcp" => gcp(&about),
-        _ => None,
-    };
-    let components = (!about.has_components).then(|| {
-        Notice::new(
-            "The release has no package list",
-            format!(
-                "components is null, and ignition_spec is what the provider knows of release {}. Use a newer release where they are needed.",
-                about.version
-            ),
-        )
-    });
-    [lts(&about), platform, components, stale(&about)]
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-fn aws(about: &Circumstances<'_>) -> Option<Notice> {
-    let published = about.published?;
-    let age = about.today.days_since(published);
-    (age > AWS_KEPT_DAYS).then(|| {
-        Notice::on(
-            "version",
-            "The AMI may no longer exist",
-            format!(
-                "{} is from {published}, and Flatcar takes AMIs back after nine months. Use a newer version; whether the AMI is still there tells data \"aws_ami\" with aws.name and owner {AWS_OWNER}.",
-                about.version
-            ),
-        )
-    })
-}
-
-fn azure(about: &Circumstances<'_>) -> Option<Notice> {
-    let wish = &about.request.azure;
-    if wish.gallery.is_none() && wish.offer == AzureOffer::Free {
-        return Some(Notice::on(
-            "azure_offer",
-            "The offer's terms have to be accepted",
-            "Once per subscription: resource \"azurerm_marketplace_agreement\" with the values of azure.plan, or az vm image terms accept --urn. azure_offer = \"corevm\" has the same image without plan and terms.",
-        ));
-    }
-    let age = about.today.days_since(about.published?);
-    let current = about.request.wanted == Wanted::Current;
-    (current && age <= AZURE_LAG_DAYS).then(|| {
-        Notice::on(
-            "version",
-            "Azure may not have this release yet",
-            format!(
-                "{} is {age} days old, and Azure's marketplace gets releases by hand, some days later. If the machine cannot be created, set version to the release before it.",
-                about.version
-            ),
-        )
-    })
-}
-
-fn gcp(about: &Circumstances<'_>) -> Option<Notice> {
-    let newer = about
-        .feed?
-        .0
-        .iter()
-        .filter(|release| {
-            release.channel == about.request.channel.name && release.version > about.version
-        })
-        .count();
-    (newer > GCP_KEPT).then(|| {
-        Notice::on(
-            "version",
-            "The image is probably no longer on GCP",
-            format!(
-                "{newer} newer releases of {} exist, and Flatcar keeps {GCP_KEPT} older images of a channel there. Use a newer version.",
-                about.request.channel.name
-            ),
-        )
-    })
-}
-
-fn lts(about: &Circumstances<'_>) -> Option<Notice> {
-    if about.request.channel.name != "lts" {
-        return None;
-    }
-    let stream = LTS_STREAMS
-        .iter()
-        .find(|stream| stream.major == about.version.major)?;
-    let year = stream.year;
-    if let Some(ended) = stream.ended {
-        return Some(Notice::on(
-            "channel",
-            format!("LTS {year} has ended"),
-            format!(
-                "Its last release is of {ended}; it gets no security fixes. Move to a newer stream, or to stable."
-            ),
-        ));
-    }
-    let first = Date::starting(stream.first)?;
-    let age = about.today.days_since(first);
-    if age > LTS_DAYS {
-        return Some(Notice::on(
-            "channel",
-            format!("LTS {year} is past its end"),
-            format!(
-                "It began on {first}, and the about 18 months that a stream is supported have passed: do not count on further security fixes. Move to a newer stream, or to stable."
-            ),
-        ));
-    }
-    (age > LTS_DAYS - LTS_NOTICE_DAYS).then(|| {
-        Notice::on(
-            "channel",
-            format!("LTS {year} is near its end"),
-            format!(
-                "It began on {first}, and a stream is supported for about 18 months. Plan the move to the next stream, or to stable."
-            ),
-        )
-    })
-}
-
-/// The feed follows the release server, never the other way: a newer release in it means that the server is behind.
-fn stale(about: &Circumstances<'_>) -> Option<Notice> {
-    if about.request.wanted != Wanted::Current {
-        return None;
-    }
-    let newest = about
-        .feed?
-        .of(about.request.channel, about.request.architecture.name())
-        .map(|release| release.version)
-        // The newest LTS stream is current, whatever was released last in an older one.
-        .next()
-        .filter(|newest| *newest > about.version)?;
-    Some(Notice::on(
-        "version",
-        "The release server is behind",
-        format!(
-            "It says that {} is current, while {newest} has been released. Where release_server.url is a mirror, renew it; else try again later.",
-            about.version
-        ),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::published::AzureWish;
-    use super::super::release::Channel;
     use super::*;
     use crate::flatcar::{Architecture, platform};
 
+    fn request(platform_name: &str, channel: &str, version: &str) -> Request {
+        Request {
+            platform: platform(platform_name).unwrap(),
+            channel: Channel::named(channel).unwrap(),
+            architecture: Architecture::Amd64,
+            wanted: Wanted::parse(version).unwrap(),
+            region: None,
+            azure: AzureWish {
+                offer: AzureOffer::CoreVm,
+                first_generation: false,
+                gallery: None,
+            },
+        }
+    }
+
+    const FEED: &str = r#"{
+        "4593.2.5": {"channel": "stable", "architectures": ["amd64"], "release_date": "2026-08-13 x", "major_software": {"kernel": ["6.12.102"], "systemd": ["257"]}},
+        "4790.0.0": {"channel": "alpha", "architectures": ["amd64"], "release_date": "2026-08-13 x"},
+        "4081.3.10": {"channel": "lts", "architectures": ["amd64"], "release_date": "2026-08-13 x"},
+        "3033.3.18": {"channel": "lts", "architectures": ["amd64"], "release_date": "2023-10-25 x"},
+        "3033.3.17": {"channel": "lts", "architectures": ["amd64"], "release_date": "2023-09-06 x"}
+    }"#;
+
+    /// Nobody is sent to a release that does not exist.
     #[test]
-    fn the_end_of_a_stream_is_told_before_and_after_it() {
-        for (today, says) in [
-            ("2026-04-01", None),
-            ("2026-06-01", Some("LTS 2024 is near its end")),
-            ("2026-08-20", Some("LTS 2024 is past its end")),
+    fn what_a_release_lacks_is_named_where_it_is() {
+        let feed = Feed::parse(FEED).unwrap();
+        for (feed, platform_name, channel, version, says) in [
+            (
+                Some(&feed),
+                "oraclecloud",
+                "stable",
+                "4593.2.5",
+                "No release of stable has one. Set channel to one of alpha (newest 4790.0.0).",
+            ),
+            (
+                Some(&feed),
+                "proxmoxve",
+                "lts",
+                "4081.3.10",
+                "Set channel to one of stable (newest 4593.2.5), alpha (newest 4790.0.0).",
+            ),
+            (
+                Some(&feed),
+                "kubevirt",
+                "lts",
+                "3510.3.8",
+                "Set version to 4081.3.10, the newest of lts that has one.",
+            ),
+            (
+                None,
+                "oraclecloud",
+                "stable",
+                "4593.2.5",
+                "where stable has any, or another channel",
+            ),
         ] {
-            let request = Request {
-                platform: platform("openstack").unwrap(),
-                channel: Channel::named("lts-2024").unwrap(),
-                architecture: Architecture::Amd64,
-                wanted: Wanted::Current,
-                region: None,
-                azure: AzureWish {
-                    offer: AzureOffer::CoreVm,
-                    first_generation: false,
-                    gallery: None,
-                },
-            };
-            let notice = lts(&Circumstances {
-                request: &request,
-                version: Version::of(4081, 3, 10),
-                published: None,
-                feed: None,
-                has_components: true,
-                today: Date::starting(today).unwrap(),
-            });
-            assert_eq!(notice.map(|notice| notice.summary).as_deref(), says);
+            let request = request(platform_name, channel, version);
+            let told = no_file(&request, version.parse().unwrap(), feed).detail;
+            assert!(told.contains(says), "{told}");
         }
     }
 }

@@ -7,14 +7,17 @@
 //! signed. Version, image and SHA-512 come from signed data only, and so do the components.
 
 mod advice;
+pub mod constraint;
 pub mod data_source;
 pub mod published;
 pub mod release;
 pub mod signature;
 pub mod source;
+mod warnings;
 
 use crate::flatcar::{
-    Architecture, Date, ImageFile, Platform, Version, spec_of_ignition, spec_of_release,
+    Architecture, Date, ImageFile, Platform, SIGNING_KEY_FINGERPRINT, Version, spec_of_ignition,
+    spec_of_release,
 };
 
 use published::{Aws, Azure, AzureWish, Gcp, aws_region_hint};
@@ -159,14 +162,13 @@ pub fn check(request: &Request) -> Vec<Notice> {
     notices
 }
 
-/// Finds the image. `today` is for what is too old.
+/// Finds the image.
 ///
 /// # Errors
 /// One notice a fault; nothing was found then.
 pub async fn resolve(
     source: &Source,
     request: &Request,
-    today: Date,
 ) -> Result<(Image, Vec<Notice>), Vec<Notice>> {
     let impossible = check(request);
     if !impossible.is_empty() {
@@ -195,13 +197,14 @@ pub async fn resolve(
     let published = listed
         .and_then(release::Release::published)
         .or(release.built.on);
-    notices.extend(advice::warnings(advice::Circumstances {
+    notices.extend(warnings::all(warnings::Circumstances {
         request,
         version: release.version,
         published,
         feed: feed.as_deref(),
-        has_components: components.is_some(),
-        today,
+        components: components.as_ref(),
+        proven: release.signed.or(release.built.on),
+        today: source.today(),
     }));
     let ignition = components
         .as_ref()
@@ -209,7 +212,9 @@ pub async fn resolve(
     let image = Image {
         version: release.version,
         image: place.image,
-        release_date: listed.map(|release| release.release_date.clone()),
+        release_date: listed
+            .map(|release| release.release_date.clone())
+            .filter(|date| !date.is_empty()),
         ignition_spec: match ignition {
             Some(ignition) => spec_of_ignition(ignition),
             None => spec_of_release(release.version),
@@ -228,23 +233,53 @@ pub async fn resolve(
 struct Found {
     version: Version,
     built: Built,
+    /// The day of the signature of its `version.txt`; absent where signatures are not checked.
+    signed: Option<Date>,
     directory: String,
     verified_by: String,
 }
+
+/// A day is left for clocks.
+const CLOCK_DAYS: i64 = 1;
+
+/// A release's files are signed within days; lists that had to be mended came weeks later.
+const SIGNED_WITHIN_DAYS: i64 = 60;
 
 impl Found {
     fn url(&self, file: &str) -> String {
         format!("{}/{file}", self.directory)
     }
 
-    /// A file that was signed before the release was built belongs to an older one: all that can be known of files that do not name
-    /// their release. A day is left for clocks.
+    /// Files that do not name their release have only the day of their signature to be told by. One that was signed before the release
+    /// was built belongs to an older one; one that was signed long after its `version.txt`, to a newer.
     fn accept<T>(&self, url: &str, signed: &Signed<T>) -> Result<(), Notice> {
-        match (&signed.signer, self.built.on) {
-            (Some(signer), Some(built)) if built.days_since(Date::of(signer.signed_at)) > 1 => Err(
-                advice::older(url, self.version, Date::of(signer.signed_at), built),
-            ),
-            _ => Ok(()),
+        let Some(signer) = &signed.signer else {
+            return Ok(());
+        };
+        let day = Date::of(signer.signed_at);
+        if let Some(built) = self.built.on
+            && built.days_since(day) > CLOCK_DAYS
+        {
+            return Err(advice::older(
+                url,
+                self.version,
+                day,
+                &format!("{} was built", self.version),
+                built,
+            ));
+        }
+        let Some(own) = self.signed else {
+            return Ok(());
+        };
+        let after = day.days_since(own);
+        // Only of builds of one's own: Flatcar's say when they were built.
+        if self.built.on.is_none() && after < -SIGNED_WITHIN_DAYS {
+            let than = &format!("the version.txt of {} was signed", self.version);
+            return Err(advice::older(url, self.version, day, than, own));
+        }
+        match after > SIGNED_WITHIN_DAYS {
+            true => Err(advice::newer(url, self.version, day, own)),
+            false => Ok(()),
         }
     }
 }
@@ -290,18 +325,26 @@ async fn find_release(source: &Source, request: &Request) -> Result<Found, Notic
     if let Some(why) = channel.refuses(version) {
         return Err(advice::another_channel(&url, &why));
     }
+    let signer = signed.signer.as_ref();
     let found = Found {
         version,
-        built: signed.value,
+        built: signed.value.clone(),
+        signed: signer.map(|signer| Date::of(signer.signed_at)),
         directory: source.directory(channel, request.architecture, &version.to_string()),
-        verified_by: signed
-            .signer
-            .as_ref()
-            .map(|signer| signer.fingerprint.clone())
-            .unwrap_or_default(),
+        verified_by: signer.map_or_else(String::new, |signer| signer.fingerprint.clone()),
     };
+    if let Some(build) = no_release(&found) {
+        return Err(advice::no_release_build(&url, version, build));
+    }
     found.accept(&url, &signed)?;
     Ok(found)
+}
+
+/// The build of a number that is no release: Flatcar signs what it builds every night with the key of its releases, while builds of one's
+/// own have a key of their own.
+fn no_release(found: &Found) -> Option<&str> {
+    let build = found.built.build.as_deref()?;
+    (found.verified_by == SIGNING_KEY_FINGERPRINT).then_some(build)
 }
 
 /// The feed, which one can do without: an error here is a warning.
@@ -427,7 +470,12 @@ const PXE_KERNEL: &str = "flatcar_production_pxe.vmlinuz";
 
 async fn file(source: &Source, request: &Request, release: &Found) -> Result<Place, Notice> {
     let Some(file) = request.platform.file(release.version) else {
-        return Err(advice::no_file(request.platform, release.version));
+        // Of all channels: to name one that has it.
+        let feed = match source.has_feed() {
+            true => source.feed(None).await.ok(),
+            false => None,
+        };
+        return Err(advice::no_file(request, release.version, feed.as_deref()));
     };
     let kernel = (request.platform.name == "pxe").then_some(PXE_KERNEL);
     let (sha512, kernel_sha512) = tokio::join!(sha512(source, release, file.name), async {
@@ -471,4 +519,85 @@ async fn sha512(source: &Source, release: &Found, name: &str) -> Result<String, 
     release.accept(&url, &digests)?;
     let of_file = |digests: &Digests| digests.sha512(name).map(str::to_owned);
     of_file(&digests.value).ok_or_else(|| advice::another_file(&url, name, &digests.value.names()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::signature::Signer;
+    use super::*;
+
+    fn day(text: &str) -> Option<Date> {
+        (!text.is_empty()).then(|| Date::starting(text).unwrap())
+    }
+
+    fn found(built: &str, signed: &str) -> Found {
+        Found {
+            version: Version::of(4593, 2, 5),
+            built: Built {
+                version: Version::of(4593, 2, 5),
+                build: None,
+                on: day(built),
+            },
+            signed: day(signed),
+            directory: "file:///mirror".to_owned(),
+            verified_by: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_name_is_told_by_the_day_of_its_signature() {
+        for (built, own, signed, says) in [
+            ("2026-08-11", "2026-08-13", "2026-08-13", ""),
+            ("2026-08-11", "2026-08-13", "2026-08-10", ""),
+            (
+                "2026-08-11",
+                "2026-08-13",
+                "2026-08-09",
+                "before 4593.2.5 was built",
+            ),
+            ("2026-08-11", "2026-08-13", "2026-10-12", ""),
+            ("2026-08-11", "2026-08-13", "2026-10-13", "60 days after"),
+            ("2026-08-11", "2027-08-13", "2027-08-14", ""),
+            ("", "2026-08-13", "2026-06-15", ""),
+            ("", "2026-08-13", "2026-06-13", "before the version.txt"),
+            ("", "2026-08-13", "2026-10-13", "60 days after"),
+            ("2026-08-11", "", "2030-10-13", ""),
+            ("", "", "2030-10-13", ""),
+        ] {
+            let signed_at: SystemTime = day(signed).unwrap().start();
+            let file = Signed {
+                value: (),
+                signer: Some(Signer {
+                    fingerprint: String::new(),
+                    signed_at,
+                }),
+            };
+            let verdict = found(built, own).accept("file:///mirror/x", &file);
+            let told = verdict
+                .err()
+                .map_or_else(String::new, |notice| notice.detail);
+            let row = format!("{built} {own} {signed}: {told}");
+            assert!(
+                told.contains(says) && told.is_empty() == says.is_empty(),
+                "{row}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_flatcar_built_at_night_is_no_release() {
+        for (build, key, refused) in [
+            (Some("nightly-20260821-2100"), SIGNING_KEY_FINGERPRINT, true),
+            (None, SIGNING_KEY_FINGERPRINT, false),
+            (Some("dev-1"), "0000", false),
+            (Some("dev-1"), "", false),
+        ] {
+            let mut found = found("2026-08-11", "2026-08-13");
+            found.built.build = build.map(str::to_owned);
+            found.verified_by = key.to_owned();
+            assert_eq!(no_release(&found).is_some(), refused, "{build:?} {key}");
+        }
+    }
 }

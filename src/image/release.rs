@@ -12,6 +12,8 @@ use serde::Deserialize;
 
 use crate::flatcar::{CHANNELS, Date, LTS_STREAMS, Version, spec_of_ignition};
 
+use super::constraint::Constraint;
+
 /// A channel: `stable`, `beta`, `alpha`, `lts` (the newest stream) or one stream, `lts-2024`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]
@@ -138,94 +140,32 @@ impl Wanted {
         if word == "current" {
             return Ok(Wanted::Current);
         }
-        if let Ok(version) = word.parse() {
-            return Ok(Wanted::Exact(version));
-        }
-        Constraint::parse(word).map(Wanted::Meeting).ok_or_else(|| {
-            "Accepted: current, a release (4593.2.5), or constraints on releases (~> 4593.2; >= 4459.2.0, < 4600; operators =, !=, >, >=, <, <=, ~>)."
+        let constraint = Constraint::parse(word).ok_or_else(|| {
+            "Accepted: current, a release (4593.2.5), or constraints as Terraform's own (~> 4593.2; >= 4459.2.0, < 4600; operators =, !=, >, >=, <, <=, ~>)."
                 .to_owned()
+        })?;
+        Ok(match constraint.exact() {
+            Some(version) => Wanted::Exact(version),
+            None => Wanted::Meeting(constraint),
         })
     }
 }
 
-/// All of some conditions on a release.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Constraint(Vec<(Operator, Vec<u32>)>);
+/// No version, date or name of a release is longer; what is comes from somebody else.
+const MOST_CHARS: usize = 64;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Operator {
-    Equal,
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Greater,
-    GreaterOrEqual,
-    Pessimistic,
-}
-
-/// Longer ones first, so that `>=` is not read as `>`.
-const OPERATORS: &[(&str, Operator)] = &[
-    ("~>", Operator::Pessimistic),
-    (">=", Operator::GreaterOrEqual),
-    ("<=", Operator::LessOrEqual),
-    ("!=", Operator::NotEqual),
-    (">", Operator::Greater),
-    ("<", Operator::Less),
-    ("=", Operator::Equal),
-];
-
-impl Constraint {
-    /// Terraform's own form of version constraints.
-    pub fn parse(text: &str) -> Option<Self> {
-        let condition = |part: &str| {
-            let part = part.trim();
-            let (operator, number) = OPERATORS
-                .iter()
-                .find_map(|(word, operator)| Some((*operator, part.strip_prefix(word)?)))
-                .unwrap_or((Operator::Equal, part));
-            let number: Vec<u32> = number
-                .trim()
-                .split('.')
-                .map(|part| part.parse().ok())
-                .collect::<Option<_>>()?;
-            (number.len() <= 3).then_some((operator, number))
-        };
-        text.split(',')
-            .map(condition)
-            .collect::<Option<_>>()
-            .map(Self)
-    }
-
-    /// Whether a release meets it.
-    pub fn is_met_by(&self, version: Version) -> bool {
-        let number = [version.major, version.minor, version.patch];
-        self.0.iter().all(|(operator, wanted)| {
-            let mut full = [0; 3];
-            for (slot, part) in full.iter_mut().zip(wanted) {
-                *slot = *part;
-            }
-            match operator {
-                // What is not written is free.
-                Operator::Equal => number.starts_with(wanted),
-                Operator::NotEqual => !number.starts_with(wanted),
-                Operator::Less => number < full,
-                Operator::LessOrEqual => number <= full,
-                Operator::Greater => number > full,
-                Operator::GreaterOrEqual => number >= full,
-                Operator::Pessimistic => {
-                    let fixed = wanted.len().saturating_sub(1);
-                    number >= full && number.get(..fixed) == wanted.get(..fixed)
-                }
-            }
-        })
-    }
+/// What may be passed on to an output or a message: a short word of visible characters.
+fn is_word(text: &str) -> bool {
+    (1..=MOST_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// `version.txt`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
     /// `FLATCAR_VERSION`.
     pub version: Version,
+    /// What `FLATCAR_VERSION` has behind a `+` where it is no release: `nightly-20260821-2100`.
+    pub build: Option<String>,
     /// The day of `FLATCAR_BUILD_ID`, where that is a date, as it is in every release.
     pub on: Option<Date>,
 }
@@ -240,15 +180,28 @@ impl Built {
                 .map(|value| value.trim().trim_matches('"'))
         };
         let version = value("FLATCAR_VERSION").ok_or("it has no FLATCAR_VERSION")?;
-        // A build of one's own adds `+` and its id.
-        let number = version.split('+').next().unwrap_or_default();
+        // What is no release adds `+` and its id.
+        let (number, build) = match version.split_once('+') {
+            Some((number, build)) => (number, Some(build.chars().take(MOST_CHARS).collect())),
+            None => (version, None),
+        };
         Ok(Self {
             version: number
                 .parse()
                 .map_err(|_| "its FLATCAR_VERSION is not three numbers".to_owned())?,
+            build,
             on: value("FLATCAR_BUILD_ID").and_then(Date::starting),
         })
     }
+}
+
+/// Without the parser's own words, which repeat what stands there.
+fn not_such(problem: serde_json::Error) -> String {
+    format!(
+        "it is not JSON of the form that it should have, at line {}, column {}",
+        problem.line(),
+        problem.column()
+    )
 }
 
 /// `flatcar_production_ami_all.json`: region to AMI id.
@@ -268,14 +221,21 @@ impl Amis {
             name: String,
             hvm: Option<String>,
         }
-        let list: List = serde_json::from_str(text).map_err(|problem| problem.to_string())?;
+        let list: List = serde_json::from_str(text).map_err(not_such)?;
         let amis: BTreeMap<_, _> = list
             .amis
             .into_iter()
             .filter_map(|ami| Some((ami.name, ami.hvm?)))
             .collect();
-        match amis.iter().find(|(_, id)| !id.starts_with("ami-")) {
-            Some((region, _)) => Err(format!("the id for {region} is not an AMI id")),
+        let is_ami = |id: &str| id.starts_with("ami-") && is_word(id);
+        match amis
+            .iter()
+            .find(|(region, id)| !is_ami(id) || !is_word(region))
+        {
+            Some((region, _)) if is_word(region) => {
+                Err(format!("the id for {region} is not an AMI id"))
+            }
+            Some(_) => Err("it has a region that is no word".to_owned()),
             None if amis.is_empty() => Err("it lists no AMI".to_owned()),
             None => Ok(Self(amis)),
         }
@@ -299,7 +259,10 @@ impl Digests {
                 if sum.len() != 128 || !sum.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                     return Err("its SHA-512 is not 128 hexadecimal digits".to_owned());
                 }
-                sums.insert(name.trim_end().to_owned(), sum.to_ascii_lowercase());
+                let known = sums.insert(name.trim_end().to_owned(), sum.to_ascii_lowercase());
+                if known.is_some() {
+                    return Err("it has two SHA-512 sums of one file".to_owned());
+                }
             }
         }
         match sums.is_empty() {
@@ -356,7 +319,9 @@ impl Packages {
                     .filter(|version| version.starts_with(|first: char| first.is_ascii_digit()));
                 if let Some(version) = version {
                     let plain = version.split("-r").next().unwrap_or(version);
-                    components.insert((*component).to_owned(), plain.to_owned());
+                    if is_word(plain) {
+                        components.insert((*component).to_owned(), plain.to_owned());
+                    }
                 }
             }
         }
@@ -409,8 +374,7 @@ impl Feed {
             #[serde(default)]
             major_software: HashMap<String, Vec<String>>,
         }
-        let entries: HashMap<String, Entry> =
-            serde_json::from_str(text).map_err(|problem| problem.to_string())?;
+        let entries: HashMap<String, Entry> = serde_json::from_str(text).map_err(not_such)?;
         let mut releases: Vec<Release> = entries
             .into_iter()
             // `current` and `current-2024` repeat a numbered entry and have no number of their own.
@@ -419,11 +383,14 @@ impl Feed {
                     version: key.parse().ok()?,
                     channel: entry.channel,
                     architectures: entry.architectures,
-                    release_date: entry.release_date,
+                    release_date: Some(entry.release_date)
+                        .filter(|date| date.len() <= MOST_CHARS && Date::starting(date).is_some())
+                        .unwrap_or_default(),
                     components: entry
                         .major_software
                         .into_iter()
                         .filter_map(|(name, versions)| Some((name, versions.into_iter().next()?)))
+                        .filter(|(name, version)| is_word(name) && is_word(version))
                         .collect(),
                 })
             })
@@ -520,60 +487,21 @@ mod tests {
     }
 
     #[test]
-    fn constraints_mean_what_terraform_means_by_them() {
-        for (text, met, unmet) in [
-            (
-                "~> 4593.2",
-                &["4593.2.0", "4593.2.5", "4593.9.0"][..],
-                &["4593.1.9", "4594.0.0"][..],
-            ),
-            (
-                "~> 4593.2.3",
-                &["4593.2.3", "4593.2.9"],
-                &["4593.2.2", "4593.3.0"],
-            ),
-            ("~> 4593", &["4593.0.0", "5000.2.0"], &["4592.9.9"]),
-            (
-                ">= 4459.2.0, < 4600",
-                &["4459.2.0", "4593.2.5"],
-                &["4459.1.9", "4600.0.0"],
-            ),
-            ("= 4593.2.5", &["4593.2.5"], &["4593.2.4"]),
-            ("4593.2", &["4593.2.0", "4593.2.7"], &["4593.1.0"]),
-            (
-                "!= 4593.2.4,>4593.2.3",
-                &["4593.2.5"],
-                &["4593.2.4", "4593.2.3"],
-            ),
-            ("<=4593.2.4", &["4593.2.4"], &["4593.2.5"]),
-        ] {
-            let constraint = Constraint::parse(text).unwrap();
-            for version in met {
-                assert!(
-                    constraint.is_met_by(version.parse().unwrap()),
-                    "{text} {version}"
-                );
-            }
-            for version in unmet {
-                assert!(
-                    !constraint.is_met_by(version.parse().unwrap()),
-                    "{text} {version}"
-                );
-            }
+    fn a_release_is_asked_for_by_word_number_or_constraint() {
+        let parsed = |word| Wanted::parse(word).unwrap();
+        assert_eq!(parsed("current"), Wanted::Current);
+        for word in ["4593.2.5", "= 4593.2.5", "v4593.2.5"] {
+            assert_eq!(parsed(word), Wanted::Exact(Version::of(4593, 2, 5)));
         }
-        for text in [
-            "",
-            "latest",
-            "~> ",
-            ">= 4593,",
-            "^4593",
-            "~> 4593.2.5.1",
-            "4593.x",
-        ] {
-            assert_eq!(Constraint::parse(text), None, "{text}");
+        for word in ["~> 4593.2", "4593.2", "= 4593.2.99999999999"] {
+            assert!(matches!(parsed(word), Wanted::Meeting(_)), "{word}");
         }
-        assert_eq!(Wanted::parse("current"), Ok(Wanted::Current));
-        assert!(Wanted::parse("latest").unwrap_err().contains("current"));
+        for word in ["latest", "", "Current", "99999999999999999999.0.0"] {
+            assert!(
+                Wanted::parse(word).unwrap_err().contains("current"),
+                "{word}"
+            );
+        }
     }
 
     #[test]
@@ -584,14 +512,19 @@ mod tests {
         .unwrap();
         assert_eq!(built.version, Version::of(4593, 2, 5));
         assert_eq!(built.on.unwrap().to_string(), "2026-08-11");
+        assert_eq!(built.build, None);
         let own =
             Built::parse("FLATCAR_VERSION=4799.0.0+dev-1\nFLATCAR_BUILD_ID=\"dev-1\"\n").unwrap();
         assert_eq!((own.version, own.on), (Version::of(4799, 0, 0), None));
+        assert_eq!(own.build.as_deref(), Some("dev-1"));
         for text in [
             "",
             "FLATCAR_VERSION=\n",
             "FLATCAR_VERSION=new\n",
             "FLATCAR_VERSION_ID=1.2.3\n",
+            "FLATCAR_VERSION=99999999999999999999.0.0\n",
+            "FLATCAR_VERSION=4593.2.-5\n",
+            "FLATCAR_VERSION=٤٥٩٣.2.5\n",
         ] {
             assert!(Built::parse(text).is_err(), "{text}");
         }
@@ -608,7 +541,13 @@ mod tests {
         let digests = Digests::parse(&text).unwrap();
         assert_eq!(digests.sha512("a.img"), Some(sum.to_lowercase().as_str()));
         assert_eq!(digests.sha512("b.img"), None);
-        for text in ["", "# MD5 HASH\n00  a.img\n", "# SHA512 HASH\n5f  a.img\n"] {
+        let twice = format!("# SHA512 HASH\n{sum}  a.img\n{}  a.img\n", "0".repeat(128));
+        for text in [
+            "",
+            "# MD5 HASH\n00  a.img\n",
+            "# SHA512 HASH\n5f  a.img\n",
+            &twice,
+        ] {
             assert!(Digests::parse(text).is_err(), "{text}");
         }
     }
@@ -644,8 +583,15 @@ mod tests {
             "{}",
             r#"{"amis":[]}"#,
             r#"{"amis":[{"name":"x","hvm":"i-1"}]}"#,
+            r#"{"amis":[{"name":"x","hvm":"ami-1\u001b[2J"}]}"#,
+            r#"{"amis":[{"name":"x y","hvm":"ami-1"}]}"#,
+            r#"{"amis":"spoken by a mirror"}"#,
         ] {
-            assert!(Amis::parse(text).is_err(), "{text}");
+            let told = Amis::parse(text).unwrap_err();
+            assert!(
+                told.len() < 100 && !told.contains("spoken"),
+                "{text}: {told}"
+            );
         }
     }
 
@@ -666,6 +612,19 @@ mod tests {
         assert_eq!(feed.0[0].ignition_spec(), Some("3.5.0"));
         let stable = Channel::named("stable").unwrap();
         assert_eq!(feed.of(stable, "arm64").count(), 1);
+        let odd = Feed::parse(
+            r#"{"4593.2.5":{"channel":"stable","release_date":"2026-99-99","major_software":{"kernel":["6.12\u202e"],"docker":["28.0.4"],"ignition":[]}},
+                "99999999999999999999.0.0":{"channel":"stable"},"4294967295.4294967295.4294967295":{"channel":"stable","release_date":"9999-12-31 x"}}"#,
+        )
+        .unwrap();
+        let dates: Vec<_> = odd
+            .0
+            .iter()
+            .map(|release| release.release_date.as_str())
+            .collect();
+        assert_eq!(dates, ["9999-12-31 x", ""]);
+        let components: Vec<_> = odd.0[1].components.keys().collect();
+        assert_eq!(components, ["docker"]);
         assert!(Feed::parse("[]").is_err());
         assert!(Feed::parse("{}").is_err());
     }

@@ -4,7 +4,8 @@
 //! rPGP does the arithmetic and applies no policy; the policy is this: the primary key is one of ours by fingerprint; the signing
 //! subkey is bound to it, both ways; at the time of the signature the subkey was not expired, and may sign; a subkey or primary key
 //! whose secret may have leaked is refused whatever the date says; hashes are SHA-256, SHA-384 or SHA-512. Old releases so verify after
-//! their subkey's end.
+//! their subkey's end. A signature that has an end of its own counts until then, and one from the future (by more than a day, for clocks)
+//! does not. What is longer than a signature can be is refused before anything is computed.
 //!
 //! See: RFC 9580, 5.2 and 7; facts of the key itself in `flatcar::SIGNING_KEY`.
 
@@ -21,6 +22,15 @@ use pgp::packet::{RevocationCode, Signature, SignatureType};
 use pgp::types::{KeyDetails, Tag, Timestamp};
 
 use crate::flatcar::{Date, SIGNING_KEY, SIGNING_KEY_FINGERPRINT};
+
+/// No detached signature and no signed list of digests is longer; one of Flatcar's has some hundred bytes.
+pub const MOST_BYTES: usize = 64 * 1024;
+
+/// More signatures of one file are not looked at: each may cost a hash of the whole file.
+const MOST_SIGNATURES: usize = 8;
+
+/// So far may the clock of whoever signed be before ours.
+const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The accepted keys, parsed once; what binds a subkey is verified when a signature first names it.
 #[derive(Debug)]
@@ -52,6 +62,10 @@ pub enum Refusal {
     Expired(String, Date, Date),
     /// The signature claims a time before the key existed.
     TooEarly(String, Date),
+    /// The signature's own lifetime has ended: fingerprint, end.
+    Lapsed(String, Date),
+    /// The signature claims a time that is still to come: fingerprint, date of the signature, today.
+    Future(String, Date, Date),
     /// The key may not sign, or is not bound to its primary key.
     NotForSigning(String),
     /// A hash that no longer protects.
@@ -78,6 +92,14 @@ impl fmt::Display for Refusal {
             Refusal::TooEarly(key, signed) => write!(
                 f,
                 "it claims to be signed on {signed}, when key {key} did not exist"
+            ),
+            Refusal::Lapsed(key, end) => write!(
+                f,
+                "the signature by key {key} was made to count until {end} only"
+            ),
+            Refusal::Future(key, signed, today) => write!(
+                f,
+                "the signature by key {key} is dated {signed}, which is still to come: today is {today} by the clock of this machine"
             ),
             Refusal::NotForSigning(key) => write!(
                 f,
@@ -119,22 +141,29 @@ impl Keyring {
     ///
     /// # Errors
     /// Why it proves nothing.
-    pub fn verify_detached(&self, file: &[u8], signature: &[u8]) -> Result<Signer, Refusal> {
+    pub fn verify_detached(
+        &self,
+        file: &[u8],
+        signature: &[u8],
+        now: SystemTime,
+    ) -> Result<Signer, Refusal> {
         let unreadable = |problem: pgp::errors::Error| Refusal::Unreadable(problem.to_string());
+        short_enough(signature.len())?;
         let (signatures, _) =
             DetachedSignature::from_reader_many(Cursor::new(signature)).map_err(unreadable)?;
         let mut read = Vec::new();
-        for signature in signatures {
+        for signature in signatures.take(MOST_SIGNATURES + 1) {
             read.push(signature.map_err(unreadable)?.signature);
         }
-        self.any_of(&read, &[SignatureType::Binary], file)
+        self.any_of(&read, &[SignatureType::Binary], file, now)
     }
 
     /// Checks a clear-signed text; what is returned is exactly what was signed, with `\n` as line end.
     ///
     /// # Errors
     /// Why it proves nothing.
-    pub fn verify_clear(&self, text: &str) -> Result<(Signer, String), Refusal> {
+    pub fn verify_clear(&self, text: &str, now: SystemTime) -> Result<(Signer, String), Refusal> {
+        short_enough(text.len())?;
         let (message, _) = CleartextSignedMessage::from_string(text)
             .map_err(|problem| Refusal::Unreadable(problem.to_string()))?;
         let signed = message.signed_text();
@@ -142,6 +171,7 @@ impl Keyring {
             message.signatures(),
             &[SignatureType::Text, SignatureType::Binary],
             signed.as_bytes(),
+            now,
         )?;
         Ok((signer, signed.replace("\r\n", "\n")))
     }
@@ -152,10 +182,16 @@ impl Keyring {
         signatures: &[Signature],
         types: &[SignatureType],
         content: &[u8],
+        now: SystemTime,
     ) -> Result<Signer, Refusal> {
+        if signatures.len() > MOST_SIGNATURES {
+            return Err(Refusal::Unreadable(format!(
+                "there are more than {MOST_SIGNATURES} signatures in it"
+            )));
+        }
         let mut first = None;
         for signature in signatures {
-            match self.verify(signature, types, content) {
+            match self.verify(signature, types, content, now) {
                 Ok(signer) => return Ok(signer),
                 Err(refusal) => first = first.or(Some(refusal)),
             }
@@ -168,6 +204,7 @@ impl Keyring {
         signature: &Signature,
         types: &[SignatureType],
         content: &[u8],
+        now: SystemTime,
     ) -> Result<Signer, Refusal> {
         if !signature.typ().is_some_and(|typ| types.contains(&typ)) {
             let kind = signature.typ();
@@ -202,10 +239,43 @@ impl Keyring {
         certificate
             .check(*component, signature, content)
             .map_err(|_| Refusal::Mismatch(certificate.name(*component)))?;
+        let span = signature.signature_expiration_time();
+        in_its_time(signed_at.into(), span, now, certificate.name(*component))?;
         Ok(Signer {
             fingerprint: certificate.fingerprint.clone(),
             signed_at: signed_at.into(),
         })
+    }
+}
+
+fn short_enough(bytes: usize) -> Result<(), Refusal> {
+    match bytes <= MOST_BYTES {
+        true => Ok(()),
+        false => Err(Refusal::Unreadable(format!(
+            "it is longer than {MOST_BYTES} bytes"
+        ))),
+    }
+}
+
+/// Whether a signature of `signed`, which counts for `span`, counts now.
+fn in_its_time(
+    signed: SystemTime,
+    span: Option<pgp::types::Duration>,
+    now: SystemTime,
+    key: String,
+) -> Result<(), Refusal> {
+    // Zero means that there is no end.
+    let end = span
+        .filter(|span| span.as_secs() > 0)
+        .and_then(|span| signed.checked_add(Duration::from(span)));
+    if let Some(end) = end.filter(|end| *end <= now) {
+        return Err(Refusal::Lapsed(key, Date::of(end)));
+    }
+    match signed.duration_since(now) {
+        Ok(ahead) if ahead > CLOCKS_DIFFER_BY => {
+            Err(Refusal::Future(key, Date::of(signed), Date::of(now)))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -624,12 +694,65 @@ mod tests {
     #[test]
     fn what_is_no_signature_is_refused() {
         for bytes in [b"".as_slice(), b"<html>", b"\x00\x01\x02", SIGNING_KEY] {
-            let refusal = keyring().verify_detached(b"x", bytes).unwrap_err();
+            let now = SystemTime::now();
+            let refusal = keyring().verify_detached(b"x", bytes, now).unwrap_err();
             assert!(matches!(refusal, Refusal::Unreadable(_)), "{refusal}");
         }
         for text in ["", "x", "-----BEGIN PGP SIGNED MESSAGE-----\n\nx\n"] {
-            let refusal = keyring().verify_clear(text).unwrap_err();
+            let now = SystemTime::now();
+            let refusal = keyring().verify_clear(text, now).unwrap_err();
             assert!(matches!(refusal, Refusal::Unreadable(_)), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_a_signature_is_refused_by_its_length() {
+        let long = vec![b'x'; MOST_BYTES + 1];
+        let text = String::from_utf8(long.clone()).unwrap();
+        let now = SystemTime::now();
+        for refusal in [
+            keyring().verify_detached(b"x", &long, now).unwrap_err(),
+            keyring().verify_clear(&text, now).unwrap_err(),
+        ] {
+            assert!(
+                refusal.to_string().contains("longer than 65536"),
+                "{refusal}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_signature_counts_from_a_day_before_its_date_to_its_own_end() {
+        let moment = |date: &str| Date::starting(date).unwrap().start();
+        let hour = Duration::from_secs(3600);
+        let days = |days: u32| Some(pgp::types::Duration::from_secs(days * 86_400));
+        let signed = moment("2026-08-13");
+        for (span, now, says) in [
+            (None, moment("2026-08-13"), ""),
+            (None, moment("2099-01-01"), ""),
+            (
+                Some(pgp::types::Duration::from_secs(0)),
+                moment("2099-01-01"),
+                "",
+            ),
+            (None, moment("2026-08-12"), ""),
+            (
+                None,
+                moment("2026-08-12") - hour,
+                "is dated 2026-08-13, which is still to come",
+            ),
+            (None, SystemTime::UNIX_EPOCH, "today is 1970-01-01"),
+            (days(7), moment("2026-08-20") - hour, ""),
+            (days(7), moment("2026-08-20"), "until 2026-08-20 only"),
+            (days(49_000), moment("2099-01-01"), ""),
+        ] {
+            let verdict = in_its_time(signed, span, now, "K".to_owned());
+            let told = verdict.err().map(|refusal| refusal.to_string());
+            let told = told.unwrap_or_default();
+            assert!(
+                told.contains(says) && told.is_empty() == says.is_empty(),
+                "{told}"
+            );
         }
     }
 }

@@ -7,17 +7,17 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::flatcar::{Architecture, FEED_URL, RELEASE_URL};
+use crate::flatcar::{Architecture, Date, FEED_URL, RELEASE_URL};
 use crate::http::cache::Cache;
 use crate::http::{self, Client, File, redacted};
 
 use super::release::{Channel, Digests, Feed};
-use super::signature::{Keyring, Refusal, Signer};
+use super::signature::{self, Keyring, Refusal, Signer};
 
-/// No file of ours is longer; the feed has 3.6 MB.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// No list of a release is longer; the longest, of packages, has some 40 KB.
+const MOST_LIST_BYTES: usize = 4 * 1024 * 1024;
 
 /// Where to look, and what to believe.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct Settings {
     pub signing_keys: String,
     /// How patient the client is.
     pub http: http::Settings,
+    /// What time it is: for signatures that are of the future or have ended, and for what is old.
+    pub clock: fn() -> SystemTime,
 }
 
 impl Default for Settings {
@@ -42,6 +44,7 @@ impl Default for Settings {
             verify: true,
             signing_keys: String::new(),
             http: http::Settings::default(),
+            clock: SystemTime::now,
         }
     }
 }
@@ -52,14 +55,18 @@ pub struct Source {
     url: String,
     feed_url: Option<String>,
     /// Absent: nothing is checked.
-    keyring: Option<Keyring>,
+    keyring: Option<Arc<Keyring>>,
     cache: Cache,
     /// For what one can do without: gives up sooner.
     hasty: Cache,
-    kept: Mutex<HashMap<String, Kept>>,
+    clock: fn() -> SystemTime,
+    kept: Mutex<HashMap<String, Slot>>,
 }
 
-#[derive(Debug, Clone)]
+/// Held while its value is made: two hundred askers parse and verify once.
+type Slot = Arc<tokio::sync::Mutex<Option<Kept>>>;
+
+#[derive(Debug)]
 struct Kept {
     file: Arc<File>,
     signature: Option<Arc<File>>,
@@ -122,7 +129,7 @@ impl Source {
     pub fn new(settings: Settings) -> Result<Self, String> {
         let keyring = settings
             .verify
-            .then(|| Keyring::new(&settings.signing_keys))
+            .then(|| Keyring::new(&settings.signing_keys).map(Arc::new))
             .transpose()?;
         let hasty = http::Settings {
             attempts: settings.http.attempts.min(2),
@@ -136,6 +143,7 @@ impl Source {
             keyring,
             cache: Cache::new(Client::new(settings.http)),
             hasty: Cache::new(Client::new(hasty)),
+            clock: settings.clock,
             kept: Mutex::default(),
         })
     }
@@ -154,8 +162,13 @@ impl Source {
     pub fn fingerprints(&self) -> Vec<&str> {
         self.keyring
             .iter()
-            .flat_map(Keyring::fingerprints)
+            .flat_map(|keyring| keyring.fingerprints())
             .collect()
+    }
+
+    /// The day that it is.
+    pub fn today(&self) -> Date {
+        Date::of((self.clock)())
     }
 
     /// The URL of a directory of a channel: `directory(stable, amd64, "4593.2.5")`.
@@ -177,11 +190,11 @@ impl Source {
     {
         let signature_url = format!("{url}.sig");
         let (file, signature) = match &self.keyring {
-            None => (self.cache.get(url, MOST_BYTES).await?, None),
+            None => (self.cache.get(url, MOST_LIST_BYTES).await?, None),
             Some(_) => {
                 let (file, signature) = tokio::join!(
-                    self.cache.get(url, MOST_BYTES),
-                    self.cache.get(&signature_url, MOST_BYTES)
+                    self.cache.get(url, MOST_LIST_BYTES),
+                    self.cache.get(&signature_url, signature::MOST_BYTES)
                 );
                 let file = file?;
                 let signature = signature.map_err(|error| match error.is_not_found() {
@@ -191,19 +204,24 @@ impl Source {
                 (file, Some(signature))
             }
         };
-        self.keep(url, file.clone(), signature.clone(), || {
-            let signer = match (&self.keyring, &signature) {
-                (Some(keyring), Some(signature)) => Some(
+        let shown = redacted(url);
+        let (keyring, now) = (self.keyring.clone(), (self.clock)());
+        let (of, by) = (file.clone(), signature.clone());
+        let make = move || {
+            let signer = match (&keyring, &by) {
+                (Some(keyring), Some(by)) => Some(
                     keyring
-                        .verify_detached(&file.body, &signature.body)
-                        .map_err(|refusal| Fault::Refused(redacted(url), refusal))?,
+                        .verify_detached(&of.body, &by.body, now)
+                        .map_err(|refusal| Fault::Refused(shown.clone(), refusal))?,
                 ),
                 _ => None,
             };
-            let value =
-                parse(text(url, &file)?).map_err(|why| Fault::Unparsable(redacted(url), why))?;
+            let value = text(&shown, &of).and_then(|text| {
+                parse(text).map_err(|why| Fault::Unparsable(shown.clone(), why))
+            })?;
             Ok(Signed { value, signer })
-        })
+        };
+        self.keep(url, file, signature, make).await
     }
 
     /// The digests of a file: clear-signed, or bare where signatures are not checked.
@@ -211,21 +229,22 @@ impl Source {
     /// # Errors
     /// See [`Fault`].
     pub async fn digests(&self, url: &str) -> Result<Arc<Signed<Digests>>, Fault> {
-        let unparsable = |why| Fault::Unparsable(redacted(url), why);
-        let Some(keyring) = &self.keyring else {
+        let Some(keyring) = self.keyring.clone() else {
             let bare = url.strip_suffix(".asc").unwrap_or(url);
             return self.signed(bare, Digests::parse).await;
         };
-        let file = self.cache.get(url, MOST_BYTES).await?;
-        self.keep(url, file.clone(), None, || {
+        let file = self.cache.get(url, signature::MOST_BYTES).await?;
+        let (shown, of, now) = (redacted(url), file.clone(), (self.clock)());
+        let make = move || {
             let (signer, digests) = keyring
-                .verify_clear(text(url, &file)?)
-                .map_err(|refusal| Fault::Refused(redacted(url), refusal))?;
+                .verify_clear(text(&shown, &of)?, now)
+                .map_err(|refusal| Fault::Refused(shown.clone(), refusal))?;
             Ok(Signed {
-                value: Digests::parse(&digests).map_err(unparsable)?,
+                value: Digests::parse(&digests).map_err(|why| Fault::Unparsable(shown, why))?,
                 signer: Some(signer),
             })
-        })
+        };
+        self.keep(url, file, None, make).await
     }
 
     /// The release feed: of one channel where there is such a file, else the whole one.
@@ -247,24 +266,29 @@ impl Source {
     }
 
     async fn feed_file(&self, url: &str) -> Result<Arc<Feed>, Fault> {
-        let file = self.hasty.get(url, MOST_BYTES).await?;
-        self.keep(url, file.clone(), None, || {
-            Feed::parse(text(url, &file)?).map_err(|why| Fault::Unparsable(redacted(url), why))
-        })
+        let file = self.hasty.get(url, http::MOST_BYTES).await?;
+        let (shown, of) = (redacted(url), file.clone());
+        let make = move || {
+            text(&shown, &of).and_then(|text| {
+                Feed::parse(text).map_err(|why| Fault::Unparsable(shown.clone(), why))
+            })
+        };
+        self.keep(url, file, None, make).await
     }
 
-    /// What was made of these very files before, or what `make` makes of them now.
-    fn keep<T>(
+    /// What was made of these very files before, or what `make` makes of them now. That computes, so it is done beside the runtime: a
+    /// call that is stopped meanwhile does not wait for it, and no other call does.
+    async fn keep<T>(
         &self,
         url: &str,
         file: Arc<File>,
         signature: Option<Arc<File>>,
-        make: impl FnOnce() -> Result<T, Fault>,
+        make: impl FnOnce() -> Result<T, Fault> + Send + 'static,
     ) -> Result<Arc<T>, Fault>
     where
         T: Send + Sync + 'static,
     {
-        let same = |kept: &Kept| {
+        let same = |kept: &&Kept| {
             let same_signature = match (&kept.signature, &signature) {
                 (None, None) => true,
                 (Some(kept), Some(signature)) => Arc::ptr_eq(kept, signature),
@@ -272,28 +296,40 @@ impl Source {
             };
             same_signature && Arc::ptr_eq(&kept.file, &file)
         };
-        // Held while it is made: two hundred askers parse and verify once. Nothing in here waits.
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = kept.get(url).filter(|kept| same(kept));
-        if let Some(value) = known.and_then(|kept| kept.value.clone().downcast::<T>().ok()) {
+        let slot = {
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.entry(url.to_owned()).or_default().clone()
+        };
+        let mut slot = slot.lock().await;
+        let known = slot.as_ref().filter(same).map(|kept| kept.value.clone());
+        if let Some(value) = known.and_then(|value| value.downcast::<T>().ok()) {
             return Ok(value);
         }
-        let value = Arc::new(make()?);
-        kept.insert(
-            url.to_owned(),
-            Kept {
-                file,
-                signature,
-                value: value.clone(),
+        let made = match tokio::task::spawn_blocking(make).await {
+            Ok(made) => made?,
+            Err(broken) => match broken.try_into_panic() {
+                // It is this call's, which says that there is a bug.
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => {
+                    let why = "the process is about to end".to_owned();
+                    return Err(Fault::Unparsable(redacted(url), why));
+                }
             },
-        );
+        };
+        let value = Arc::new(made);
+        *slot = Some(Kept {
+            file,
+            signature,
+            value: value.clone(),
+        });
         Ok(value)
     }
 }
 
-fn text<'a>(url: &str, file: &'a File) -> Result<&'a str, Fault> {
+/// `shown` is its URL as it may be told.
+fn text<'a>(shown: &str, file: &'a File) -> Result<&'a str, Fault> {
     std::str::from_utf8(&file.body)
-        .map_err(|_| Fault::Unparsable(redacted(url), "it is not UTF-8 text".to_owned()))
+        .map_err(|_| Fault::Unparsable(shown.to_owned(), "it is not UTF-8 text".to_owned()))
 }
 
 /// A URL for state and outputs: without the user and password of a mirror.

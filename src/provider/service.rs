@@ -205,6 +205,22 @@ impl Service {
     }
 }
 
+/// What computes for long does so where it keeps nothing else from going on, a StopProvider least of all. Tests of one thread have
+/// nowhere else.
+fn beside<T>(work: impl FnOnce() -> T) -> T {
+    let runtime = tokio::runtime::Handle::try_current();
+    match runtime.map(|runtime| runtime.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+/// The same for what computes between its waits.
+async fn polled_beside<T>(work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|context| beside(|| work.as_mut().poll(context))).await
+}
+
 /// Runs an operation; a panic in it leaves no value.
 async fn guarded<T>(operation: impl Future<Output = Outcome<T>>) -> Outcome<T> {
     AssertUnwindSafe(operation)
@@ -353,26 +369,26 @@ rpcs! {
         service.validate_provider(request.config.as_ref()).map(|()| only(Diagnostics::none()));
     configure_provider(service, request)
         service.configure(request.config.as_ref()).map(|()| only(Diagnostics::none()));
-    validate_resource_config(service, request) service.validate_resource(request);
+    validate_resource_config(service, request) beside(|| service.validate_resource(request));
     upgrade_resource_state(service, request) service.upgrade_state(request);
     upgrade_resource_identity(service, request) service.upgrade_identity(request);
     read_resource(service, request) service.read(request).await;
-    plan_resource_change(service, request) service.plan(request);
+    plan_resource_change(service, request) beside(|| service.plan(request));
     apply_resource_change(service, request) service.apply(request).await;
     import_resource_state(service, request) service.import(request).await;
     move_resource_state(service, request) service.move_state(request);
-    validate_data_resource_config(service, request) service.validate_data_source(request);
-    read_data_source(service, request) service.read_data(request).await;
+    validate_data_resource_config(service, request) beside(|| service.validate_data_source(request));
+    read_data_source(service, request) polled_beside(service.read_data(request)).await;
     validate_ephemeral_resource_config(service, request)
-        service.validate_ephemeral(request);
-    open_ephemeral_resource(service, request) service.open_ephemeral(request).await;
+        beside(|| service.validate_ephemeral(request));
+    open_ephemeral_resource(service, request) polled_beside(service.open_ephemeral(request)).await;
     renew_ephemeral_resource(service, request) service.renew_ephemeral(request).await;
     close_ephemeral_resource(service, request) service.close_ephemeral(request).await;
     get_functions(service, request) Ok(pb::get_functions::Response {
         functions: service.functions(),
         diagnostics: Vec::new(),
     });
-    call_function(service, request) Ok(service.call(request));
+    call_function(service, request) Ok(beside(|| service.call(request)));
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ mod tampered;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use flatcar::flatcar::{Architecture, Date, Version, platform};
 use flatcar::http::{Client, Kind};
@@ -28,8 +28,9 @@ fn key() -> Key {
     Key::new(&[Subkey::from("2025-03-07").years(2)])
 }
 
-fn today() -> Date {
-    Date::starting("2026-08-20").unwrap()
+/// A week after the release of the mirror.
+fn august() -> SystemTime {
+    Date::starting("2026-08-20").unwrap().start()
 }
 
 fn request(platform_name: &str) -> Request {
@@ -80,6 +81,7 @@ fn local(folder: &Path, signing_keys: String) -> Settings {
         url: format!("file://{}/{{channel}}/{{arch}}", folder.display()),
         feed_url: Some(format!("file://{}/feed", folder.display())),
         signing_keys,
+        clock: august,
         ..Settings::default()
     }
 }
@@ -88,7 +90,7 @@ async fn resolve_with(
     settings: Settings,
     request: &Request,
 ) -> Result<(Image, Vec<Notice>), Vec<Notice>> {
-    resolve(&Source::new(settings).unwrap(), request, today()).await
+    resolve(&Source::new(settings).unwrap(), request).await
 }
 
 fn told(notices: &[Notice]) -> String {
@@ -153,7 +155,7 @@ async fn two_hundred_data_sources_fetch_each_file_once() {
         request("gcp"),
         request("azure"),
     ];
-    let all = (0..200).map(|number| resolve(&source, &requests[number % 4], today()));
+    let all = (0..200).map(|number| resolve(&source, &requests[number % 4]));
     let results = futures::future::join_all(all).await;
     assert!(
         results.iter().all(Result::is_ok),
@@ -173,7 +175,7 @@ async fn two_hundred_data_sources_fetch_each_file_once() {
         server.connections()
     );
     let started = Instant::now();
-    resolve(&source, &requests[0], today()).await.unwrap();
+    resolve(&source, &requests[0]).await.unwrap();
     println!("from a warm cache: {:?}", started.elapsed());
 }
 
@@ -299,6 +301,60 @@ async fn a_fault_that_stays_is_told_with_its_kind_and_what_to_do() {
     }
 }
 
+/// What a hostile server may try with answers alone: each ends soon, and by its kind.
+#[tokio::test]
+async fn an_answer_that_leads_astray_or_never_ends_is_cut_off() {
+    let server = Server::start(Files::new()).await;
+    let next = |to: &str| Fault::Location(format!("{}/{to}", server.base()));
+    for (path, fault) in [
+        ("file", Fault::Location("file:///etc/hostname".to_owned())),
+        ("nowhere", Fault::Location(String::new())),
+        (
+            "words",
+            Fault::Location("no url at all \u{202e}".to_owned()),
+        ),
+        (
+            "port",
+            Fault::Location("https://localhost:99999/x".to_owned()),
+        ),
+        ("gopher", Fault::Location("gopher://localhost/x".to_owned())),
+        ("endless", Fault::Endless),
+        ("drip", Fault::Drip),
+    ] {
+        server.fault(path, fault, usize::MAX);
+    }
+    for hop in 0..20 {
+        server.fault(
+            &format!("hop{hop}"),
+            next(&format!("hop{}", hop + 1)),
+            usize::MAX,
+        );
+    }
+    let mut http = server.settings(String::new()).http;
+    http.deadline = Duration::from_millis(500);
+    for (path, kinds) in [
+        ("file", &[Kind::Downgrade][..]),
+        ("gopher", &[Kind::Downgrade]),
+        ("hop0", &[Kind::RedirectLoop]),
+        ("endless", &[Kind::TooLarge]),
+        ("drip", &[Kind::Timeout]),
+        ("nowhere", &[Kind::BadRequest, Kind::RedirectLoop]),
+        ("words", &[Kind::NotFound, Kind::BadRequest]),
+        ("port", &[Kind::BadRequest]),
+    ] {
+        let url = format!("{}/{path}", server.base());
+        let error = Client::new(http.clone())
+            .get(&url, None, 1 << 20)
+            .await
+            .unwrap_err();
+        assert!(
+            kinds.contains(&error.kind),
+            "{path}: {:?} {error}",
+            error.kind
+        );
+    }
+}
+
 #[tokio::test]
 async fn a_file_of_the_wrong_length_does_not_pass_its_signature() {
     let key = key();
@@ -363,7 +419,7 @@ async fn a_server_that_is_down_is_asked_once_and_the_feed_is_missed_with_a_warni
     }
     let source = Source::new(server.settings(key.public())).unwrap();
     for _ in 0..5 {
-        let (image, notices) = resolve(&source, &request("gcp"), today()).await.unwrap();
+        let (image, notices) = resolve(&source, &request("gcp")).await.unwrap();
         assert_eq!(image.release_date, None);
         assert!(
             told(&notices).contains("The release feed could not be read"),
@@ -445,6 +501,15 @@ async fn versions_are_current_exact_or_the_newest_that_meets_a_constraint() {
         ("stable", "~> 4593.2", Amd64, "4593.2.5"),
         ("stable", "< 4593.2.5", Amd64, "4593.2.4"),
         ("stable", "~> 4459.2.0", Amd64, "4459.2.4"),
+        ("stable", "= 4593.2.4", Amd64, "4593.2.4"),
+        ("stable", "<= 4593.2", Amd64, "4459.2.4"),
+        (
+            "stable",
+            "4593.2",
+            Amd64,
+            "No release meets the constraint: The newest releases of stable for amd64 are 4593.2.5, 4593.2.4, 4459.2.4. \
+             As in Terraform's own constraints 4593.2 is 4593.2.0 alone; ~> 4593.2.0 is what begins with 4593.2. Change",
+        ),
         (
             "stable",
             "~> 4600.2",
@@ -754,9 +819,7 @@ async fn what_a_platform_lacks_is_told_on_its_attribute() {
         None,
     );
     let source = Source::new(settings.clone()).unwrap();
-    let notices = resolve(&source, &request("aws"), today())
-        .await
-        .unwrap_err();
+    let notices = resolve(&source, &request("aws")).await.unwrap_err();
     assert!(
         told(&notices).contains(
             "owners = [\"075585003325\"] and filter name = \"Flatcar-stable-4593.2.5-hvm\""
@@ -873,7 +936,7 @@ async fn every_platform_resolves_in_every_channel_that_has_it() {
                     ..request("aws")
                 };
                 let has = row.architectures.contains(architecture) && row.file(version).is_some();
-                let cell = match resolve(&source, &request, today()).await {
+                let cell = match resolve(&source, &request).await {
                     Ok((image, _)) => {
                         assert!(has, "{} {channel}", row.name);
                         assert_eq!(image.version, version);

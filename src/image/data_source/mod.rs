@@ -3,11 +3,9 @@
 mod release_server;
 mod releases;
 
-use std::time::SystemTime;
-
 use serde::{Deserialize, Serialize};
 
-use crate::flatcar::{Architecture, Date, PLATFORMS, known_platform};
+use crate::flatcar::{Architecture, PLATFORMS, known_platform};
 use crate::provider::{
     Attr, Attribute, Context, DataSource, Diagnostic, Diagnostics, Outcome, Path, Schema, Type,
     Value, unknown_settings,
@@ -95,9 +93,8 @@ impl DataSource for FlatcarImage {
             Ok(source) => source,
             Err(problems) => return Outcome::failed(problems),
         };
-        let today = Date::of(SystemTime::now());
         let resolved = tokio::select! {
-            resolved = resolve(&source, &request, today) => resolved,
+            resolved = resolve(&source, &request) => resolved,
             () = context.cancel.cancelled() => return Outcome::failed(interrupted()),
         };
         match resolved {
@@ -145,7 +142,8 @@ fn image_inputs() -> Vec<Attribute> {
         Attribute::string(
             "version",
             "Release: `current`, an exact one such as `4593.2.5`, or constraints such as `~> 4593.2` or `>= 4459.2.0, < 4600` (the \
-             newest that meets them). Read back, it is the exact release.",
+             newest that meets them), by Terraform's own rules: `= 4593.2` is 4593.2.0 alone, `~> 4593.2.0` every 4593.2. Read \
+             back, it is the exact release.",
         )
         .default("current"),
         Attribute::string(
@@ -260,7 +258,10 @@ fn image_outputs() -> Vec<Attribute> {
         .computed(),
         text(
             "verified_by",
-            "Fingerprint of the primary key that signed the release; empty with `release_server.verify = \"none\"`.",
+            "Fingerprint of the primary key that signed the release's `version.txt`; empty with `release_server.verify = \"none\"`. \
+             Every other file that is read is signed by an accepted key too. A signature binds the version, the channel (by the \
+             number), the name of an image file and, within weeks, the time; that AMI ids, digests and package lists are of this very \
+             release and architecture no signed file says: see the guide on release data.",
         ),
     ]
 }

@@ -125,6 +125,7 @@ fn open(configured: ReleaseServer) -> Result<Source, Diagnostics> {
             extra_roots: configured.ca_certificate.unwrap_or_default().into_bytes(),
             ..defaults.http
         },
+        clock: defaults.clock,
     })
     .map_err(|why| {
         Diagnostic::error(

@@ -31,7 +31,7 @@ pub struct ReleaseModel {
     pub version: String,
     pub channel: String,
     pub architectures: Vec<String>,
-    pub release_date: String,
+    pub release_date: Option<String>,
     pub components: BTreeMap<String, String>,
     pub ignition_spec: Option<String>,
 }
@@ -121,7 +121,7 @@ impl DataSource for FlatcarReleases {
                 version: release.version.to_string(),
                 channel: release.channel.clone(),
                 architectures: release.architectures.clone(),
-                release_date: release.release_date.clone(),
+                release_date: Some(release.release_date.clone()).filter(|date| !date.is_empty()),
                 components: release.components.clone(),
                 ignition_spec: release.ignition_spec().map(str::to_owned),
             })

@@ -9,6 +9,8 @@ use crate::protocol::tfplugin6::provider_server::Provider as _;
 use crate::protocol::value::{Number, Refinement, Type};
 use crate::provider::convert::to_value;
 use crate::provider::sample;
+use crate::provider::schema::Signature;
+use crate::provider::{Function, FunctionError};
 
 const UNKNOWN: &str = "<unknown>";
 
@@ -1090,4 +1092,63 @@ fn numbers_keep_their_digits() {
 fn the_sample_provider_has_no_faults() {
     let faults = crate::provider::validity::faults(&sample::provider());
     assert!(faults.is_empty(), "{faults:#?}");
+}
+
+/// A function that computes until it is told that somebody else had a turn.
+struct Long {
+    has_begun: tokio::sync::mpsc::UnboundedSender<()>,
+    may_end: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Function for Long {
+    fn name(&self) -> &'static str {
+        "long"
+    }
+    fn signature(&self) -> Signature {
+        Signature {
+            summary: "Computes",
+            description: "Computes.",
+            parameters: Vec::new(),
+            variadic: None,
+            result: Type::Bool,
+        }
+    }
+    fn call(&self, _: Vec<Value>) -> Result<Value, FunctionError> {
+        self.has_begun.send(()).unwrap();
+        // Long enough for any machine; only a failure waits for it.
+        let wait = std::time::Duration::from_secs(30);
+        let told = self.may_end.lock().unwrap().recv_timeout(wait);
+        Ok(Value::Bool(told.is_ok()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_call_that_computes_for_long_keeps_no_stop_from_being_heard() {
+    let (has_begun, mut begun) = tokio::sync::mpsc::unbounded_channel();
+    let (end, may_end) = std::sync::mpsc::channel();
+    let schema = || Schema::new(0, "Sample.", Vec::new());
+    let long = Long {
+        has_begun,
+        may_end: may_end.into(),
+    };
+    let provider = Provider::new("sample", "example.org/test/sample", schema).function(long);
+    let service = Arc::new(Service::new(provider, CancellationToken::new()));
+    let computing = service.clone();
+    let request = pb::call_function::Request {
+        name: "long".to_owned(),
+        arguments: Vec::new(),
+    };
+    let call = tokio::spawn(async move { computing.call_function(Request::new(request)).await });
+    begun.recv().await.unwrap();
+    let stopping = service.clone();
+    // On the one worker that there is, as the server does it.
+    tokio::spawn(async move {
+        let request = Request::new(pb::stop_provider::Request {});
+        stopping.stop_provider(request).await.unwrap();
+        end.send(()).unwrap();
+    });
+    let answer = call.await.unwrap().unwrap().into_inner();
+    assert!(service.context().cancel.is_cancelled());
+    let heard = decode(answer.result.as_ref(), &Type::Bool).unwrap();
+    assert!(heard == Value::Bool(true));
 }

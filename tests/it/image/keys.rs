@@ -140,21 +140,38 @@ impl Key {
 
     /// A binary detached signature by a subkey, made on a day.
     pub(crate) fn detached(&self, subkey: usize, on: &str, file: &[u8]) -> Vec<u8> {
+        self.detached_for(subkey, on, 0, file)
+    }
+
+    /// One that counts for so many days; none: for ever.
+    pub(crate) fn detached_for(&self, subkey: usize, on: &str, days: u32, file: &[u8]) -> Vec<u8> {
         let key = &self.secret.secret_subkeys[subkey].key;
-        let config = config(SignatureType::Binary, key, moment(on), Vec::new());
+        let config = config(SignatureType::Binary, key, moment(on), lifetime(days));
         let signature = config.sign(key, &Password::empty(), file).unwrap();
         DetachedSignature::new(signature).to_bytes().unwrap()
     }
 
     /// A clear-signed text.
     pub(crate) fn clear(&self, subkey: usize, on: &str, text: &str) -> String {
+        self.clear_for(subkey, on, 0, text)
+    }
+
+    /// One whose signature counts for so many days; none: for ever.
+    pub(crate) fn clear_for(&self, subkey: usize, on: &str, days: u32, text: &str) -> String {
         let key = &self.secret.secret_subkeys[subkey].key;
-        let config = config(SignatureType::Text, key, moment(on), Vec::new());
+        let config = config(SignatureType::Text, key, moment(on), lifetime(days));
         CleartextSignedMessage::new(text, config, key, &Password::empty())
             .unwrap()
             .to_armored_string(ArmorOptions::default())
             .unwrap()
     }
+}
+
+fn lifetime(days: u32) -> Vec<SubpacketData> {
+    let ends = (days > 0).then(|| Duration::from_secs(days * 86_400));
+    ends.map(SubpacketData::SignatureExpirationTime)
+        .into_iter()
+        .collect()
 }
 
 fn moment(day: &str) -> Timestamp {

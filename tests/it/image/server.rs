@@ -32,8 +32,14 @@ pub(crate) enum Fault {
     TooShort,
     /// To another path on the same server.
     Redirect(String),
+    /// To any URL.
+    Location(String),
     /// To the same path on plain http.
     Downgrade,
+    /// Bytes of a length that is not said, without end.
+    Endless,
+    /// A byte now and then, without end.
+    Drip,
     /// An error page that claims to be fine.
     Html,
 }
@@ -115,6 +121,7 @@ impl Server {
             url: format!("{}/{{channel}}/{{arch}}", self.base),
             feed_url: Some(format!("{}/feed", self.base)),
             verify: true,
+            clock: super::august,
             signing_keys,
             http: flatcar::http::Settings {
                 connect_timeout: Duration::from_secs(5),
@@ -262,6 +269,23 @@ async fn answer(
             head = bare(status, &format!("Retry-After: {seconds}\r\n"));
         }
         Some(Fault::Redirect(to)) => head = bare(302, &format!("Location: /{to}\r\n")),
+        Some(Fault::Location(to)) => head = bare(302, &format!("Location: {to}\r\n")),
+        Some(Fault::Endless | Fault::Drip) => {
+            let start = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            stream.write_all(start).await?;
+            let piece = match fault {
+                Some(Fault::Endless) => 4096,
+                _ => 1,
+            };
+            loop {
+                let chunk = format!("{piece:x}\r\n{}\r\n", "x".repeat(piece));
+                stream.write_all(chunk.as_bytes()).await?;
+                stream.flush().await?;
+                if piece == 1 {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
         Some(Fault::Downgrade) => {
             head = bare(302, &format!("Location: http://{host}/{path}\r\n"));
         }

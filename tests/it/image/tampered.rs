@@ -29,6 +29,12 @@ enum Change {
     Stranger,
     /// A signature that names a weak hash, by its number.
     Weak(u8),
+    /// The right key signs it on another day, for so many days; none: for ever.
+    Dated(&'static str, u32),
+    /// So many good signatures in the place of one.
+    Signatures(usize),
+    /// So many bytes behind it.
+    Longer(usize),
 }
 
 const VERSION: &str = "stable/amd64/current/version.txt";
@@ -71,6 +77,20 @@ const TABLE: &[(&str, Change, &str, &str)] = &[
     ("aws", Change::Stranger, AMIS, "which is not accepted"),
     ("aws", Change::By("stable/amd64/4593.2.4/flatcar_production_ami_all.json"), AMIS, "before 4593.2.5 was built"),
     ("aws", Change::By(PACKAGES), AMIS, "Could not read the AMI list"),
+    ("openstack", Change::Dated("2026-08-13", 3), VERSION, "was made to count until 2026-08-16 only"),
+    ("openstack", Change::Dated("2026-08-13", 3), PACKAGES, "was made to count until 2026-08-16 only"),
+    ("openstack", Change::Dated("2026-08-13", 3), DIGESTS, "was made to count until 2026-08-16 only"),
+    ("openstack", Change::Dated("2026-08-22", 0), VERSION, "is dated 2026-08-22, which is still to come: today is 2026-08-20"),
+    ("openstack", Change::Dated("2026-08-22", 0), DIGESTS, "is dated 2026-08-22, which is still to come: today is 2026-08-20"),
+    ("aws", Change::Dated("2026-08-09", 0), AMIS, "was signed on 2026-08-09, before 4593.2.5 was built on 2026-08-11"),
+    ("openstack", Change::Dated("2026-08-09", 0), VERSION, "was signed on 2026-08-09, before 4593.2.5 was built"),
+    ("aws", Change::By(AMIS), "stable/amd64/4459.2.4/flatcar_production_ami_all.json", "was signed on 2026-08-13, more than 60 days after the version.txt of 4459.2.4 on 2026-02-09"),
+    ("openstack", Change::By(DIGESTS), "stable/amd64/4459.2.4/flatcar_production_openstack_image.img.DIGESTS.asc", "more than 60 days after the version.txt of 4459.2.4"),
+    ("openstack", Change::Signatures(9), VERSION, "there are more than 8 signatures in it"),
+    ("openstack", Change::Signatures(200_000), VERSION, "longer than 65536 bytes"),
+    ("openstack", Change::Longer(70_000), DIGESTS, "longer than 65536 bytes"),
+    ("openstack", Change::Longer(5_000_000), VERSION, "longer than 4194304 bytes"),
+    ("openstack", Change::Longer(5_000_000), PACKAGES, "longer than 4194304 bytes"),
 ];
 
 fn files(key: &Key) -> Files {
@@ -84,6 +104,14 @@ fn files(key: &Key) -> Files {
     };
     files.extend(older.files(key));
     older.add_image(&mut files, key, OPENSTACK);
+    let oldest = Release {
+        version: Version::of(4459, 2, 4),
+        built: "2026-02-07",
+        signed: "2026-02-09",
+        ..stable()
+    };
+    files.extend(oldest.files(key));
+    oldest.add_image(&mut files, key, OPENSTACK);
     let alpha = Release {
         channel: "alpha",
         version: Version::of(4790, 0, 0),
@@ -100,14 +128,17 @@ async fn whatever_is_changed_is_refused_and_told() {
     let whole = files(&key);
     for (number, (platform, change, path, says)) in TABLE.iter().enumerate() {
         let mut files = whole.clone();
-        apply(&mut files, change, path, &stranger);
+        apply(&mut files, change, path, &key, &stranger);
         assert_ne!(files, whole, "row {number} changes nothing");
         let folder = scratch();
         write(&files, folder.path());
         // An exact version where the current one is not what was changed.
         let mut request = request(platform);
-        if path.contains("4593.2.5/version.txt") {
-            request.wanted = flatcar::image::release::Wanted::Exact(Version::of(4593, 2, 5));
+        let release = path
+            .split('/')
+            .find_map(|part| part.parse::<Version>().ok());
+        if let Some(release) = release {
+            request.wanted = flatcar::image::release::Wanted::Exact(release);
         }
         let found = resolve_with(local(folder.path(), key.public()), &request).await;
         let notices = found
@@ -129,7 +160,7 @@ async fn whatever_is_changed_is_refused_and_told() {
     }
 }
 
-fn apply(files: &mut Files, change: &Change, path: &str, stranger: &Key) {
+fn apply(files: &mut Files, change: &Change, path: &str, key: &Key, stranger: &Key) {
     let file = files[path].clone();
     let clear = path.ends_with(".asc");
     let changed = match change {
@@ -174,6 +205,21 @@ fn apply(files: &mut Files, change: &Change, path: &str, stranger: &Key) {
             );
             file
         }
+        Change::Dated(on, days) if clear => {
+            let text = String::from_utf8(files[&path.replace(".asc", "")].clone()).unwrap();
+            key.clear_for(0, on, *days, &text).into_bytes()
+        }
+        Change::Dated(on, days) => {
+            let signature = key.detached_for(0, on, *days, &file);
+            files.insert(format!("{path}.sig"), signature);
+            file
+        }
+        Change::Signatures(times) => {
+            let signature = files.get_mut(&format!("{path}.sig")).unwrap();
+            *signature = signature.repeat(*times);
+            file
+        }
+        Change::Longer(bytes) => [file, vec![b'\n'; *bytes]].concat(),
         Change::Weak(hash) => {
             // Version 4, of binary data, EdDSA, SHA-512.
             let head = [4, 0, 22, 10];
@@ -300,15 +346,16 @@ async fn a_revocation_in_any_copy_of_a_key_counts() {
     let good = super::key();
     let file = b"file";
     let signature = good.detached(0, "2026-08-13", file);
+    let now = super::august();
     let keyring = flatcar::image::signature::Keyring::new(&good.public()).unwrap();
-    assert!(keyring.verify_detached(file, &signature).is_ok());
+    assert!(keyring.verify_detached(file, &signature, now).is_ok());
     let revoked = good.with_subkey_revoked(RevocationCode::KeyCompromised, "2026-08-14");
     for keys in [
         format!("{}\n{revoked}", good.public()),
         format!("{revoked}\n{}", good.public()),
     ] {
         let keyring = flatcar::image::signature::Keyring::new(&keys).unwrap();
-        let refusal = keyring.verify_detached(file, &signature).unwrap_err();
+        let refusal = keyring.verify_detached(file, &signature, now).unwrap_err();
         assert!(
             refusal.to_string().contains("which was revoked"),
             "{refusal}"

@@ -1,0 +1,176 @@
+//! `file://` URLs: regular files only, as much of them as may be, and not for longer than a server would get.
+//!
+//! In: `file:///srv/mirror/version.txt`. Out: its bytes, with the time of its last change as ETag.
+
+use std::fs::{File as Open, Metadata};
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::{Answer, Error, File, Kind};
+
+/// `file:///a/b` and `file://./b`: a path that does not begin with a slash is relative to where the provider runs, which is the root
+/// module's directory (so that `file://${path.module}/...` works).
+pub(super) fn path_of(url: &str) -> Option<PathBuf> {
+    let rest = url.strip_prefix("file://")?;
+    if let Some(path) = reqwest::Url::parse(url)
+        .ok()
+        .filter(|_| rest.starts_with('/') || rest.starts_with("localhost/"))
+        .and_then(|parsed| parsed.to_file_path().ok())
+    {
+        return Some(path);
+    }
+    Some(rest.into())
+}
+
+/// The file of a URL, or that it is still the one of the ETag.
+pub(super) async fn read(
+    url: &str,
+    path: PathBuf,
+    etag: Option<&str>,
+    max_bytes: usize,
+    deadline: Duration,
+) -> Result<Answer, Error> {
+    let known = etag.map(str::to_owned);
+    // A folder of the network may be silent, too.
+    let reading = tokio::task::spawn_blocking(move || read_now(&path, known.as_deref(), max_bytes));
+    let answer = match tokio::time::timeout(deadline, reading).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err((Kind::Unreadable, "reading it was broken off".to_owned())),
+        Err(_) => Err((
+            Kind::Timeout,
+            format!("it was not read within {deadline:?}"),
+        )),
+    };
+    answer.map_err(|(kind, message)| Error {
+        method: "read",
+        url: url.to_owned(),
+        attempts: 1,
+        status: None,
+        kind,
+        message,
+    })
+}
+
+type Failure = (Kind, String);
+
+fn read_now(path: &Path, etag: Option<&str>, max_bytes: usize) -> Result<Answer, Failure> {
+    // Before it is opened: opening a pipe waits for somebody who writes into it.
+    is_regular(&std::fs::metadata(path).map_err(unreadable)?)?;
+    let file = Open::open(path).map_err(unreadable)?;
+    // And after, for what was opened is what counts.
+    let metadata = file.metadata().map_err(unreadable)?;
+    is_regular(&metadata)?;
+    let limit = u64::try_from(max_bytes).unwrap_or(u64::MAX);
+    let too_large = || {
+        let message = format!("the file is longer than {max_bytes} bytes");
+        Err((Kind::TooLarge, message))
+    };
+    if metadata.len() > limit {
+        return too_large();
+    }
+    let version = version(&metadata);
+    if version.is_some() && version.as_deref() == etag {
+        return Ok(Answer::NotModified);
+    }
+    let mut body = Vec::new();
+    // It may grow meanwhile, and files of /proc say that they are empty.
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut body)
+        .map_err(unreadable)?;
+    if body.len() > max_bytes {
+        return too_large();
+    }
+    Ok(Answer::File(File {
+        body,
+        etag: version,
+    }))
+}
+
+fn is_regular(metadata: &Metadata) -> Result<(), Failure> {
+    match metadata.is_file() {
+        true => Ok(()),
+        false => Err((Kind::Unreadable, "it is not a regular file".to_owned())),
+    }
+}
+
+fn version(metadata: &Metadata) -> Option<String> {
+    let changed = metadata.modified().ok()?;
+    let since = changed.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    Some(format!("{}-{}", since.as_nanos(), metadata.len()))
+}
+
+fn unreadable(problem: std::io::Error) -> Failure {
+    let kind = match problem.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => Kind::NotFound,
+        _ => Kind::Unreadable,
+    };
+    (kind, problem.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Client, Settings};
+    use super::*;
+
+    async fn get(url: &str, etag: Option<&str>, max_bytes: usize) -> Result<Answer, Error> {
+        let client = Client::new(Settings::default());
+        client.get(url, etag, max_bytes).await
+    }
+
+    #[test]
+    fn a_file_url_may_be_relative() {
+        let path = |url| path_of(url).map(|path| path.display().to_string());
+        assert_eq!(path("file:///a%20b/c").as_deref(), Some("/a b/c"));
+        assert_eq!(path("file://./release/x").as_deref(), Some("./release/x"));
+        assert_eq!(path("file://modules/r").as_deref(), Some("modules/r"));
+        assert_eq!(path("https://a/b"), None);
+    }
+
+    #[tokio::test]
+    async fn local_files_are_read_compared_and_bounded() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("version.txt");
+        std::fs::write(&path, "abc").unwrap();
+        let url = format!("file://{}", path.display());
+        let Answer::File(file) = get(&url, None, 3).await.unwrap() else {
+            panic!("no file");
+        };
+        assert_eq!(file.body, b"abc");
+        let again = get(&url, file.etag.as_deref(), 3).await.unwrap();
+        assert!(matches!(again, Answer::NotModified));
+        let error = get(&url, None, 2).await.unwrap_err();
+        assert_eq!(error.kind, Kind::TooLarge);
+        for absent in [format!("{url}.sig"), format!("{url}/x")] {
+            let error = get(&absent, None, 3).await.unwrap_err();
+            assert!(error.is_not_found(), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_is_no_regular_file_or_never_ends_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let made = std::process::Command::new("mkfifo")
+            .arg(at("pipe"))
+            .status();
+        assert!(made.unwrap().success());
+        let _listener = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        std::fs::create_dir(at("folder")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", at("link")).unwrap();
+        let mut cases: Vec<_> = ["pipe", "socket", "folder", "link"]
+            .map(|name| (at(name), Kind::Unreadable))
+            .into();
+        cases.push(("/dev/zero".into(), Kind::Unreadable));
+        if cfg!(target_os = "linux") {
+            // Says that it is empty, and is not.
+            cases.push(("/proc/self/status".into(), Kind::TooLarge));
+        }
+        for (path, kind) in cases {
+            let url = format!("file://{}", path.display());
+            let error = get(&url, None, 10).await.unwrap_err();
+            assert_eq!(error.kind, kind, "{error}");
+        }
+    }
+}
