@@ -124,9 +124,9 @@ impl Server {
             clock: super::august,
             signing_keys,
             http: flatcar::http::Settings {
-                connect_timeout: Duration::from_secs(5),
+                connect_timeout: Duration::from_secs(60),
                 read_timeout: Duration::from_secs(if silent { 1 } else { 60 }),
-                deadline: Duration::from_secs(10),
+                deadline: Duration::from_secs(300),
                 attempts: 4,
                 back_off: Duration::from_millis(1),
                 longest_pause: Duration::from_secs(1),
