@@ -20,6 +20,7 @@ use crate::flatcar::{
     spec_of_release,
 };
 
+use constraint::Constraint;
 use published::{Aws, Azure, AzureWish, Gcp, aws_region_hint};
 use release::{Amis, Built, Channel, Components, Digests, Feed, Packages, Wanted};
 use source::{Signed, Source, without_user};
@@ -290,18 +291,7 @@ async fn find_release(source: &Source, request: &Request) -> Result<Found, Notic
         Wanted::Current => (channel.current_directory(), None),
         Wanted::Exact(version) => (version.to_string(), Some(*version)),
         Wanted::Meeting(constraint) => {
-            if !source.has_feed() {
-                return Err(advice::no_feed());
-            }
-            let feed = source
-                .feed(Some(channel))
-                .await
-                .map_err(|fault| advice::fault(source, "release feed", &fault))?;
-            let version = feed
-                .of(channel, request.architecture.name())
-                .map(|release| release.version)
-                .find(|version| constraint.is_met_by(*version))
-                .ok_or_else(|| advice::nothing_meets(&feed, request))?;
+            let version = newest_that_meets(source, request, constraint).await?;
             (version.to_string(), Some(version))
         }
     };
@@ -338,6 +328,39 @@ async fn find_release(source: &Source, request: &Request) -> Result<Found, Notic
     }
     found.accept(&url, &signed)?;
     Ok(found)
+}
+
+/// By the feed, which is not signed and is said to lag behind; so what is current, which is signed, counts too.
+async fn newest_that_meets(
+    source: &Source,
+    request: &Request,
+    constraint: &Constraint,
+) -> Result<Version, Notice> {
+    if !source.has_feed() {
+        return Err(advice::no_feed());
+    }
+    let (channel, architecture) = (request.channel, request.architecture);
+    let directory = source.directory(channel, architecture, &channel.current_directory());
+    let url = format!("{directory}/version.txt");
+    let (feed, current) = tokio::join!(
+        source.feed(Some(channel)),
+        source.signed(&url, Built::parse)
+    );
+    let feed = feed.map_err(|fault| advice::fault(source, "release feed", &fault))?;
+    let current = match &current {
+        Ok(signed) if signed.value.build.is_none() => Some(signed.value.version),
+        Ok(_) => None,
+        // A mirror of single releases.
+        Err(fault) if fault.is_not_found() => None,
+        Err(fault) => return Err(advice::fault(source, "version.txt", fault)),
+    };
+    let current = current.filter(|version| channel.refuses(*version).is_none());
+    feed.of(channel, architecture.name())
+        .map(|release| release.version)
+        .chain(current)
+        .filter(|version| constraint.is_met_by(*version))
+        .max()
+        .ok_or_else(|| advice::nothing_meets(&feed, request))
 }
 
 /// The build of a number that is no release: Flatcar signs what it builds every night with the key of its releases, while builds of one's

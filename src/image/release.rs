@@ -378,11 +378,14 @@ impl Feed {
         let mut releases: Vec<Release> = entries
             .into_iter()
             // `current` and `current-2024` repeat a numbered entry and have no number of their own.
+            .filter(|(_, entry)| is_word(&entry.channel))
             .filter_map(|(key, entry)| {
                 Some(Release {
                     version: key.parse().ok()?,
                     channel: entry.channel,
-                    architectures: entry.architectures,
+                    architectures: (entry.architectures.into_iter())
+                        .filter(|name| is_word(name))
+                        .collect(),
                     release_date: Some(entry.release_date)
                         .filter(|date| date.len() <= MOST_CHARS && Date::starting(date).is_some())
                         .unwrap_or_default(),
@@ -614,7 +617,7 @@ mod tests {
         assert_eq!(feed.of(stable, "arm64").count(), 1);
         let odd = Feed::parse(
             r#"{"4593.2.5":{"channel":"stable","release_date":"2026-99-99","major_software":{"kernel":["6.12\u202e"],"docker":["28.0.4"],"ignition":[]}},
-                "99999999999999999999.0.0":{"channel":"stable"},"4294967295.4294967295.4294967295":{"channel":"stable","release_date":"9999-12-31 x"}}"#,
+                "99999999999999999999.0.0":{"channel":"stable"},"4593.2.4":{"channel":"st\u001b[1mable"},"4294967295.4294967295.4294967295":{"channel":"stable","release_date":"9999-12-31 x"}}"#,
         )
         .unwrap();
         let dates: Vec<_> = odd

@@ -558,6 +558,13 @@ async fn versions_are_current_exact_or_the_newest_that_meets_a_constraint() {
             "{found}"
         );
     }
+    // A feed that somebody keeps back does not keep back what is current.
+    let feed = folder.path().join("feed/releases.json");
+    let whole = std::fs::read_to_string(&feed).unwrap();
+    std::fs::write(&feed, whole.replace("\"4593.2.5\"", "\"x\"")).unwrap();
+    assert_eq!(ask("stable", "~> 4593.2", Amd64).await, "4593.2.5");
+    assert_eq!(ask("stable", "< 4593.2.5", Amd64).await, "4593.2.4");
+    std::fs::write(&feed, whole).unwrap();
     std::fs::remove_dir_all(folder.path().join("stable/amd64/4593.2.4")).unwrap();
     let found = ask("stable", "< 4593.2.5", Amd64).await;
     let says = "The release is not on this server: The newest release that meets the constraint, 4593.2.4, is not on this server: read file://";
