@@ -11,11 +11,10 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256, Sha512};
 
 use crate::ignition::config::{At, Object, Path};
-use crate::ignition::data_url;
-use crate::ignition::ignition_json;
 use crate::ignition::report::{self, Problem, ReportEntry, Severity};
 use crate::ignition::translate::{Format, Translated};
 use crate::ignition::validate::each_object;
+use crate::ignition::{data_url, header, ignition_json, json_input};
 
 const NOT_GZIP: &str = "compression is gzip, but the data is not";
 const DAMAGED: &str = "compressed data is cut off or damaged";
@@ -25,6 +24,8 @@ const NOT_CHECKED: &str = "compressed data is too large to be checked";
 
 /// So many bytes of one config are unpacked.
 const UNPACKED_MAX: u64 = 64 << 20;
+/// Configs inside configs beyond this are not looked into.
+const INSIDE_MAX: usize = 4;
 
 /// What is wrong with one resource of a config.
 struct Fault {
@@ -33,7 +34,7 @@ struct Fault {
     fields: [&'static [&'static str]; 2],
     severity: Severity,
     message: &'static str,
-    advice: &'static str,
+    advice: String,
 }
 
 const COMPRESSION: &[&str] = &["compression"];
@@ -43,15 +44,21 @@ const SOURCE: &[&str] = &["source"];
 /// Everything that is wrong with the data in a config that was made of `documents`.
 pub(crate) fn check(config: &Object, documents: &[Translated]) -> Vec<ReportEntry> {
     let mut faults = Vec::new();
-    visit(config, &At::ROOT, &mut Some(UNPACKED_MAX), &mut faults);
+    visit(config, &At::ROOT, &mut Some(UNPACKED_MAX), 0, &mut faults);
     faults
         .into_iter()
         .map(|fault| entry(config, documents, fault))
         .collect()
 }
 
-/// `left` is what may still be unpacked, nothing once too much was.
-fn visit(object: &Object, at: &At<'_>, left: &mut Option<u64>, faults: &mut Vec<Fault>) {
+/// `left` is what may still be unpacked, nothing once too much was; `inside` how many configs are around this one.
+fn visit(
+    object: &Object,
+    at: &At<'_>,
+    left: &mut Option<u64>,
+    inside: usize,
+    faults: &mut Vec<Fault>,
+) {
     if object.shape.name == "Resource"
         && let Some((fields, severity, message, advice)) = fault_of(object, left)
     {
@@ -60,10 +67,51 @@ fn visit(object: &Object, at: &At<'_>, left: &mut Option<u64>, faults: &mut Vec<
             fields,
             severity,
             message,
-            advice,
+            advice: advice.to_owned(),
         });
     }
-    each_object(object, at, |object, at| visit(object, at, left, faults));
+    each_object(object, at, |below, at| {
+        visit(below, at, left, inside, faults);
+        if object.shape.name == "IgnitionConfig"
+            && inside < INSIDE_MAX
+            && let Some(config) = config_in(below, left)
+        {
+            let mut found = Vec::new();
+            visit(&config, &At::ROOT, left, inside + 1, &mut found);
+            faults.extend(found.into_iter().map(|fault| Fault {
+                resource: at.path(),
+                fields: [SOURCE, SOURCE],
+                severity: fault.severity,
+                message: fault.message,
+                advice: format!(
+                    "It is in the config that is given here, at {}. {}",
+                    ignition_json::path_in_json(&fault.resource),
+                    fault.advice
+                ),
+            }));
+        }
+    });
+}
+
+/// The config that a resource of `ignition.config` carries, where it is one.
+fn config_in(resource: &Object, left: &mut Option<u64>) -> Option<Object> {
+    let bytes = data_url::decode(resource.filled("source")?)?;
+    let text = match resource.text("compression") {
+        None | Some("") => String::from_utf8(bytes).ok()?,
+        Some(_) => {
+            let (most, mut text) = ((*left)?, String::new());
+            let read = MultiGzDecoder::new(&bytes[..])
+                .take(most + 1)
+                .read_to_string(&mut text);
+            *left = most.checked_sub(text.len() as u64);
+            read.ok().and(*left).map(|_| text)?
+        }
+    };
+    let nodes = json_input::parse(&text).ok()?;
+    let (config, _) = ignition_json::decode(&nodes, u8::MAX - 1);
+    let minor = header::rendered_version(&config).ok()?;
+    let (config, mismatches) = ignition_json::decode(&nodes, minor);
+    mismatches.is_empty().then_some(config)
 }
 
 type Wrong = (
@@ -327,6 +375,8 @@ mod tests {
         let sum512 = "9b71d224bd62f3785d96d46ad3ea3d73319bfbc2890caadae2dff72519673ca72323c3d99ba5c11d7c7acc6e14b8c5da\
                       0c4663475c2e5c3adef46f73bcdec043";
         let zeros = "0".repeat(64);
+        let inner = r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a","contents":{"compression":"gzip","source":"data:,x"}}]}}"#;
+        let inner_packed = format!("data:;base64,{}", STANDARD.encode(gzip(inner.as_bytes())));
         let (not_gzip, other) = (
             "content: ~.compression: compression is gzip, but the data is not",
             "content: ~.verification.hash: verification.hash is not that of the data",
@@ -382,6 +432,15 @@ mod tests {
             (
                 vec!["ignition: {config: {merge: [{source: \"data:,x\", compression: gzip}]}}".to_owned()],
                 vec!["content: $.ignition.config.merge.0.compression: compression is gzip, but the data is not"],
+            ),
+            // A config inside the config, as it is and packed.
+            (
+                vec![format!("ignition: {{config: {{merge: [{{inline: '{inner}'}}]}}}}")],
+                vec!["content: $.ignition.config.merge.0.inline: compression is gzip, but the data is not"],
+            ),
+            (
+                vec![format!("ignition: {{config: {{replace: {{source: \"{inner_packed}\", compression: gzip}}}}}}")],
+                vec!["content: $.ignition.config.replace.source: compression is gzip, but the data is not"],
             ),
             // A parent that Butane has packed, and a child that says nothing of compression.
             (
@@ -439,7 +498,7 @@ mod tests {
         let (config, _) = ignition_json::decode(&nodes, 4);
         for (left, expected) in [(5_000, 0), (4_999, 1), (2_000, 1)] {
             let mut faults = Vec::new();
-            visit(&config, &At::ROOT, &mut Some(left), &mut faults);
+            visit(&config, &At::ROOT, &mut Some(left), 0, &mut faults);
             let messages: Vec<&str> = faults.iter().map(|fault| fault.message).collect();
             assert_eq!(messages, vec![NOT_CHECKED; expected], "{left}");
         }
