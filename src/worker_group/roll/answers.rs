@@ -85,7 +85,15 @@ impl Roll<'_> {
                 Kind::Quota => short("No quota or capacity for machine", name),
                 _ => short("Could not create machine", name),
             };
-            self.halt(Problem::of(summary, error));
+            let mut problem = Problem::of(summary, error);
+            let rolls = self.tracked.iter().any(|tracked| tracked.leaves);
+            if error.kind == Kind::Quota && rolls && self.order.limits.surge > 0 {
+                problem.detail = format!(
+                    "{} With max_surge = \"0\" in rolling_update each machine goes before the one in its place comes.",
+                    problem.detail
+                );
+            }
+            self.halt(problem);
         }
     }
 

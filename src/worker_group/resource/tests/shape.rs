@@ -311,6 +311,28 @@ async fn a_quota_is_compared_with_the_machines_that_exist_at_a_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_roll_without_room_for_one_more_machine_says_that_it_can_do_without() {
+    for (surge, replicas, said) in [("1", 3, true), ("0", 3, false), ("1", 4, false)] {
+        let id = format!("no-room-{surge}-{replicas}");
+        let mut world = World::new(&id, Memory::default()).await;
+        let config = |motd: &str, replicas: u32| {
+            let update = json!({"max_surge": surge, "max_unavailable": if surge == "0" { "1" } else { "0" }});
+            json!({"user_data": with_motd(motd), "replicas": replicas, "rolling_update": update})
+        };
+        world.run(config("a", 3)).await;
+        let full = Fault::Refused(Kind::Quota);
+        world.memory.order(Call::Create, "", full);
+        let motd = if replicas == 3 { "b" } else { "a" };
+        let (_, problems) = world.run(config(motd, replicas)).await;
+        assert!(
+            problems[0].starts_with("No quota or capacity for machine"),
+            "{problems:?}"
+        );
+        assert_eq!(problems[0].contains("max_surge"), said, "{problems:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_machine_that_somebody_stopped_is_replaced_started_or_left_as_the_group_says() {
     for (word, expected, ordinals) in [
         (
