@@ -28,6 +28,7 @@ behaviours! {
     "a group without capacity anywhere is told so, on the type" => no_capacity,
     "a client token whose instance has ended answers that instance, whatever it was made from" => token_of_the_dead,
     "volumes and interfaces carry whose they are and the user's tags, and change with them" => parts,
+    "security groups change in place, and a shape without any leaves them" => regroup,
     "no volume outlives its machine" => no_volume_stays,
     "the metadata service wants tokens, and volumes are encrypted" => safe_by_default,
     "user data is what was given, or a wrapper around it" => user_data,
@@ -59,6 +60,60 @@ async fn spread(bench: &Bench<'_>) -> Shown {
         .filter_map(|instance| instance.subnet_id)
         .collect();
     assert_eq!(subnets, aws.subnets);
+    let mut told: Vec<String> = bench
+        .list()
+        .await
+        .into_iter()
+        .filter_map(|machine| machine.observed.get("subnet_ids").cloned())
+        .collect();
+    told.sort();
+    let mut expected = aws.subnets.clone();
+    expected.sort();
+    assert_eq!(told, expected);
+    Ok(())
+}
+
+async fn regroup(bench: &Bench<'_>) -> Shown {
+    let aws = Aws::of(bench);
+    let subnets = aws.ec2.describe_subnets().subnet_ids(&aws.subnets[0]);
+    let subnets = subnets.send().await.expect("has subnets");
+    let network = subnets.subnets()[0].vpc_id().expect("a VPC").to_owned();
+    let made = aws
+        .ec2
+        .create_security_group()
+        .group_name(format!("more-{}", bench.mark.cluster))
+        .description("for tests")
+        .vpc_id(network)
+        .send()
+        .await
+        .expect("makes a group");
+    let more = made.group_id().expect("an id").to_owned();
+    let machines = [
+        bench.create(0).await.expect("creates"),
+        bench.create(1).await.expect("creates"),
+    ];
+    let mut both = [aws.group.clone(), more.clone()];
+    both.sort();
+    for (groups, expected) in [
+        (json!(both), both.join(",")),
+        (json!(null), both.join(",")),
+        (json!([more]), more.clone()),
+    ] {
+        let shape = bench.shape_with(&[("vpc_security_group_ids", groups)]);
+        let marked = bench.cloud.mark(&machines, &bench.mark, &shape).await;
+        marked.expect("changes them");
+        for machine in bench.list().await {
+            let has = machine.observed.get("vpc_security_group_ids");
+            assert_eq!(has, Some(&expected), "{}", machine.name);
+        }
+    }
+    let shape = bench.shape_with(&[("vpc_security_group_ids", json!(["sg-00000000000000000"]))]);
+    let refused = bench.cloud.mark(&machines, &bench.mark, &shape).await;
+    let error = refused.expect_err("there is none");
+    assert_eq!(
+        error.action, "EC2 ModifyNetworkInterfaceAttribute",
+        "{error}"
+    );
     Ok(())
 }
 
