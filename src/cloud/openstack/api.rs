@@ -536,17 +536,12 @@ impl Server {
         if !groups.is_empty() {
             observed.insert("security_groups".to_owned(), groups.join(", "));
         }
-        if let Some(zone) = self.zone.as_ref().filter(|zone| !zone.is_empty()) {
-            observed.insert("availability_zones".to_owned(), zone.clone());
-        }
+        let zone = self.zone.clone().unwrap_or_default();
+        observed.insert("availability_zones".to_owned(), zone);
         let own = self.addresses.values().flatten();
-        let own: Vec<&str> = own
-            .filter(|address| address.kind != "floating")
-            .map(|address| address.addr.as_str())
-            .collect();
-        if !own.is_empty() {
-            observed.insert("networks.fixed_ips".to_owned(), own.join(","));
-        }
+        let own = own.filter(|address| address.kind != "floating");
+        let own: Vec<&str> = own.map(|address| address.addr.as_str()).collect();
+        observed.insert("networks.fixed_ips".to_owned(), own.join(","));
         let ours = self.metadata.get(KEYS).map_or("", String::as_str);
         for key in ours.split(',') {
             if let Some(value) = self.metadata.get(key) {

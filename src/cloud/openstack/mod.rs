@@ -5,6 +5,7 @@
 
 mod api;
 mod auth;
+mod change;
 mod floating;
 mod preflight;
 mod request;
@@ -270,7 +271,7 @@ impl Cloud for OpenStack {
         wanted.insert("key_pair".to_owned(), key);
         wanted.extend(
             self.groups_of(&shape)
-                .map(|groups| (GROUPS.to_owned(), groups)),
+                .map(|groups| (change::GROUPS.to_owned(), groups)),
         );
         for (key, value) in shape.metadata {
             wanted.insert(format!("metadata.{key}"), value);
@@ -362,56 +363,6 @@ impl OpenStack {
         }
     }
 
-    async fn mark_one(
-        &self,
-        machine: &Machine,
-        mark: &Mark,
-        shape: Option<&Shape>,
-    ) -> Result<(), CloudError> {
-        let path = format!("servers/{}/metadata", machine.id);
-        let mut metadata: BTreeMap<String, String> = BTreeMap::new();
-        let mut left = Vec::new();
-        if let Some(shape) = shape {
-            metadata = request::metadata_of(shape);
-            // Empty where there is none any more.
-            metadata.entry(api::POOL.to_owned()).or_default();
-            left = machine
-                .observed
-                .keys()
-                .filter_map(|key| key.strip_prefix("metadata."))
-                .filter(|key| !shape.metadata.contains_key(*key))
-                .collect();
-        }
-        metadata.extend(mark.pairs().map(|(key, value)| (key.to_owned(), value)));
-        // Adds and overwrites; what others wrote stays.
-        let call = Call::post(
-            Service::Compute,
-            path.clone(),
-            json!({"metadata": metadata}),
-        );
-        let mut calls = vec![call];
-        // What the user has taken out goes.
-        calls.extend(
-            left.iter()
-                .map(|key| Call::delete(Service::Compute, format!("{path}/{key}"))),
-        );
-        for call in calls {
-            match self.call(MARK, &machine.name, call).await {
-                Ok(_) => {}
-                Err(error) if error.is_not_found() => {} // gone: there is nothing to mark
-                // Writing the same metadata again is harmless: nothing about a lost answer is ambiguous.
-                Err(error) if error.kind == Kind::Ambiguous => {
-                    return Err(CloudError {
-                        kind: Kind::Unavailable,
-                        ..error
-                    });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
     fn want_address(&self, server: &str, ids: &Ids) {
         if let Some(wanting) = wanting(ids) {
             self.floating.want(server, wanting);
@@ -444,99 +395,6 @@ impl OpenStack {
         self.floating
             .change(&self.session, group, machines, wanting.as_ref())
             .await
-    }
-
-    async fn start_one(&self, machine: &Machine) -> Result<(), CloudError> {
-        let path = format!("servers/{}", machine.id);
-        let call = Call::get(Service::Compute, path.clone());
-        let mut answer = match self.call(START, &machine.name, call).await {
-            Err(error) if error.is_not_found() => return Ok(()),
-            answer => answer?,
-        };
-        let server = Server::read(answer["server"].take(), START)?;
-        let action = match server.status.as_str() {
-            "SHUTOFF" => "os-start",
-            "PAUSED" => "unpause",
-            "SUSPENDED" => "resume",
-            "RESCUE" => "unrescue",
-            "SHELVED" | "SHELVED_OFFLOADED" => "unshelve",
-            _ => return Ok(()),
-        };
-        let call = Call::post(
-            Service::Compute,
-            format!("{path}/action"),
-            json!({action: null}),
-        );
-        match self.call(START, &machine.name, call).await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_not_found() => Ok(()),
-            // A second start of one that starts is refused, and changes nothing.
-            Err(error) if error.kind == Kind::Ambiguous => Err(CloudError {
-                kind: Kind::Unavailable,
-                ..error
-            }),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Gives the ports of machines the security groups of the shape. A shape without any says nothing.
-    async fn regroup(&self, machines: &[Machine], shape: &Shape) -> Result<(), CloudError> {
-        let wanted = self.groups_of(shape);
-        let has_others = |machine: &&Machine| {
-            wanted.is_none() || machine.observed.get(GROUPS) != wanted.as_ref()
-        };
-        let others: Vec<&Machine> = machines.iter().filter(has_others).collect();
-        if shape.security_groups.is_empty() || others.is_empty() {
-            return Ok(());
-        }
-        let mut ids = BTreeSet::new();
-        for group in &shape.security_groups {
-            ids.insert(preflight::security_group(&self.session, group).await?);
-        }
-        let calls: Vec<_> = others
-            .into_iter()
-            .map(|machine| self.regroup_one(machine, &ids))
-            .collect();
-        all_of(calls).await
-    }
-
-    async fn regroup_one(
-        &self,
-        machine: &Machine,
-        wanted: &BTreeSet<String>,
-    ) -> Result<(), CloudError> {
-        let call = Call::get(Service::Network, "ports")
-            .query("device_id", machine.id.clone())
-            .query("fields", "id")
-            .query("fields", "security_groups")
-            .query("fields", "port_security_enabled");
-        let mut answer = self.call(PORTS, &machine.name, call).await?;
-        let ports: Vec<Port> = preflight::read(answer["ports"].take(), PORTS)?;
-        // A port without port security takes no group, in a create as here.
-        let others = ports.into_iter().filter(|port| {
-            port.port_security_enabled != Some(false) && port.security_groups != *wanted
-        });
-        for port in others {
-            let body = json!({"port": {"security_groups": wanted}});
-            let call = Call::put(Service::Network, format!("ports/{}", port.id), body);
-            match self.call(REGROUP, &machine.name, call).await {
-                Ok(_) => {}
-                Err(error) if error.is_not_found() => {} // it went with its machine
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// The groups of a shape as Nova reports them: by name. Ids cannot be compared.
-    fn groups_of(&self, shape: &Shape) -> Option<String> {
-        let mut groups = shape.security_groups.clone();
-        if groups.is_empty() || groups.iter().any(|group| is_uuid(group)) {
-            return None;
-        }
-        groups.sort_unstable();
-        groups.dedup();
-        Some(groups.join(", "))
     }
 
     fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -694,23 +552,8 @@ fn is_uuid(text: &str) -> bool {
             .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// A port of a server, as Neutron lists it.
-#[derive(serde::Deserialize)]
-struct Port {
-    id: String,
-    #[serde(default)]
-    security_groups: BTreeSet<String>,
-    #[serde(default)]
-    port_security_enabled: Option<bool>,
-}
-
-const GROUPS: &str = "security_groups";
-const START: &str = "Nova start of a server";
-const PORTS: &str = "Neutron GET ports";
-const REGROUP: &str = "Neutron PUT port";
 const CREATE: &str = "Nova POST servers";
 const LIST: &str = "Nova GET servers";
-const MARK: &str = "Nova metadata of a server";
 const CONSOLE_LINES: u32 = 50;
 /// Volume types in a create.
 const MINOR_OF_VOLUME_TYPE: u8 = 67;

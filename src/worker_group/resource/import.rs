@@ -180,7 +180,8 @@ fn shape_of(entry: &Entry, machine: Option<&Machine>, all: &[Known]) -> Value {
             Some(Change::Place) => {
                 let observed = all.iter().map(|known| &known.machine.observed);
                 let places = observed.filter_map(|observed| observed.get(attribute.name));
-                let places: BTreeSet<&str> = places.flat_map(|places| places.split(',')).collect();
+                let places = places.flat_map(|places| places.split(','));
+                let places: BTreeSet<&str> = places.filter(|place| !place.is_empty()).collect();
                 let joined: Vec<&str> = places.into_iter().collect();
                 let observed = [(attribute.name.to_owned(), joined.join(","))];
                 observed_value(attribute, &observed.into())
