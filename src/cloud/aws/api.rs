@@ -2,7 +2,7 @@
 //!
 //! In: a spec and one subnet. Out: the input of one RunInstances. See: EC2 API reference, 2016-11-15.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
@@ -10,8 +10,9 @@ use aws_sdk_ec2::types::{
     BlockDeviceMapping, CapacityReservationSpecification, CapacityReservationTarget,
     CreditSpecificationRequest, EbsBlockDevice, Filter, IamInstanceProfileSpecification, Instance,
     InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataOptionsRequest,
-    InstanceNetworkInterfaceSpecification, InstanceStateName, MarketType, Placement, ResourceType,
-    RunInstancesMonitoringEnabled, SpotInstanceType, SpotMarketOptions, Tag, TagSpecification,
+    InstanceNetworkInterface, InstanceNetworkInterfaceSpecification, InstanceStateName, MarketType,
+    Placement, ResourceType, RunInstancesMonitoringEnabled, SpotInstanceType, SpotMarketOptions,
+    Tag, TagSpecification,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -344,6 +345,28 @@ fn tags(instance: &Instance) -> BTreeMap<&str, &str> {
         .collect()
 }
 
+/// The interface that an instance was made with.
+pub(super) fn first_interface(instance: &Instance) -> Option<&InstanceNetworkInterface> {
+    let place = |interface: &&InstanceNetworkInterface| {
+        let attached = interface.attachment();
+        attached.and_then(|attached| attached.device_index())
+    };
+    instance
+        .network_interfaces()
+        .iter()
+        .min_by_key(|interface| place(interface).unwrap_or_default())
+}
+
+/// Its security groups, which are those of its first interface.
+pub(super) fn groups(instance: &Instance) -> BTreeSet<&str> {
+    let of_interface = first_interface(instance).map(InstanceNetworkInterface::groups);
+    let groups = match of_interface {
+        Some(groups) if !groups.is_empty() => groups,
+        _ => instance.security_groups(),
+    };
+    groups.iter().filter_map(|group| group.group_id()).collect()
+}
+
 /// When EC2 launched it.
 pub(super) fn launched(instance: &Instance) -> Option<SystemTime> {
     instance
@@ -393,12 +416,7 @@ fn observed(instance: &Instance, tags: &BTreeMap<&str, &str>) -> BTreeMap<String
     if let Some(kind) = instance.instance_type() {
         observed.insert("instance_type".to_owned(), kind.as_str().to_owned());
     }
-    let mut groups: Vec<&str> = instance
-        .security_groups()
-        .iter()
-        .filter_map(|group| group.group_id())
-        .collect();
-    groups.sort_unstable();
+    let groups: Vec<&str> = groups(instance).into_iter().collect();
     observed.insert("vpc_security_group_ids".to_owned(), groups.join(","));
     if let Some(subnet) = instance.subnet_id() {
         observed.insert("subnet_ids".to_owned(), subnet.to_owned());

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use aws_sdk_ec2::error::ProvideErrorMetadata as _;
-use aws_sdk_ec2::types::{Instance, InstanceNetworkInterface, InstanceStateName, Tag};
+use aws_sdk_ec2::types::{Instance, InstanceStateName, Tag};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::api::{self, filter, tag};
@@ -97,12 +97,11 @@ impl Aws {
             return Ok(());
         };
         let others = instances.iter().filter(|instance| {
-            let groups = instance.security_groups().iter();
-            let has: BTreeSet<&str> = groups.filter_map(|group| group.group_id()).collect();
-            !has.iter().copied().eq(wanted.iter().map(String::as_str))
+            let has = api::groups(instance);
+            !has.into_iter().eq(wanted.iter().map(String::as_str))
         });
         let calls = others.filter_map(|instance| {
-            let interface = first_interface(instance)?;
+            let interface = api::first_interface(instance)?.network_interface_id()?;
             let call = self
                 .session
                 .ec2
@@ -287,19 +286,6 @@ fn parts(instance: &Instance) -> Vec<String> {
         .iter()
         .filter_map(|interface| interface.network_interface_id());
     volumes.chain(interfaces).map(str::to_owned).collect()
-}
-
-/// The interface that an instance was made with.
-fn first_interface(instance: &Instance) -> Option<&str> {
-    let interfaces = instance.network_interfaces().iter();
-    let place = |interface: &InstanceNetworkInterface| {
-        interface
-            .attachment()
-            .and_then(|attached| attached.device_index())
-    };
-    interfaces
-        .min_by_key(|interface| place(interface).unwrap_or_default())
-        .and_then(InstanceNetworkInterface::network_interface_id)
 }
 
 /// Keys of ours that left the configuration.
