@@ -51,7 +51,7 @@ fn every_example_is_valid() {
 
 /// As the guide has it, file by file.
 #[test]
-fn a_module_is_tested_with_a_mock_and_on_the_sandbox() {
+fn a_module_is_tested_as_the_guide_says() {
     let place = Path::new(ROOT).join("examples/testing");
     let guide = fs::read_to_string(Path::new(ROOT).join("docs/guides/testing-modules.md"));
     let guide = guide.expect("the guide");
