@@ -13,8 +13,8 @@ use std::str::FromStr;
 
 pub use date::Date;
 pub use platform::{
-    Architecture, Encoding, ImageFile, Measured, PLATFORMS, Platform, SYNONYMS, Since, UserData,
-    known_platform, platform,
+    Architecture, Encoding, FITS_EVERYWHERE, ImageFile, Limit, Measured, PLATFORMS, Platform,
+    SYNONYMS, Since, UserData, known_platform, platform,
 };
 
 /// Names of the channels, most used first. LTS streams (`lts-2024`) are in [`LTS_STREAMS`].
@@ -72,6 +72,18 @@ impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
     }
+}
+
+/// The release that a name of an image tells, where it says that it is Flatcar's: `flatcar-stable-4593.2.5`, or the address of a file.
+/// Absent where there is none, or one from before Ignition's table begins, which may as well be a date.
+pub fn release_in(image: &str) -> Option<Version> {
+    if !image.to_ascii_lowercase().contains("flatcar") {
+        return None;
+    }
+    image
+        .split(|char: char| !char.is_ascii_digit() && char != '.')
+        .filter_map(|word| word.trim_matches('.').parse().ok())
+        .find(|release| ignition_of_release(*release).is_some())
 }
 
 /// A text that is no release number.
@@ -192,6 +204,12 @@ pub fn spec_of_release(release: Version) -> Option<&'static str> {
     ignition_of_release(release).and_then(spec_of_ignition)
 }
 
+/// The newest Ignition spec that any release of this table reads, and the version of Ignition that reads it: `("3.5.0", "2.24.0")`.
+pub fn newest_spec() -> Option<(&'static str, &'static str)> {
+    let (_, ignition) = IGNITION.first()?;
+    Some((spec_of_ignition(ignition)?, ignition))
+}
+
 /// The first release (major) that reads a 3.x spec (`3.4.0`): what to name when a release is too old for a config.
 pub fn first_release_with_spec(spec: &str) -> Option<Version> {
     let number = |text: &str| {
@@ -235,6 +253,29 @@ mod tests {
     }
 
     #[test]
+    fn a_release_is_read_off_an_images_name_where_it_surely_is_one() {
+        for (image, release) in [
+            ("flatcar-stable-4593.2.5", Some(Version::of(4593, 2, 5))),
+            ("Flatcar_4081.3.10", Some(Version::of(4081, 3, 10))),
+            (
+                "https://stable.release.flatcar-linux.net/amd64-usr/4593.2.5/flatcar_production_qemu_uefi_image.img",
+                Some(Version::of(4593, 2, 5)),
+            ),
+            (
+                "kinvolk:flatcar-container-linux-corevm-amd64:stable-gen2:4593.2.5",
+                Some(Version::of(4593, 2, 5)),
+            ),
+            ("ami-0123456789", None),
+            ("golden-4593.2.5", None),
+            ("flatcar-2024.1.15", None),
+            ("flatcar", None),
+            ("flatcar-1.2.3.4", None),
+        ] {
+            assert_eq!(release_in(image), release, "{image}");
+        }
+    }
+
+    #[test]
     fn the_spec_of_a_release_is_what_its_ignition_reads() {
         for (release, spec) in [
             (Version::of(2345, 3, 0), None),
@@ -262,6 +303,7 @@ mod tests {
             Some(Version::of(3185, 0, 0))
         );
         assert_eq!(first_release_with_spec("3.6.0"), None);
+        assert_eq!(newest_spec(), Some(("3.5.0", "2.24.0")));
     }
 
     #[test]
@@ -294,5 +336,36 @@ mod tests {
         assert_eq!(limit("openstack"), Some(49_149));
         assert_eq!(limit("aws"), Some(16_384));
         assert_eq!(limit("qemu"), None);
+        assert_eq!(limit("oraclecloud"), Some(24_000));
+    }
+
+    #[test]
+    fn every_platform_says_what_it_takes_and_where_that_is_said() {
+        for row in PLATFORMS {
+            let user_data = row.user_data;
+            let is_file = ["qemu", "baremetal", "pxe", "iso", "proxmoxve"].contains(&row.name);
+            match user_data.limit {
+                Limit::Documented(most, source) | Limit::Stated(most, source) => {
+                    assert!(
+                        source.contains("://") || row.name == "sandbox",
+                        "{}",
+                        row.name
+                    );
+                    assert!(most >= FITS_EVERYWHERE * 3 / 4 && !is_file, "{}", row.name);
+                    assert!(
+                        user_data.wary_above().is_none_or(|wary| wary < most),
+                        "{}",
+                        row.name
+                    );
+                }
+                Limit::Unlimited => assert!(is_file, "{}", row.name),
+                Limit::Unknown => assert_eq!(
+                    user_data.wary_above(),
+                    Some(FITS_EVERYWHERE),
+                    "{}",
+                    row.name
+                ),
+            }
+        }
     }
 }

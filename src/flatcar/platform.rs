@@ -54,8 +54,8 @@ pub enum Measured {
 /// How user data gets to a machine of a platform.
 #[derive(Debug, Clone, Copy)]
 pub struct UserData {
-    /// Most bytes that the platform takes; absent where no limit is known.
-    pub limit: Option<usize>,
+    /// How much the platform takes.
+    pub limit: Limit,
     /// More than this is known to make trouble, though it is not refused everywhere.
     pub warn_above: Option<usize>,
     /// What both count.
@@ -64,14 +64,46 @@ pub struct UserData {
     pub encoding: Encoding,
     /// Where it goes, in the platform's words.
     pub transport: &'static str,
-    /// Whether the limit is documented by the platform; otherwise it is what is commonly stated.
-    pub documented: bool,
 }
 
+/// How much user data a platform takes, with the page that says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// At most so many bytes, as the platform's own documentation or API says.
+    Documented(usize, &'static str),
+    /// At most so many bytes, as others have found out.
+    Stated(usize, &'static str),
+    /// A file or an address, of any size.
+    Unlimited,
+    /// Nobody says. [`FITS_EVERYWHERE`] is what to stay below.
+    Unknown,
+}
+
+impl Limit {
+    /// Most bytes that the platform takes; absent where there is no limit, or none is known.
+    pub fn most(self) -> Option<usize> {
+        match self {
+            Self::Documented(most, _) | Self::Stated(most, _) => Some(most),
+            Self::Unlimited | Self::Unknown => None,
+        }
+    }
+}
+
+/// The least that a platform is known to take: user data of at most so many bytes is no matter where the limit is not known.
+pub const FITS_EVERYWHERE: usize = 16_384;
+
 impl UserData {
+    /// From which size on user data is better packed, or warned of: what is known to make trouble, or what might.
+    pub fn wary_above(&self) -> Option<usize> {
+        match self.limit {
+            Limit::Unknown => Some(FITS_EVERYWHERE),
+            _ => self.warn_above,
+        }
+    }
+
     /// Most bytes before encoding.
     pub fn raw_limit(&self) -> Option<usize> {
-        self.limit.map(|limit| match self.measured {
+        self.limit.most().map(|limit| match self.measured {
             Measured::Raw => limit,
             Measured::Encoded => limit / 4 * 3,
         })
@@ -252,7 +284,7 @@ const fn file(
 }
 
 const fn user_data(
-    limit: Option<usize>,
+    limit: Limit,
     measured: Measured,
     encoding: Encoding,
     transport: &'static str,
@@ -263,31 +295,27 @@ const fn user_data(
         measured,
         encoding,
         transport,
-        documented: true,
-    }
-}
-
-const fn commonly_stated(user_data: UserData) -> UserData {
-    UserData {
-        documented: false,
-        ..user_data
     }
 }
 
 const OPENSTACK_USER_DATA: UserData = user_data(
-    Some(65_535),
+    Limit::Documented(
+        65_535,
+        "https://docs.openstack.org/nova/latest/user/metadata.html#user-data",
+    ),
     Measured::Encoded,
     Encoding::Base64,
     "user_data",
 );
 const VMWARE_USER_DATA: UserData = UserData {
-    limit: Some(1_048_576),
+    limit: Limit::Stated(1_048_576, GUESTINFO),
     warn_above: Some(65_536),
     measured: Measured::Encoded,
     encoding: Encoding::Base64,
     transport: "guestinfo.ignition.config.data, with guestinfo.ignition.config.data.encoding = base64",
-    documented: false,
 };
+/// A value of guestinfo is of 64 KiB, and a VMX file of 1 MiB where nobody raised that.
+const GUESTINFO: &str = "https://github.com/vmware-tanzu/vm-operator/issues/148";
 const OVA: ImageFile = file(
     "vmware_ova",
     "flatcar_production_vmware_ova.ova",
@@ -341,21 +369,24 @@ pub const PLATFORMS: &[Platform] = &[
     Platform {
         name: "aws",
         title: "Amazon EC2",
-        user_data: user_data(Some(16_384), Measured::Raw, Encoding::Base64, "UserData"),
+        user_data: user_data(Limit::Documented(16_384, "https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-add-user-data.html"),
+            Measured::Raw, Encoding::Base64, "UserData"),
         files: &[file("ami", "flatcar_production_ami_image.bin.bz2", "raw", "bz2", ALWAYS)],
         architectures: BOTH,
     },
     Platform {
         name: "azure",
         title: "Microsoft Azure",
-        user_data: user_data(Some(65_535), Measured::Raw, Encoding::Base64, "userData"),
+        user_data: user_data(Limit::Documented(65_535, "https://learn.microsoft.com/azure/virtual-machines/user-data"),
+            Measured::Raw, Encoding::Base64, "userData"),
         files: &[file("azure", "flatcar_production_azure_image.vhd.bz2", "vhd", "bz2", ALWAYS)],
         architectures: BOTH,
     },
     Platform {
         name: "gcp",
         title: "Google Compute Engine",
-        user_data: user_data(Some(262_144), Measured::Raw, Encoding::Plain, "metadata key user-data"),
+        user_data: user_data(Limit::Documented(262_144, "https://cloud.google.com/compute/docs/metadata/setting-custom-metadata"),
+            Measured::Raw, Encoding::Plain, "metadata key user-data"),
         files: &[file("gce", "flatcar_production_gce.tar.gz", "raw", "tar.gz", ALWAYS)],
         architectures: AMD64,
     },
@@ -376,36 +407,38 @@ pub const PLATFORMS: &[Platform] = &[
     Platform {
         name: "vcd",
         title: "VMware Cloud Director",
-        user_data: UserData { limit: None, warn_above: None, ..VMWARE_USER_DATA },
+        // Its API writes one value of guestinfo.
+        user_data: UserData { limit: Limit::Stated(65_536, GUESTINFO), warn_above: None, ..VMWARE_USER_DATA },
         files: &[OVA],
         architectures: AMD64,
     },
     Platform {
         name: "kubevirt",
         title: "KubeVirt",
-        user_data: commonly_stated(user_data(Some(1_048_576), Measured::Encoded, Encoding::Base64,
-            "cloudInitConfigDrive with secretRef (at most 2,048 bytes inline)")),
+        user_data: user_data(Limit::Documented(1_048_576, "https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-size"),
+            Measured::Encoded, Encoding::Base64, "cloudInitConfigDrive with secretRef (at most 2,048 bytes inline)"),
         files: &[file("kubevirt", "flatcar_production_kubevirt_image.qcow2", "qcow2", "", KUBEVIRT)],
         architectures: BOTH,
     },
     Platform {
         name: "sandbox",
         title: "the provider's own sandbox",
-        user_data: user_data(Some(16_384), Measured::Raw, Encoding::Plain, "the machine's record"),
+        user_data: user_data(Limit::Documented(16_384, "the guide to the sandbox: as much as EC2"),
+            Measured::Raw, Encoding::Plain, "the machine's record"),
         files: QEMU_FILES,
         architectures: BOTH,
     },
     Platform {
         name: "qemu",
         title: "QEMU and libvirt",
-        user_data: user_data(None, Measured::Raw, Encoding::Plain, "fw_cfg key opt/org.flatcar-linux/config"),
+        user_data: user_data(Limit::Unlimited, Measured::Raw, Encoding::Plain, "fw_cfg key opt/org.flatcar-linux/config"),
         files: QEMU_FILES,
         architectures: BOTH,
     },
     Platform {
         name: "baremetal",
         title: "bare metal, flatcar-install",
-        user_data: user_data(None, Measured::Raw, Encoding::Plain, "flatcar-install -i"),
+        user_data: user_data(Limit::Unlimited, Measured::Raw, Encoding::Plain, "flatcar-install -i"),
         // Not an image type of the build scripts: the image that all others are made from.
         files: &[file("", "flatcar_production_image.bin.bz2", "raw", "bz2", ALWAYS)],
         architectures: BOTH,
@@ -413,14 +446,14 @@ pub const PLATFORMS: &[Platform] = &[
     Platform {
         name: "pxe",
         title: "bare metal, network boot",
-        user_data: user_data(None, Measured::Raw, Encoding::Plain, "kernel argument ignition.config.url"),
+        user_data: user_data(Limit::Unlimited, Measured::Raw, Encoding::Plain, "kernel argument ignition.config.url"),
         files: &[file("pxe", "flatcar_production_pxe_image.cpio.gz", "cpio", "gz", ALWAYS)],
         architectures: BOTH,
     },
     Platform {
         name: "iso",
         title: "bare metal, CD",
-        user_data: user_data(None, Measured::Raw, Encoding::Plain, "flatcar-install -i"),
+        user_data: user_data(Limit::Unlimited, Measured::Raw, Encoding::Plain, "flatcar-install -i"),
         files: &[file("iso", "flatcar_production_iso_image.iso", "iso", "", ALWAYS)],
         architectures: AMD64,
     },
@@ -434,7 +467,7 @@ pub const PLATFORMS: &[Platform] = &[
     Platform {
         name: "digitalocean",
         title: "DigitalOcean",
-        user_data: commonly_stated(user_data(Some(65_536), Measured::Raw, Encoding::Plain, "user_data")),
+        user_data: user_data(Limit::Documented(65_536, "https://docs.digitalocean.com/reference/api/"), Measured::Raw, Encoding::Plain, "user_data"),
         files: &[
             file("digitalocean", "flatcar_production_digitalocean_image.bin.gz", "raw", "gz", GZ),
             file("digitalocean", "flatcar_production_digitalocean_image.bin.bz2", "raw", "bz2", ALWAYS),
@@ -444,21 +477,23 @@ pub const PLATFORMS: &[Platform] = &[
     Platform {
         name: "hetzner",
         title: "Hetzner Cloud",
-        user_data: commonly_stated(user_data(Some(32_768), Measured::Raw, Encoding::Plain, "user_data")),
+        user_data: user_data(Limit::Documented(32_768, "https://docs.hetzner.cloud/reference/cloud#tag/servers/create_server"),
+            Measured::Raw, Encoding::Plain, "user_data"),
         files: &[file("hetzner", "flatcar_production_hetzner_image.bin.bz2", "raw", "bz2", HETZNER)],
         architectures: BOTH,
     },
     Platform {
         name: "akamai",
         title: "Akamai (Linode)",
-        user_data: commonly_stated(user_data(Some(16_384), Measured::Raw, Encoding::Base64, "metadata.user_data")),
+        user_data: user_data(Limit::Documented(16_384, "https://techdocs.akamai.com/linode-api/reference/post-linode-instance"),
+            Measured::Raw, Encoding::Base64, "metadata.user_data"),
         files: &[file("akamai", "flatcar_production_akamai_image.bin.gz", "raw", "gz", AKAMAI)],
         architectures: BOTH,
     },
     Platform {
         name: "scaleway",
         title: "Scaleway",
-        user_data: user_data(None, Measured::Raw, Encoding::Plain, "user_data key cloud-init"),
+        user_data: user_data(Limit::Unknown, Measured::Raw, Encoding::Plain, "user_data key cloud-init"),
         files: &[
             file("scaleway", "flatcar_production_scaleway_image.qcow2", "qcow2", "", SCALEWAY_BARE),
             file("scaleway", "flatcar_production_scaleway_image.qcow2.bz2", "qcow2", "bz2", SCALEWAY),
@@ -475,21 +510,27 @@ pub const PLATFORMS: &[Platform] = &[
     Platform {
         name: "proxmoxve",
         title: "Proxmox VE",
-        user_data: user_data(None, Measured::Raw, Encoding::Plain, "cicustom user= snippet"),
+        user_data: user_data(Limit::Unlimited, Measured::Raw, Encoding::Plain, "cicustom user= snippet"),
         files: &[file("proxmoxve", "flatcar_production_proxmoxve_image.img", "qcow2", "", PROXMOXVE)],
         architectures: BOTH,
     },
     Platform {
         name: "nutanix",
         title: "Nutanix AHV",
-        user_data: user_data(None, Measured::Raw, Encoding::Base64, "guest customization user data"),
+        user_data: UserData {
+            // Whether before or after base64 is not said.
+            warn_above: Some(24_576),
+            ..user_data(Limit::Stated(32_768, "https://github.com/nutanix-cloud-native/cluster-api-provider-nutanix/pull/408"),
+                Measured::Raw, Encoding::Base64, "guest customization user data")
+        },
         files: &[file("nutanix", "flatcar_production_nutanix_image.img.bz2", "qcow2", "bz2", NUTANIX)],
         architectures: AMD64,
     },
     Platform {
         name: "oraclecloud",
         title: "Oracle Cloud",
-        user_data: user_data(None, Measured::Raw, Encoding::Base64, "metadata key user_data"),
+        user_data: user_data(Limit::Documented(32_000, "https://docs.oracle.com/en-us/iaas/api/#/en/iaas/latest/LaunchInstanceDetails"),
+            Measured::Encoded, Encoding::Base64, "metadata key user_data"),
         files: &[
             file("oraclecloud", "flatcar_production_oraclecloud_image.img", "qcow2", "", ORACLE_BARE),
             file("oraclecloud", "flatcar_production_oraclecloud_image.img.bz2", "qcow2", "bz2", ORACLE),
@@ -499,7 +540,8 @@ pub const PLATFORMS: &[Platform] = &[
     Platform {
         name: "exoscale",
         title: "Exoscale",
-        user_data: user_data(None, Measured::Raw, Encoding::Plain, "user_data"),
+        user_data: user_data(Limit::Stated(32_767, "https://github.com/exoscale/terraform-provider-exoscale"),
+            Measured::Encoded, Encoding::Plain, "user_data"),
         files: &[
             file("exoscale", "flatcar_production_exoscale_image.qcow2", "qcow2", "", EXOSCALE_BARE),
             file("exoscale", "flatcar_production_exoscale_image.img.bz2", "qcow2", "bz2", ALWAYS),
@@ -509,7 +551,7 @@ pub const PLATFORMS: &[Platform] = &[
     Platform {
         name: "hyperv",
         title: "Hyper-V",
-        user_data: user_data(None, Measured::Raw, Encoding::Plain, "KVP values ignition.config.N of about 1 KiB each"),
+        user_data: user_data(Limit::Unknown, Measured::Raw, Encoding::Plain, "KVP values ignition.config.N of about 1 KiB each"),
         files: &[
             file("hyperv_vhdx", "flatcar_production_hyperv_vhdx_image.vhdx.zip", "vhdx", "zip", HYPERV_ZIP),
             file("hyperv", "flatcar_production_hyperv_image.vhd.bz2", "vhd", "bz2", ALWAYS),
@@ -519,14 +561,20 @@ pub const PLATFORMS: &[Platform] = &[
     Platform {
         name: "cloudstack",
         title: "Apache CloudStack",
-        user_data: user_data(Some(1_048_576), Measured::Encoded, Encoding::Base64, "userdata (POST)"),
+        user_data: UserData {
+            // What vm.userdata.max.length is where nobody raised it.
+            warn_above: Some(32_768),
+            ..user_data(Limit::Documented(1_048_576, "https://cloudstack.apache.org/api/apidocs-4.20/apis/deployVirtualMachine.html"),
+                Measured::Encoded, Encoding::Base64, "userdata (POST)")
+        },
         files: &[file("cloudstack", "flatcar_production_cloudstack_image.bin.bz2", "raw", "bz2", ALWAYS)],
         architectures: AMD64,
     },
     Platform {
         name: "brightbox",
         title: "Brightbox",
-        user_data: user_data(None, Measured::Raw, Encoding::Base64, "user_data"),
+        user_data: user_data(Limit::Stated(16_384, "https://github.com/brightbox/terraform-provider-brightbox"),
+            Measured::Encoded, Encoding::Base64, "user_data"),
         // Brightbox takes the OpenStack image; its own name for it is gone from the build since 3760.1.0.
         files: OPENSTACK_FILES,
         architectures: BOTH,
@@ -534,7 +582,7 @@ pub const PLATFORMS: &[Platform] = &[
     Platform {
         name: "vagrant",
         title: "Vagrant with VirtualBox",
-        user_data: user_data(None, Measured::Raw, Encoding::Plain, "Vagrantfile, ignition.config"),
+        user_data: user_data(Limit::Unknown, Measured::Raw, Encoding::Plain, "Vagrantfile, ignition.config"),
         files: &[file("vagrant", "flatcar_production_vagrant.box", "box", "", ALWAYS)],
         architectures: AMD64,
     },

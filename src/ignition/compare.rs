@@ -44,6 +44,8 @@ pub enum Unusable {
     NotIgnition,
     /// It is JSON with more inside each other than any config has.
     TooDeep,
+    /// A byte-order mark stands before it.
+    Marked,
     /// It is something else.
     NotJson,
 }
@@ -77,6 +79,10 @@ impl fmt::Display for Unusable {
                 "It is JSON of more than 127 levels inside each other, and no Ignition config is as deep. Remove the key that Ignition does not \
                  know, or give data.flatcar_ignition.NAME.rendered."
             }
+            Self::Marked => {
+                "It begins with a byte-order mark, which Ignition does not read. Save the file without one, or give it to \
+                 data.flatcar_ignition as content, and its .rendered here."
+            }
             Self::NotJson => "It is no Ignition config. Give Ignition 3 JSON: data.flatcar_ignition.NAME.rendered.",
         })
     }
@@ -89,6 +95,12 @@ impl std::error::Error for Unusable {}
 /// What it is instead.
 pub fn check_user_data(text: &str) -> Result<(), Unusable> {
     parse(text).map(|_| ())
+}
+
+/// The version of an Ignition 3 config: `3.4.0`.
+pub fn version_of(text: &str) -> Option<String> {
+    let config = parse(text).ok()?;
+    config["ignition"]["version"].as_str().map(str::to_owned)
 }
 
 /// What keeps a machine from booting with an Ignition 3 config, with the place and without a value:
@@ -144,6 +156,9 @@ fn member<'a>(object: &'a mut Json, name: &str, make: fn() -> Json) -> &'a mut J
 
 fn parse(text: &str) -> Result<Json, Unusable> {
     let trimmed = text.trim();
+    if text.starts_with(header::BYTE_ORDER_MARK) {
+        return Err(Unusable::Marked);
+    }
     if !trimmed.starts_with('{') {
         return Err(if is_base64(trimmed) {
             Unusable::Base64

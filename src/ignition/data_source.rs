@@ -1,22 +1,25 @@
 //! `data "flatcar_ignition"`: the schema, and from its attributes to Ignition, user data and diagnostics. The ephemeral twin is the same.
 
 mod diagnostics;
+mod schema;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use self::diagnostics::{beyond, diagnostic, warnings};
+use self::diagnostics::{beyond, blamed, diagnostic, warnings};
+use self::schema::OUTPUT_FORMATS;
+pub(super) use self::schema::schema;
 use super::preset::{self, Contradiction, Proxy, Updates};
-use super::release::check_release;
 use super::user_data::{Compress, UserData, pack};
-use super::{Document, Input, Options, Origin, ReportEntry, Severity, Style, render};
-use crate::flatcar::{PLATFORMS, Version, known_platform, platform};
+use super::{
+    Document, Input, Options, Origin, ReportEntry, Severity, check_release, header, render, unread,
+};
+use crate::flatcar::platform;
 use crate::provider::convert::from_value;
 use crate::provider::{
-    Attr, Attribute, Context, DataSource, Diagnostic, Diagnostics, Outcome, Path, Schema, Type,
-    Value, is_made_up,
+    Attr, Context, DataSource, Diagnostic, Diagnostics, Outcome, Path, Schema, Value, is_made_up,
 };
 
 /// `data "flatcar_ignition"`.
@@ -59,181 +62,6 @@ pub struct Model {
     user_data_size: Option<usize>,
     ignition_spec: Option<String>,
     warnings: Option<Vec<String>>,
-}
-
-/// Of the data source and of its ephemeral twin.
-pub(super) fn schema() -> Schema {
-    let platforms: Vec<String> = PLATFORMS
-        .iter()
-        .map(|platform| format!("`{}`", platform.name))
-        .collect();
-    Schema::new(
-        0,
-        "Ignition configuration from Butane (`variant: flatcar`), Ignition JSON and typed presets: translated, merged and checked while \
-         planning. Everything that is wrong is reported, with path, line and column, on the attribute that caused it. Presets are the \
-         lowest layer, `content` is merged over them, then `snippets` in order, by Ignition's rules: objects member by member, files by \
-         path, units and users by name.",
-        vec![
-            Attribute::string(
-                "content",
-                "Butane YAML (`variant: flatcar`, version 1.0.0, 1.1.0 or 1.2.0-experimental) or Ignition JSON (3.0 to 3.5). At least one of \
-                 `content`, `snippets` and the presets must be set.",
-            )
-            .optional(),
-            Attribute::list(
-                "snippets",
-                "Further documents of either kind, merged over `content` in order. Null and empty ones are skipped.",
-                Type::String,
-            )
-            .optional()
-            .skips_nulls(),
-            Attribute::string(
-                "files_dir",
-                "Directory of the files that `local:` and `trees:` name. Nothing outside it is read: a symbolic link is followed as long as it stays inside.",
-            )
-            .optional(),
-            Attribute::bool("strict", "Whether warnings are errors.").default(false),
-            Attribute::bool("pretty_print", "Whether `rendered` is indented.").default(false),
-            Attribute::string(
-                "output_format",
-                "Form of `rendered`: `butane` is byte for byte what the `butane` command prints, `ct` what `ct_config` of \
-                 terraform-provider-ct renders, so that moving from it changes no machine.",
-            )
-            .default(OUTPUT_FORMATS[0].0)
-            .one_of(OUTPUT_FORMATS.map(|(name, _)| name)),
-            Attribute::string("platform", "Platform that `user_data` is for; without it there is none.")
-                .optional()
-                .check(&format!("One of {}", platforms.join(", ")), check_platform),
-            Attribute::string(
-                "compress",
-                "When `user_data` is wrapped in a small config that holds the real one compressed: `auto` when it is larger than the platform \
-                 takes.",
-            )
-            .default(Compress::NAMES[0])
-            .one_of(Compress::NAMES),
-            Attribute::string(
-                "flatcar_version",
-                "Release that must be able to read the config, such as `data.flatcar_image.x.version`, or the `ignition_spec` of an image.",
-            )
-            .optional()
-            .pattern("Three numbers with dots, such as `4593.2.5`", |text| text.parse::<Version>().is_ok() || is_made_up(text)),
-            Attribute::list(
-                "ssh_authorized_keys",
-                "Preset: public keys of user `core`, each as in `authorized_keys`. An element may be a whole such file.",
-                Type::String,
-            )
-            .optional()
-            .skips_nulls(),
-            updates(),
-            proxy(),
-            Attribute::string("rendered", "Ignition JSON.").computed().sensitive(),
-            Attribute::string(
-                "user_data",
-                "What the API of `platform` takes as user data, wrapped where the config is too large, in base64 where the API wants that. For \
-                 `aws_instance` and the like; `flatcar_worker_group` takes `rendered`.",
-            )
-            .computed()
-            .sensitive(),
-            Attribute::string("sha256", "SHA-256 of `rendered`, in hexadecimal.").computed(),
-            Attribute::number("size", "Size of `rendered` in bytes.").computed(),
-            Attribute::number(
-                "user_data_size",
-                "Size of `user_data` in bytes as `platform` counts them against its limit: before base64 on most, after it on some.",
-            )
-            .computed(),
-            Attribute::string("ignition_spec", "Version of the Ignition specification of `rendered`.").computed(),
-            Attribute::list("warnings", "Warnings of the translation, one line each, as the `butane` command prints them.", Type::String)
-                .computed(),
-        ],
-    )
-}
-
-const OUTPUT_FORMATS: [(&str, Style); 2] = [("butane", Style::Butane), ("ct", Style::Ct)];
-
-fn check_platform(value: &Value, path: &Path) -> Diagnostics {
-    let Value::String(word) = value else {
-        return Diagnostics::none();
-    };
-    known_platform(word).map_or_else(
-        |accepted| {
-            Diagnostic::error("Platform is not known here", accepted)
-                .at(path.clone())
-                .into()
-        },
-        |_| Diagnostics::none(),
-    )
-}
-
-fn profile() -> Attribute {
-    Attribute::number(
-        "profile",
-        "Version of what the preset writes. What a profile writes for an input never changes.",
-    )
-    .default(preset::PROFILE)
-    .range(1..=preset::PROFILE)
-}
-
-const ADDRESS: &str = "An address that starts with `http://` or `https://`, of printable ASCII without blanks, line breaks, quotes, `\\`, `$` \
-                       and backquotes: in a password they are written as in `%20`";
-
-fn updates() -> Attribute {
-    Attribute::object(
-        "updates",
-        "Preset: how machines update themselves. Writes `/etc/flatcar/update.conf`.",
-        vec![
-            Attribute::bool(
-                "automatic",
-                "Whether the machine fetches updates. Without, `SERVER=disabled` is written, as Flatcar documents: an update by hand still works.",
-            )
-            .default(true),
-            Attribute::string(
-                "reboot_strategy",
-                "How the machine reboots into an update. Left out it is `reboot`, and `off` with `automatic = false`.",
-            )
-            .optional()
-            .one_of(preset::REBOOT_STRATEGIES),
-            Attribute::object(
-                "reboot_window",
-                "Time in which the machine may reboot.",
-                vec![
-                    Attribute::string("start", "Beginning of the window, of every week or day.")
-                        .required()
-                        .pattern("A time such as `Thu 04:00` or `04:00`", preset::is_window_start),
-                    Attribute::string("length", "Length of the window.").required().duration(),
-                ],
-            )
-            .optional(),
-            Attribute::string("channel", "Channel to follow in place of the image's, or group of one's own update server.")
-                .optional()
-                .pattern("A word of letters, digits, `-`, `_` and `.`", preset::is_group),
-            Attribute::string("server", "Address of an update server of one's own, such as Nebraska.")
-                .optional()
-                .pattern(ADDRESS, preset::is_address),
-            profile(),
-        ],
-    )
-    .optional()
-}
-
-fn proxy() -> Attribute {
-    let address = |name, description| {
-        Attribute::string(name, description)
-            .optional()
-            .pattern(ADDRESS, preset::is_address)
-    };
-    Attribute::object(
-        "proxy",
-        "Preset: a proxy for Ignition itself, all services (containerd, kubelet and update-engine among them) and shells.",
-        vec![
-            address("http_proxy", "Proxy for `http://`."),
-            address("https_proxy", "Proxy for `https://`."),
-            Attribute::list("no_proxy", "Hosts, domains and networks that are reached directly.", Type::String)
-                .optional()
-                .pattern("Words of printable ASCII without blanks, line breaks, commas, quotes, `\\`, `$` and backquotes", preset::is_direct),
-            profile(),
-        ],
-    )
-    .optional()
 }
 
 /// What can be said before everything is known. Core validates again right before it reads, and reading tells the warnings of what has
@@ -374,6 +202,16 @@ pub(super) fn answer(config: Model) -> Outcome<Model> {
             );
         }
     }
+    if config.flatcar_version.is_null()
+        && let Some(why) = unread(rendered.spec)
+    {
+        let summary = "No release reads this config";
+        let diagnostic = match config.is_strict() {
+            true => Diagnostic::error(summary, why),
+            false => Diagnostic::warning(summary, why),
+        };
+        problems.push(diagnostic.at(blamed(rendered.raised_by)));
+    }
     let user_data = user_data(&config, &rendered.json, &mut problems);
     if problems.has_errors() {
         return Outcome::failed(problems);
@@ -469,7 +307,7 @@ fn user_data(config: &Model, rendered: &str, problems: &mut Diagnostics) -> Opti
 fn documents(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
     let mut documents = presets(config, problems);
     if let Attr::Known(content) = &config.content
-        && !content.is_empty()
+        && !header::is_blank(content)
     {
         documents.push(Document {
             origin: Origin::Content,
@@ -478,7 +316,7 @@ fn documents(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
     }
     for (index, snippet) in config.snippets.known().into_iter().flatten().enumerate() {
         if let Attr::Known(text) = snippet
-            && !text.is_empty()
+            && !header::is_blank(text)
         {
             documents.push(Document {
                 origin: Origin::Snippet(index),
@@ -560,6 +398,7 @@ fn is_wanted(entry: &ReportEntry) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::schema::check_platform;
     use super::*;
     use crate::provider::convert::to_value;
     use crate::provider::diagnostics::Severity;
@@ -874,6 +713,206 @@ mod tests {
                 assert_eq!(told(&problems), Vec::<String>::new());
             }
         }
+    }
+
+    #[test]
+    fn whatever_a_preset_writes_and_a_later_document_replaces_is_warned_of() {
+        let proxy = json!({"http_proxy": "http://proxy:3128", "https_proxy": null, "no_proxy": ["localhost"], "profile": 1});
+        let butane = |body: &str| format!("variant: flatcar\nversion: 1.1.0\n{body}\n");
+        let ignition = r#"{"ignition":{"version":"3.3.0"},"storage":{"files":[{"path":"/etc/flatcar/update.conf","overwrite":true,"contents":{"source":"data:,x"}}]}}"#;
+        let file = |path: &str| {
+            butane(&format!(
+                "storage: {{files: [{{path: {path}, overwrite: true, contents: {{inline: x}}}}]}}"
+            ))
+        };
+        for (snippet, expected) in [
+            (
+                file("/etc/flatcar/update.conf"),
+                Some(
+                    "warning snippets[0]: Preset updates is overridden: warning at $.storage.files.0, line 3 col 19: overrides preset updates: /etc/flatcar/update.conf",
+                ),
+            ),
+            (
+                ignition.to_owned(),
+                Some(
+                    "warning snippets[0]: Preset updates is overridden: warning at $.storage.files.0, line 1 col 53: overrides preset updates: /etc/flatcar/update.conf",
+                ),
+            ),
+            (
+                butane(
+                    "storage: {links: [{path: /etc/flatcar/proxy.env, target: /x, overwrite: true}]}",
+                ),
+                Some(
+                    "warning snippets[0]: Preset proxy is overridden: warning at $.storage.links.0, line 3 col 19: overrides preset proxy: /etc/flatcar/proxy.env",
+                ),
+            ),
+            (
+                butane(
+                    "systemd: {units: [{name: a.service, enabled: true}, {name: kubelet.service, dropins: [{name: 10-proxy.conf, contents: \"[Service]\"}]}]}",
+                ),
+                Some(
+                    "warning snippets[0]: Preset proxy is overridden: warning at $.systemd.units.1.dropins.0, line 3 col 87: overrides preset proxy: 10-proxy.conf of kubelet.service",
+                ),
+            ),
+            (
+                butane("ignition: {proxy: {http_proxy: \"http://other\"}}"),
+                Some(
+                    "warning snippets[0]: Preset proxy is overridden: warning at $.ignition.proxy.http_proxy, line 3 col 32: overrides preset proxy: ignition.proxy.http_proxy",
+                ),
+            ),
+            // What stands beside, and what says the same, takes nothing away.
+            (file("/etc/flatcar/other.conf"), None),
+            (
+                butane("ignition: {proxy: {http_proxy: \"http://proxy:3128\", no_proxy: [other]}}"),
+                None,
+            ),
+            (
+                butane(
+                    "systemd: {units: [{name: kubelet.service, enabled: true, dropins: [{name: 20-x.conf, contents: \"[Unit]\"}]}]}",
+                ),
+                None,
+            ),
+            (
+                butane(
+                    "storage: {files: [{path: /etc/flatcar/update.conf, append: [{inline: \"A=1\"}]}]}",
+                ),
+                None,
+            ),
+        ] {
+            let outcome = answer(config(json!({
+                "snippets": [snippet],
+                "updates": updates(json!({"reboot_strategy": "off"})),
+                "proxy": proxy,
+            })));
+            assert_eq!(
+                told(&outcome.problems),
+                Vec::from_iter(expected),
+                "{snippet}"
+            );
+            assert!(outcome.value.is_some_and(|model| {
+                model
+                    .warnings
+                    .is_some_and(|all| all.len() == expected.iter().len())
+            }));
+        }
+    }
+
+    #[test]
+    fn a_config_that_no_release_reads_is_warned_of_without_a_release() {
+        let newest = "variant: flatcar\nversion: 1.2.0-experimental\n";
+        for (attributes, expected) in [
+            (
+                json!({"content": KEYS, "snippets": [null, newest]}),
+                "warning snippets[1]: No release reads this config: No release of Flatcar that this provider knows reads configs of version 3.7.0-experimental: ",
+            ),
+            (
+                json!({"content": newest, "strict": true}),
+                "error content: No release reads this config: ",
+            ),
+            (
+                json!({"content": newest, "flatcar_version": "4593.2.5"}),
+                "error flatcar_version: This release cannot read the config: ",
+            ),
+        ] {
+            let told = told(&answer(config(attributes.clone())).problems);
+            assert!(
+                told.len() == 1 && told[0].starts_with(expected),
+                "{attributes}: {told:#?}"
+            );
+        }
+    }
+
+    #[test]
+    fn documents_with_nothing_in_them_are_no_documents() {
+        for nothing in [
+            "",
+            " \n",
+            "# later\n",
+            "---\n",
+            "--- # begins\n\n...\n",
+            "\u{feff}\n",
+        ] {
+            let outcome = answer(config(
+                json!({"content": nothing, "snippets": [nothing, KEYS]}),
+            ));
+            assert_eq!(told(&outcome.problems), Vec::<String>::new(), "{nothing:?}");
+            let outcome = answer(config(json!({"content": nothing, "snippets": [nothing]})));
+            assert!(
+                told(&outcome.problems)[0].starts_with("error : Nothing to render: "),
+                "{nothing:?}"
+            );
+        }
+        for something in [
+            "--- x\n",
+            "----\n",
+            "x: 1\n# y\n",
+            "#cloud-config\npackages: []\n",
+        ] {
+            let outcome = answer(config(json!({"content": something, "snippets": [KEYS]})));
+            assert!(outcome.value.is_none(), "{something:?}");
+        }
+    }
+
+    #[test]
+    fn nulls_where_terraform_leaves_something_out_are_no_faults() {
+        // As yamlencode and jsonencode write them.
+        let butane = "\"variant\": \"flatcar\"\n\"version\": \"1.1.0\"\n\"storage\":\n  \"files\":\n  - \"path\": \"/a\"\n    \"user\": null\n    \"group\": null\n    \"mode\": null\n    \"contents\": null\n    \"append\": null\n\"passwd\": null\n";
+        let ignition = r#"{"ignition":{"version":"3.4.0","proxy":null},"storage":{"files":[{"path":"/a","user":null,"mode":null,"contents":null}]},"systemd":null}"#;
+        for content in [butane, ignition] {
+            let outcome = answer(config(json!({"content": content, "strict": true})));
+            assert_eq!(told(&outcome.problems), Vec::<String>::new());
+            assert_eq!(
+                outcome.value.and_then(|model| model.warnings),
+                Some(Vec::new())
+            );
+        }
+        // Below an alias keys go unchecked, which is told.
+        let alias = "variant: flatcar\nversion: 1.1.0\nstorage: {files: [{path: /a, user: &u {id: 1}}, {path: /b, user: *u}]}\n";
+        let told = told(&answer(config(json!({"content": alias}))).problems);
+        assert!(
+            told.len() == 1 && told[0].contains("context tree does not match"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_document_is_passed_over() {
+        for content in [KEYS, r#"{"ignition":{"version":"3.4.0"}}"#] {
+            let outcome = answer(config(json!({"content": format!("\u{feff}{content}")})));
+            assert_eq!(told(&outcome.problems), Vec::<String>::new());
+            let plain = answer(config(json!({"content": content})));
+            assert_eq!(
+                outcome.value.and_then(|model| model.rendered),
+                plain.value.and_then(|model| model.rendered)
+            );
+        }
+    }
+
+    #[test]
+    fn modes_that_lost_their_zero_are_told_how_to_write_them() {
+        let butane =
+            "variant: flatcar\nversion: 1.1.0\nstorage: {files: [{path: /a, mode: 600}]}\n";
+        let ignition =
+            r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a","mode":600}]}}"#;
+        for content in [butane, ignition] {
+            let problems = answer(config(json!({"content": content}))).problems;
+            let told = problems.0.iter().any(|problem| {
+                problem.detail.contains("unreasonable mode")
+                    && problem.detail.contains(r#"parseint("0644", 8)"#)
+            });
+            assert!(told, "{content}");
+        }
+    }
+
+    #[test]
+    fn what_may_hold_a_secret_is_hidden() {
+        let hidden: Vec<&str> = schema()
+            .attributes
+            .iter()
+            .filter(|attribute| attribute.sensitive)
+            .map(|attribute| attribute.name)
+            .collect();
+        assert_eq!(hidden, ["content", "snippets", "rendered", "user_data"]);
     }
 
     #[test]

@@ -378,13 +378,7 @@ impl Decoder<'_> {
     }
 
     fn is_null(&self, id: NodeId) -> bool {
-        let node = self.nodes.get(id);
-        match node.content {
-            Content::Scalar => {
-                node.tag == scalar::NULL && scalar::resolve(scalar::NULL, &node.text).is_ok()
-            }
-            _ => false,
-        }
+        self.nodes.is_null(id)
     }
 
     fn sequence(

@@ -285,6 +285,7 @@ fn entry(config: &Object, documents: &[Translated], fault: Fault) -> ReportEntry
             message: fault.message.to_owned(),
             unknown_key: None,
             of_files: false,
+            advice: None,
         });
         entry.listed = false;
         entry

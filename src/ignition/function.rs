@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use super::user_data::{Compress, pack};
 use super::{
-    Document, Input, Options, Origin, Report, ReportEntry, Severity, header, render, translate,
+    Document, Input, Options, Origin, Report, ReportEntry, Severity, header, render, source,
+    translate,
 };
 use crate::flatcar::known_platform;
 use crate::protocol::value::Number;
@@ -23,11 +24,12 @@ impl Function for Render {
             summary: "Butane to Ignition",
             description: "Ignition JSON of a Butane document (`variant: flatcar`) or of Ignition JSON, with snippets of either kind merged over \
                           it in order. Byte for byte what the `butane` command prints. The presets, `files_dir` and the `ct` format are in \
-                          the data source. A function can give no warnings: it fails on errors only.",
+                          the data source. A function can give no warnings: it fails on errors, and on modes that were surely meant to be octal \
+                          (`mode = 0600` in HCL is 600; write `parseint(\"0600\", 8)`).",
             parameters: vec![text("butane", "Butane YAML or Ignition JSON.")],
             variadic: Some(layers(
                 "snippets",
-                "Further documents of either kind; null and empty ones are skipped.",
+                "Further documents of either kind; null ones, and those with nothing in them but blanks and comments, are skipped.",
             )),
             result: Type::String,
         }
@@ -53,7 +55,7 @@ impl Function for Merge {
             parameters: vec![text("base", "Ignition JSON, or Butane YAML.")],
             variadic: Some(layers(
                 "overlays",
-                "Configs of either kind to merge over it; null and empty ones are skipped.",
+                "Configs of either kind to merge over it; null ones, and those with nothing in them but blanks and comments, are skipped.",
             )),
             result: Type::String,
         }
@@ -192,8 +194,16 @@ fn merged(
     further: &'static str,
 ) -> Result<Value, FunctionError> {
     let documents = documents(arguments, first, further);
-    let (rendered, report) = render(&Input { documents }, &Options::default());
-    match rendered {
+    let (rendered, mut report) = render(&Input { documents }, &Options::default());
+    // Nobody would see the warning, and a machine would have a file that nobody can read, or everybody.
+    let mut is_refused = false;
+    for entry in &mut report.entries {
+        if [source::DECIMAL_MODE, source::DECIMAL_MODE_IN_JSON].contains(&entry.message.as_str()) {
+            entry.severity = Severity::Error;
+            is_refused = true;
+        }
+    }
+    match rendered.filter(|_| !is_refused) {
         Some(rendered) => Ok(Value::String(rendered.json)),
         None => Err(refused(&report)),
     }
@@ -210,9 +220,9 @@ fn documents(arguments: &[Value], first: &'static str, further: &'static str) ->
                 _ => None,
             })
     };
-    let all_empty = texts().all(|(_, text)| text.is_empty());
+    let all_empty = texts().all(|(_, text)| header::is_blank(text));
     texts()
-        .filter(|(position, text)| !text.is_empty() || (*position == 0 && all_empty))
+        .filter(|(position, text)| !header::is_blank(text) || (*position == 0 && all_empty))
         .map(|(position, text)| Document {
             origin: match position.checked_sub(1) {
                 None => Origin::Argument(first),
@@ -361,7 +371,13 @@ mod tests {
     fn snippets_of_either_kind_are_merged_and_null_ones_skipped() {
         let overlay = r#"{"ignition":{"version":"3.4.0"},"passwd":{"users":[{"name":"core","shell":"/bin/sh"}]}}"#;
         for function in [&Render as &dyn Function, &Merge] {
-            let arguments = [Some(BASE), None, Some(""), Some(overlay)];
+            let arguments = [
+                Some(BASE),
+                None,
+                Some(""),
+                Some(" \n# nothing\n---\n"),
+                Some(overlay),
+            ];
             let arguments = arguments
                 .iter()
                 .map(|text| text.map_or(Value::Null, |text| Value::String(text.to_owned())))
@@ -406,6 +422,44 @@ mod tests {
             error.text
         );
         assert!(error.text.contains("snippets[0]: "), "{}", error.text);
+    }
+
+    #[test]
+    fn a_mode_that_lost_its_zero_is_refused_for_nobody_would_see_a_warning() {
+        let butane = |mode: &str| {
+            format!(
+                "variant: flatcar\nversion: 1.1.0\nstorage: {{files: [{{path: /a, mode: {mode}}}]}}\n"
+            )
+        };
+        let ignition = |mode: &str| {
+            format!(
+                r#"{{"ignition":{{"version":"3.4.0"}},"storage":{{"files":[{{"path":"/a","mode":{mode}}}]}}}}"#
+            )
+        };
+        for good in [
+            butane("0600"),
+            butane("384"),
+            ignition("384"),
+            ignition("420"),
+        ] {
+            assert!(call(&Render, &[Some(&good)]).is_ok(), "{good}");
+        }
+        for wrong in [butane("600"), butane("644"), ignition("600")] {
+            for function in [&Render as &dyn Function, &Merge] {
+                let error = function
+                    .call(vec![
+                        Value::String(BASE.into()),
+                        Value::String(wrong.clone()),
+                    ])
+                    .expect_err("refused");
+                assert_eq!(error.argument, Some(1));
+                assert!(
+                    error.text.contains(r#"parseint("0644", 8)"#),
+                    "{}",
+                    error.text
+                );
+            }
+        }
     }
 
     #[test]

@@ -83,9 +83,11 @@ pub(crate) fn version(header: &Object, nodes: &Nodes) -> Result<&'static Version
     }
 }
 
+/// Those that some release reads what comes of them.
 fn versions() -> String {
     butane::VERSIONS
         .iter()
+        .filter(|version| super::unread(version.spec).is_none())
         .map(|v| format!("`{}`", v.name))
         .collect::<Vec<_>>()
         .join(", ")
@@ -142,6 +144,24 @@ pub(crate) fn semver(text: &str) -> Option<String> {
     }
     Some(normal)
 }
+
+/// Whether there is nothing in a document: blanks, comments, marks of its beginning and end.
+pub(crate) fn is_blank(text: &str) -> bool {
+    text.trim_start_matches(BYTE_ORDER_MARK)
+        .lines()
+        .all(|line| {
+            let line = line.trim();
+            let rest = line
+                .strip_prefix("---")
+                .or_else(|| line.strip_prefix("..."))
+                .filter(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+            let rest = rest.unwrap_or(line).trim_start();
+            rest.is_empty() || rest.starts_with('#')
+        })
+}
+
+/// What some editors put at the beginning of a text.
+pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Whether the text is an Ignition config in JSON rather than Butane, which may be written as JSON too.
 pub(crate) fn is_ignition(text: &str) -> bool {

@@ -6,8 +6,9 @@ use crate::ignition::config::{
     At, Field, Kind, Object, Path, Shape, Step, Value, object_in, objects_in,
 };
 use crate::ignition::report::{Problem, Problems, Severity, UNUSED_KEY};
-use crate::ignition::scalar;
+use crate::ignition::translate::Format;
 use crate::ignition::yaml::{Content, NodeId, Nodes};
+use crate::ignition::{keys, scalar};
 
 /// Beyond so many the rest is not told.
 const MISMATCHES_MAX: usize = 1000;
@@ -252,6 +253,7 @@ fn unused_in(
                 message: format!("{UNUSED_KEY}{name}"),
                 unknown_key: Some(name.clone()),
                 of_files: false,
+                advice: keys::advice(object.shape, name, minor, Format::Ignition),
             });
         }
     }

@@ -24,7 +24,9 @@ mod ignition_json;
 mod inline_config;
 mod json;
 mod json_input;
+mod keys;
 mod merge;
+mod overridden;
 pub mod preset;
 mod quadlet;
 mod release;
@@ -47,8 +49,10 @@ mod yaml;
 use std::fmt;
 use std::path::PathBuf;
 
-pub use compare::{Unusable, canonical, check_user_data, differences, merge_hostname, refusals};
-pub use release::check_release;
+pub use compare::{
+    Unusable, canonical, check_user_data, differences, merge_hostname, refusals, version_of,
+};
+pub use release::{check_release, unread};
 pub use render::{merge_unchecked, render};
 pub use report::{Report, ReportEntry, Severity};
 pub use tally::Counts;
@@ -127,4 +131,6 @@ pub struct Rendered {
     pub json: String,
     /// Its `ignition.version`: `"3.4.0"`.
     pub spec: &'static str,
+    /// The document that this version comes from: the first of those with the highest.
+    pub raised_by: Origin,
 }

@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Document, Origin, ssh_key};
 
@@ -22,8 +22,10 @@ pub type Contradiction = (&'static str, &'static str);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Updates {
     /// Which contents: 1.
+    #[serde(deserialize_with = "profile")]
     pub profile: i64,
     /// Whether it fetches updates.
+    #[serde(deserialize_with = "automatic")]
     pub automatic: bool,
     /// One of [`REBOOT_STRATEGIES`]; absent: `reboot`, or `off` where nothing is fetched.
     pub reboot_strategy: Option<String>,
@@ -35,10 +37,20 @@ pub struct Updates {
     pub server: Option<String>,
 }
 
+/// Null stands for the newest.
+fn profile<'de, D: Deserializer<'de>>(value: D) -> Result<i64, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(PROFILE))
+}
+
+/// Null stands for yes.
+fn automatic<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(true))
+}
+
 /// A time of every day or week.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RebootWindow {
-    /// `"Thu 04:00"` or `"04:00"`, in UTC unless the machine has another zone.
+    /// `"Thu 04:00"`, `"thu 4:00"` or `"04:00"`, in UTC unless the machine has another zone.
     pub start: String,
     /// `"1h30m"`.
     pub length: String,
@@ -124,16 +136,23 @@ impl Updates {
     }
 }
 
-/// A time as locksmithd reads it: `"Thu 04:00"`, `"04:00"`.
+/// What [`is_window_start`] takes, for a user.
+pub const WINDOW_START: &str = "A time such as `04:00`, of every day, or `Thu 04:00`, of every week: hours (0 to 23) and minutes (0 to 59), \
+                                before them a day by its first three letters in English (`Mon` to `Sun`)";
+
+/// A time as locksmithd reads it: `"Thu 04:00"`, `"thu 4:00"`, `"04:00"`. It would also take what stands behind the minutes, and pass over
+/// it: `4:00pm` would be four in the morning.
 pub fn is_window_start(text: &str) -> bool {
-    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    let time = match text.split_once(' ') {
-        Some((day, time)) if DAYS.contains(&day) => time,
-        Some(_) => return false,
-        None => text,
+    const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    // A blank of another kind would end the line in the file, or stand in it.
+    let words: Vec<&str> = text.split(' ').filter(|word| !word.is_empty()).collect();
+    let time = match words[..] {
+        [time] => time,
+        [day, time] if DAYS.contains(&day.to_ascii_lowercase().as_str()) => time,
+        _ => return false,
     };
     let number = |digits: &str, below: u8| {
-        digits.len() == 2
+        (1..=2).contains(&digits.len())
             && digits.bytes().all(|digit| digit.is_ascii_digit())
             && digits.parse().is_ok_and(|number: u8| number < below)
     };
@@ -174,6 +193,7 @@ pub fn is_direct(text: &str) -> bool {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxy {
     /// Which contents: 1.
+    #[serde(deserialize_with = "profile")]
     pub profile: i64,
     /// For `http://`.
     pub http_proxy: Option<String>,
@@ -569,9 +589,22 @@ mod tests {
             ("04:00", true),
             ("23:59", true),
             ("24:00", false),
-            ("4:00", false),
+            ("4:00", true),
+            ("4:5", true),
+            ("Sun 4:00", true),
+            ("sun 04:00", true),
+            ("SUN 04:00", true),
+            ("Thu  04:00", true),
+            (" 04:00", true),
             ("Thursday 04:00", false),
-            ("Thu  04:00", false),
+            ("Thu 04:60", false),
+            ("Thu 004:00", false),
+            ("Thu 4", false),
+            ("4:00pm", false),
+            ("+4:00", false),
+            ("Thu 04:00 UTC", false),
+            ("Thu\t04:00", false),
+            ("Thu 04:00\nGROUP=x", false),
             ("", false),
         ] {
             assert_eq!(is_window_start(text), good, "{text}");

@@ -2,7 +2,9 @@
 //!
 //! `("3.5.0", "4081.2.0")`: no, that one reads up to 3.4.0; releases from 4152.0.0 on do.
 
-use crate::flatcar::{Version, first_release_with_spec, ignition_of_release, spec_of_release};
+use crate::flatcar::{
+    Version, first_release_with_spec, ignition_of_release, newest_spec, spec_of_release,
+};
 
 /// Checks a config's version against a release (`4593.2.5`), or against the newest version that an image reads (`3.5.0`).
 /// # Errors
@@ -36,11 +38,31 @@ pub fn check_release(spec: &str, release: Version) -> Result<(), String> {
         }
     };
     text.push_str(&format!("; this one has version {spec}. "));
-    text.push_str(&match first_release_with_spec(spec).filter(|_| !spec.contains('-')) {
-        Some(first) => format!("Use Flatcar {first} or newer, or an older version of Butane or Ignition in the config."),
-        None => "No release that this provider knows reads it: use an older version of Butane or Ignition in the config.".to_owned(),
+    let reads_3 = newest.as_deref().and_then(number) >= Some((3, 0));
+    text.push_str(&match (unread(spec), first_release_with_spec(spec)) {
+        (Some(why), _) => why,
+        (None, Some(first)) if reads_3 => {
+            format!("Use Flatcar {first} or newer, or an older version of Butane or Ignition in the config.")
+        }
+        (None, first) => format!(
+            "All configs that are rendered here are of version 3: use Flatcar {} or newer.",
+            first.unwrap_or(Version::of(3185, 0, 0))
+        ),
     });
     Err(text)
+}
+
+/// Why no release reads a config of this version, as far as is known here; nothing where one does.
+pub fn unread(spec: &str) -> Option<String> {
+    let (newest, ignition) = newest_spec()?;
+    // One experimental version is read after the newest, and changes without notice.
+    if number(spec) <= number(newest) && !spec.contains('-') {
+        return None;
+    }
+    Some(format!(
+        "No release of Flatcar that this provider knows reads configs of version {spec}: the newest have Ignition {ignition}, which reads \
+         {newest} and older, and a machine would stop in its emergency shell. Use an older version of Butane or Ignition in the config."
+    ))
 }
 
 /// `3.7.0-experimental` as (3, 7).
@@ -66,12 +88,26 @@ mod tests {
                     "Ignition 2.14.0, which reads configs of version 3.3.0 and older; this one has version 3.4.0. Use Flatcar 3535.0.0 or newer",
                 ),
             ),
-            ("3.3.0", "3033.2.4", Some("version 2.3.0 and older")),
-            ("3.3.0", "2303.3.1", Some("no configs of version 3")),
+            (
+                "3.3.0",
+                "3033.2.4",
+                Some(
+                    "version 2.3.0 and older; this one has version 3.3.0. All configs that are rendered here are of version 3: use Flatcar 3185.0.0 or newer.",
+                ),
+            ),
+            (
+                "3.4.0",
+                "2303.3.1",
+                Some(
+                    "no configs of version 3; this one has version 3.4.0. All configs that are rendered here are of version 3: use Flatcar 3535.0.0 or newer.",
+                ),
+            ),
             (
                 "3.7.0-experimental",
                 "4593.2.5",
-                Some("No release that this provider knows"),
+                Some(
+                    "No release of Flatcar that this provider knows reads configs of version 3.7.0-experimental: the newest have Ignition 2.24.0",
+                ),
             ),
             ("3.4.0", "3.4.0", None),
             (
@@ -88,6 +124,17 @@ mod tests {
                 (Err(text), Some(words)) if text.contains(words) => {}
                 _ => panic!("{spec} on {release}: {got:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_no_release_reads_is_told_without_a_release_too() {
+        for spec in ["3.0.0", "3.3.0", "3.5.0"] {
+            assert_eq!(unread(spec), None, "{spec}");
+        }
+        for spec in ["3.5.0-experimental", "3.6.0", "3.7.0-experimental"] {
+            let told = unread(spec).unwrap_or_default();
+            assert!(told.contains("reads 3.5.0 and older"), "{spec}: {told}");
         }
     }
 }

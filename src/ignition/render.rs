@@ -9,7 +9,8 @@ use crate::ignition::json::{self, Writing};
 use crate::ignition::report::{self, Problems, Report, ReportEntry, Severity};
 use crate::ignition::translate::{self, Format, Translated};
 use crate::ignition::{
-    Input, Options, Rendered, Style, embedded, header, ignition_json, json_input, merge, validate,
+    Input, Options, Origin, Rendered, Style, embedded, header, ignition_json, json_input, merge,
+    overridden, validate,
 };
 
 /// Minor version of the Ignition that terraform-provider-ct writes.
@@ -27,11 +28,14 @@ pub fn render(input: &Input, options: &Options) -> (Option<Rendered>, Report) {
         report.append(std::mem::take(&mut translated.report));
         documents.push(translated);
     }
-    let highest = documents
+    // The first one of those with the highest version.
+    let newest = documents
         .iter()
-        .map(|document| document.spec_minor)
-        .max()
-        .unwrap_or(CT_MINOR);
+        .rev()
+        .max_by_key(|document| document.spec_minor);
+    let (highest, raised_by) = newest.map_or((CT_MINOR, Origin::Content), |document| {
+        (document.spec_minor, document.origin)
+    });
     let minor = match options.style {
         Style::Butane => highest,
         Style::Ct => CT_MINOR,
@@ -69,6 +73,7 @@ pub fn render(input: &Input, options: &Options) -> (Option<Rendered>, Report) {
     let rendered = Rendered {
         json: json::write(&config, writing),
         spec: spec(minor),
+        raised_by,
     };
     (Some(rendered), report)
 }
@@ -130,7 +135,40 @@ fn merge_all(
         report.fail("merged config is invalid");
         return None;
     }
+    warn_of_overridden(&configs, &merged, documents, report);
     Some(merged)
+}
+
+/// A preset's settings go without a word where a later document has its own.
+fn warn_of_overridden(
+    configs: &[Object],
+    merged: &Object,
+    documents: &[Translated],
+    report: &mut Report,
+) {
+    let origins: Vec<Origin> = documents.iter().map(|document| document.origin).collect();
+    for overridden in overridden::find(configs, merged, &origins) {
+        let document = &documents[overridden.by.document];
+        let path = match document.format {
+            Format::Butane => overridden.by.path,
+            Format::Ignition => ignition_json::path_in_json(&overridden.by.path),
+        };
+        let message = format!(
+            "overrides preset {}: {}",
+            overridden.preset, overridden.what
+        );
+        let mut problems = Problems::default();
+        problems.warning(path, message);
+        for problem in problems.list {
+            let mut entry = document.entry(problem);
+            entry.listed = false;
+            entry.advice = Some(format!(
+                "A machine gets what stands here, and not what the preset {} writes there: leave out one of the two",
+                overridden.preset
+            ));
+            report.push(entry);
+        }
+    }
 }
 
 /// What is wrong with the merged config and with none of the documents alone, and whether it is an error.

@@ -49,6 +49,8 @@ pub struct ReportEntry {
     pub(crate) of_files: bool,
     /// The reference's report has it too.
     pub(crate) listed: bool,
+    /// A user hears of it. What is no fault in a config that Terraform's languages have written is for comparing only.
+    pub(crate) told: bool,
 }
 
 /// Words of the reference that may quote from a document, and so do not show in `Debug`.
@@ -212,7 +214,7 @@ pub(crate) fn redacted(message: &str) -> Option<String> {
 }
 
 /// What to do about some messages: how they begin, and one imperative sentence.
-const ADVICE: [(&str, &str); 14] = [
+const ADVICE: [(&str, &str); 16] = [
     (
         "unknown anchor",
         "Write a value that begins with an asterisk in quotes",
@@ -223,11 +225,19 @@ const ADVICE: [(&str, &str); 14] = [
     ),
     (
         "unused key",
-        "Remove the key, or correct its spelling; Butane ignores it",
+        "Remove the key, or correct its spelling; it is ignored",
+    ),
+    (
+        "unreasonable mode would be reasonable if its digits were octal",
+        "JSON has no octal numbers: write 420 for 0644, or parseint(\"0644\", 8) in HCL",
     ),
     (
         "unreasonable mode",
-        "Write the mode in octal, with a leading zero: 0644",
+        "Write the mode in octal, with a leading zero: 0644. HCL drops that zero: inside yamlencode and jsonencode write parseint(\"0644\", 8)",
+    ),
+    (
+        "setuid/setgid/sticky bits are not supported",
+        "Leave these bits out, and set them with a unit or a line of tmpfiles.d: no release of Flatcar reads such a version yet",
     ),
     ("local file paths are relative", "Set files_dir"),
     (
@@ -279,6 +289,8 @@ pub(crate) struct Problem {
     pub(crate) unknown_key: Option<String>,
     /// It is about a local file, or about what is in one.
     pub(crate) of_files: bool,
+    /// What to do, where the message alone does not say it.
+    pub(crate) advice: Option<String>,
 }
 
 impl Problem {
@@ -289,6 +301,7 @@ impl Problem {
             message,
             unknown_key: None,
             of_files: false,
+            advice: None,
         }
     }
 }
@@ -360,6 +373,15 @@ pub(crate) fn position(
     }
     let node = nodes.get(node);
     Some((node.line, node.column))
+}
+
+/// Whether a path of the document leads to a null.
+pub(crate) fn is_null_at(nodes: &Nodes, path: &Path) -> bool {
+    let step = |node: NodeId, step: &Step| descend(nodes, node, *step);
+    nodes
+        .root()
+        .and_then(|root| path.0.iter().try_fold(root, step))
+        .is_some_and(|node| nodes.is_null(node))
 }
 
 fn descend(nodes: &Nodes, node: NodeId, step: Step) -> Option<NodeId> {

@@ -1,14 +1,18 @@
 //! What is checked of a Butane config before it is translated: keys that nobody reads, and what Ignition cannot check any more
 //! afterwards.
 
-use crate::ignition::config::{At, Object, Value};
+use crate::ignition::config::{At, Object, Path, Value};
 use crate::ignition::decode::known;
 use crate::ignition::report::{self, Problems, Report, ReportEntry, Severity};
+use crate::ignition::translate::Format;
 use crate::ignition::yaml::{Content, NodeId, Nodes};
-use crate::ignition::{Origin, inline_config, quadlet};
+use crate::ignition::{Origin, inline_config, keys, quadlet};
 
-const DECIMAL_MODE: &str =
+pub(crate) const DECIMAL_MODE: &str =
     "unreasonable mode would be reasonable if specified in octal; remember to add a leading zero";
+/// The same of Ignition JSON, which knows no octal numbers.
+pub(crate) const DECIMAL_MODE_IN_JSON: &str =
+    "unreasonable mode would be reasonable if its digits were octal";
 const MOUNT_UNIT_NO_FORMAT: &str = "format is required if with_mount_unit is true";
 const MOUNT_UNIT_NO_PATH: &str =
     "path is required if with_mount_unit is true and format is not swap";
@@ -48,7 +52,9 @@ impl Search<'_> {
                 "context tree does not match content tree at {path}. Line and column reporting may be inconsistent. Unused keys may \
                  not be reported"
             );
-            self.warn(id, path, message);
+            // Nothing is lost below a null, and Terraform's languages write what is left out so.
+            let told = !(self.nodes.is_null(id) && object.is_empty());
+            self.warn(id, path, message, None, told);
             return;
         };
         for (key, _) in pairs {
@@ -61,6 +67,8 @@ impl Search<'_> {
                     *key,
                     format!("{}.{name}", at.path()),
                     format!("{}{name}", report::UNUSED_KEY),
+                    keys::advice(object.shape, name, self.version, Format::Butane),
+                    true,
                 );
             }
         }
@@ -90,7 +98,14 @@ impl Search<'_> {
         }
     }
 
-    fn warn(&mut self, id: NodeId, path: String, message: String) {
+    fn warn(
+        &mut self,
+        id: NodeId,
+        path: String,
+        message: String,
+        advice: Option<String>,
+        told: bool,
+    ) {
         let node = self.nodes.get(id);
         self.report.push(ReportEntry {
             severity: Severity::Warning,
@@ -98,11 +113,12 @@ impl Search<'_> {
             path,
             line: Some(node.line),
             column: Some(node.column),
-            advice: report::advice(&message).map(str::to_owned),
+            advice: advice.or_else(|| report::advice(&message).map(str::to_owned)),
             message,
             exact: None,
             of_files: false,
             listed: true,
+            told,
         });
     }
 }
@@ -187,15 +203,32 @@ fn check_quadlet(quadlet: &Object, at: &At<'_>, problems: &mut Problems) {
 }
 
 fn check_mode(node: &Object, at: &At<'_>, problems: &mut Problems) {
+    if has_decimal_mode(node) {
+        problems.warning(at.path().name("mode"), DECIMAL_MODE);
+    }
+}
+
+fn has_decimal_mode(node: &Object) -> bool {
     let nature = match node.shape.name {
         "Directory" => Nature::Directory,
         _ => Nature::File,
     };
-    if node
-        .int("mode")
+    node.int("mode")
         .is_some_and(|mode| looks_decimal(mode, nature))
-    {
-        problems.warning(at.path().name("mode"), DECIMAL_MODE);
+}
+
+/// Warns of modes of an Ignition config that were meant to be octal. The reference does not.
+pub(crate) fn check_modes_in_json(config: &Object, problems: &mut Problems) {
+    let Some(storage) = config.object("storage") else {
+        return;
+    };
+    for list in ["directories", "files"] {
+        for (index, node) in storage.objects(list).iter().enumerate() {
+            if has_decimal_mode(node) {
+                let path = Path::default().name("storage").name(list).index(index);
+                problems.warning(path.name("mode"), DECIMAL_MODE_IN_JSON);
+            }
+        }
     }
 }
 

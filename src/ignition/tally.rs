@@ -86,7 +86,11 @@ impl Report {
     /// The same of the entries that are `wanted`.
     pub fn told_of(&self, wanted: impl Fn(&ReportEntry) -> bool) -> (Vec<&ReportEntry>, Counts) {
         let is_error = |entry: &ReportEntry| entry.severity == Severity::Error;
-        let wanted: Vec<&ReportEntry> = self.entries.iter().filter(|entry| wanted(entry)).collect();
+        let wanted: Vec<&ReportEntry> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.told && wanted(entry))
+            .collect();
         let errors = wanted.iter().filter(|entry| is_error(entry)).count();
         let (mut errors_left, mut warnings_left) = (errors.min(TOLD), TOLD.saturating_sub(errors));
         let (mut told, mut more) = (Vec::new(), self.tally.more);

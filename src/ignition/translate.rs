@@ -28,7 +28,7 @@ pub(crate) struct Translated {
 }
 
 /// The format of a document: whose names its paths have.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Butane,
     Ignition,
@@ -44,7 +44,10 @@ pub(crate) fn document(text: &str, origin: Origin, number: usize, files: &Files)
         spec_minor: 0,
         report: Report::default(),
     };
-    if header::is_ignition(text) {
+    // Ignition reads no byte-order mark, and what is rendered from it has none. A YAML scanner passes over it.
+    let unmarked = text.strip_prefix(header::BYTE_ORDER_MARK).unwrap_or(text);
+    if header::is_ignition(unmarked) {
+        let text = unmarked;
         translated.format = Format::Ignition;
         translated.ignition(text, header::ignition_version);
     } else {
@@ -220,6 +223,13 @@ impl Translated {
             return;
         }
         self.attach(problems);
+        let mut modes = Problems::default();
+        source::check_modes_in_json(&config, &mut modes);
+        for problem in modes.list {
+            let mut entry = self.entry(problem);
+            entry.listed = false;
+            self.report.push(entry);
+        }
         self.config = Some(config);
     }
 
@@ -241,6 +251,9 @@ impl Translated {
     /// A problem of this document as an entry of the report.
     pub(crate) fn entry(&self, problem: Problem) -> ReportEntry {
         let position = report::position(&self.nodes, &problem.path, problem.unknown_key.as_deref());
+        // Nothing is lost below a null, and Terraform's languages write what is left out so.
+        let told = !problem.message.starts_with("context tree does not match")
+            || !report::is_null_at(&self.nodes, &problem.path);
         let mut path = problem.path.to_string();
         if let Some(key) = problem.unknown_key {
             path = format!("{path}.{key}");
@@ -251,12 +264,15 @@ impl Translated {
             path,
             line: position.map(|(line, _)| line),
             column: position.map(|(_, column)| column),
-            advice: report::advice(&problem.message).map(str::to_owned),
+            advice: problem
+                .advice
+                .or_else(|| report::advice(&problem.message).map(str::to_owned)),
             exact: report::redacted(&problem.message)
                 .map(|_| report::Quoting(problem.message.clone())),
             message: report::redacted(&problem.message).unwrap_or(problem.message),
             of_files: problem.of_files,
             listed: true,
+            told,
         }
     }
 
@@ -340,6 +356,7 @@ impl Translated {
             exact: None,
             of_files: false,
             listed: false,
+            told: true,
         }
     }
 }

@@ -14,12 +14,12 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::deflate;
-use crate::flatcar::{Encoding, Measured, Platform};
+use crate::flatcar::{Encoding, Limit, Measured, Platform};
 
 /// When to wrap a config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compress {
-    /// When it is larger than the platform takes, or than is known to make trouble there.
+    /// When it is larger than the platform takes, than is known to make trouble there, or, where nothing is known, than fits everywhere.
     #[default]
     Auto,
     /// Not at all.
@@ -66,7 +66,7 @@ pub fn pack(rendered: &str, platform: &Platform, compress: Compress) -> Result<U
     let wrap = match compress {
         Compress::Never => false,
         Compress::Always => true,
-        Compress::Auto => !fits(plain, room.warn_above.or(room.limit)),
+        Compress::Auto => !fits(plain, room.wary_above().or(room.limit.most())),
     };
     let wrapper = wrap.then(|| wrapper(rendered));
     let wrapped = wrapper
@@ -79,25 +79,30 @@ pub fn pack(rendered: &str, platform: &Platform, compress: Compress) -> Result<U
         (Some(wrapper), Some(wrapped)) => (wrapper.as_str(), wrapped),
         _ => (rendered, plain),
     };
-    if let Some(limit) = room.limit.filter(|limit| size > *limit) {
+    if let Some(limit) = room.limit.most().filter(|limit| size > *limit) {
         return Err(TooLarge {
             platform: platform.name,
             limit,
             measured: room.measured,
-            documented: room.documented,
+            documented: matches!(room.limit, Limit::Documented(..)),
             plain,
             wrapped,
             largest: largest(rendered),
         });
     }
-    let warning = room.warn_above.filter(|most| size > *most).map(|most| {
+    let warning = room.wary_above().filter(|most| size > *most).map(|most| {
+        let than = match room.limit {
+            Limit::Unknown => format!(
+                "the {} that fit every platform, and how much {} takes is not known here",
+                grouped(most),
+                platform.title
+            ),
+            _ => format!("the {} that work on every {}", grouped(most), platform.title),
+        };
         format!(
-            "User data of {} bytes{} is more than the {} that work on every {}. Make it smaller, or fetch a part of it with \
-             ignition.config.merge.",
+            "User data of {} bytes{} is more than {than}. Make it smaller, or fetch a part of it with ignition.config.merge.",
             grouped(size),
             counted(room.measured),
-            grouped(most),
-            platform.title,
         )
     });
     Ok(UserData {
@@ -363,6 +368,7 @@ mod tests {
                         platform
                             .user_data
                             .limit
+                            .most()
                             .is_none_or(|limit| user_data.size <= limit)
                     );
                 }
@@ -377,17 +383,25 @@ mod tests {
             ("openstack", 49_149),
             ("gcp", 262_144),
             ("vsphere", 49_152),
+            ("oraclecloud", 24_000),
+            ("nutanix", 24_576),
+            ("vcd", 49_152),
+            ("exoscale", 24_573),
+            ("cloudstack", 24_576),
+            ("brightbox", 12_288),
+            ("scaleway", 16_384),
+            ("hyperv", 16_384),
+            ("vagrant", 16_384),
         ] {
             let pack =
                 |bytes| pack(&config(bytes, false), on(name), Compress::Auto).expect("it fits");
             assert!(!pack(most).wrapped, "{name}");
             assert!(pack(most + 1).wrapped, "{name}");
         }
-        assert!(
-            !pack(&config(1 << 20, false), on("qemu"), Compress::Auto)
-                .expect("no limit")
-                .wrapped
-        );
+        for file in ["qemu", "baremetal", "pxe", "iso", "proxmoxve"] {
+            let packed = pack(&config(1 << 20, false), on(file), Compress::Auto);
+            assert!(!packed.expect("no limit").wrapped, "{file}");
+        }
     }
 
     #[test]
@@ -441,11 +455,16 @@ mod tests {
         assert!(large.warning.is_some_and(|text| {
             text.contains("more than the 65,536 that work on every VMware vSphere")
         }));
-        assert_eq!(
-            pack(&config(1000, true), on("vsphere"), Compress::Auto)
-                .expect("small")
-                .warning,
-            None
-        );
+        let unknown =
+            pack(&config(40_000, true), on("scaleway"), Compress::Auto).expect("no limit");
+        assert!(unknown.warning.is_some_and(|text| {
+            text.contains(
+                "the 16,384 that fit every platform, and how much Scaleway takes is not known here",
+            )
+        }));
+        for name in ["vsphere", "scaleway"] {
+            let small = pack(&config(1000, true), on(name), Compress::Auto).expect("small");
+            assert_eq!(small.warning, None, "{name}");
+        }
     }
 }

@@ -126,6 +126,14 @@ impl Nodes {
         index.get(key).and_then(|at| pairs.get(*at)).copied()
     }
 
+    /// A null, however it is written.
+    pub(crate) fn is_null(&self, id: NodeId) -> bool {
+        let node = self.get(id);
+        matches!(node.content, Content::Scalar)
+            && node.tag == scalar::NULL
+            && scalar::resolve(scalar::NULL, &node.text).is_ok()
+    }
+
     pub(crate) fn element(&self, id: NodeId, index: usize) -> Option<NodeId> {
         match &self.get(id).content {
             Content::Sequence(items) => items.get(index).copied(),

@@ -228,6 +228,15 @@ impl Attribute {
             ..self
         }
     }
+    /// What null stands for; it stays null. The plan of a data source that is read during apply shows nothing of it then, where a value that
+    /// is filled in would be one that is *known after apply*.
+    #[must_use]
+    pub fn null_means(mut self, value: impl Serialize) -> Self {
+        if let Some(text) = literal(&to_value(&value)) {
+            self.says(&format!("Defaults to {text}"));
+        }
+        self.optional()
+    }
     /// An object that, when the user left it out, is one of its attributes' defaults; makes it optional and computed.
     #[must_use]
     pub fn defaulted(self) -> Self {

@@ -1,8 +1,10 @@
 //! User data of a group: what is refused, and what each machine gets.
 
-use crate::flatcar;
+use crate::flatcar::{self, Version};
 use crate::ignition::user_data::{Compress, pack};
-use crate::ignition::{Unusable, check_user_data, merge_hostname, refusals};
+use crate::ignition::{
+    Unusable, check_release, check_user_data, merge_hostname, refusals, unread, version_of,
+};
 
 /// Why user data cannot be what a machine boots with; never a part of it, for it is a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +15,25 @@ pub(crate) struct Fault {
     pub(crate) detail: String,
 }
 
-/// What is wrong with user data for machines of this platform; `host` is the longest name that is merged into it, if any is.
-pub(crate) fn faults(text: &str, platform: &str, host: Option<&str>) -> Vec<Fault> {
+/// That no release, or not the one of the group's image, reads a config of this version.
+fn unreadable(text: &str, release: Option<Version>) -> Option<Fault> {
+    let spec = version_of(text)?;
+    let (summary, detail) = match release.map(|release| check_release(&spec, release)) {
+        Some(Ok(())) => return None,
+        Some(Err(why)) => ("The image cannot read the user data", why),
+        None => ("No release reads this user data", unread(&spec)?),
+    };
+    Some(Fault { summary, detail })
+}
+
+/// What is wrong with user data for machines of this platform; `host` is the longest name that is merged into it, if any is, and `release`
+/// that of the image, where it is known.
+pub(crate) fn faults(
+    text: &str,
+    platform: &str,
+    host: Option<&str>,
+    release: Option<Version>,
+) -> Vec<Fault> {
     let unusable = |unusable: Unusable| {
         vec![Fault {
             summary: match unusable {
@@ -37,6 +56,9 @@ pub(crate) fn faults(text: &str, platform: &str, host: Option<&str>) -> Vec<Faul
             ),
         };
         return refused.into_iter().map(fault).collect();
+    }
+    if let Some(fault) = unreadable(text, release) {
+        return vec![fault];
     }
     let whole = match host.map(|host| merge_hostname(text, host)) {
         None => text.to_owned(),
@@ -86,13 +108,18 @@ mod tests {
                 Some("User data is not Ignition JSON"),
             ),
             ("{}", None, Some("User data is not Ignition JSON")),
+            (
+                "\u{feff}{\"ignition\":{\"version\":\"3.3.0\"}}",
+                None,
+                Some("User data is not Ignition JSON"),
+            ),
             (data, None, Some("User data is already packed")),
             (url, Some("h"), Some("User data discards the host name")),
             (url, None, None),
             (&large, None, Some("User data is too large")),
         ];
         for (text, host, summary) in cases {
-            let faults = faults(text, "aws", host);
+            let faults = faults(text, "aws", host, None);
             let found: Vec<&str> = faults.iter().map(|fault| fault.summary).collect();
             let expected: Vec<&str> = summary.into_iter().collect();
             let beginning: String = text.chars().take(60).collect();
@@ -105,6 +132,34 @@ mod tests {
     }
 
     #[test]
+    fn a_config_that_no_machine_of_the_group_can_read_is_refused() {
+        let of = |spec: &str| format!(r#"{{"ignition":{{"version":"{spec}"}}}}"#);
+        for (spec, image, words) in [
+            ("3.4.0", "ami-0123456789", None),
+            ("3.4.0", "flatcar-4593.2.5", None),
+            (
+                "3.7.0-experimental",
+                "ami-0123456789",
+                Some("No release reads this user data"),
+            ),
+            (
+                "3.7.0-experimental",
+                "flatcar-4593.2.5",
+                Some("The image cannot read the user data"),
+            ),
+            (
+                "3.4.0",
+                "flatcar-3510.3.8",
+                Some("The image cannot read the user data"),
+            ),
+        ] {
+            let faults = faults(&of(spec), "aws", None, flatcar::release_in(image));
+            let told: Vec<&str> = faults.iter().map(|fault| fault.summary).collect();
+            assert_eq!(told, Vec::from_iter(words), "{spec} on {image}");
+        }
+    }
+
+    #[test]
     fn the_size_counts_with_the_host_name_in_it() {
         let config = |length| {
             let text = noise(length);
@@ -112,7 +167,7 @@ mod tests {
                 r#"{{"ignition":{{"version":"3.3.0"}},"storage":{{"files":[{{"path":"/a","contents":{{"source":"data:,{text}"}}}}]}}}}"#
             )
         };
-        let fits = |length: usize, host| faults(&config(length), "aws", host).is_empty();
+        let fits = |length: usize, host| faults(&config(length), "aws", host, None).is_empty();
         let (mut most, mut too_much) = (1_000, 100_000);
         while too_much - most > 1 {
             let middle = usize::midpoint(most, too_much);
@@ -161,7 +216,7 @@ mod tests {
         ];
         for (text, places) in cases {
             for host in [None, Some("h")] {
-                let faults = faults(&text, "sandbox", host);
+                let faults = faults(&text, "sandbox", host, None);
                 assert_eq!(faults.len(), places.len(), "{text} {faults:?}");
                 for (fault, place) in faults.iter().zip(places) {
                     assert_eq!(fault.summary, "No machine boots with this user data");

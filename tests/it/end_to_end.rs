@@ -5,6 +5,7 @@
 mod aws;
 mod bad_input;
 mod crash;
+mod deferred;
 mod ignored;
 mod life;
 mod lifecycle;

@@ -15,12 +15,6 @@ pub(super) fn diagnostic(entry: &ReportEntry, strict: bool) -> Diagnostic {
         detail.push_str(advice.trim_end_matches('.'));
         detail.push('.');
     }
-    let path = match entry.origin {
-        Origin::Preset(name) | Origin::Argument(name) => Path::of(name),
-        Origin::Content => Path::of("content"),
-        Origin::Snippet(index) => Path::of("snippets").index(index),
-        Origin::Further(name, index) => Path::of(name).index(index),
-    };
     let summary = summary(&entry.message);
     match entry.severity {
         Severity::Warning if !strict => Diagnostic::warning(summary, detail),
@@ -30,13 +24,29 @@ pub(super) fn diagnostic(entry: &ReportEntry, strict: bool) -> Diagnostic {
         }
         Severity::Error => Diagnostic::error(summary, detail),
     }
-    .at(path)
+    .at(blamed(entry.origin))
+}
+
+/// The attribute that a document came from.
+pub(super) fn blamed(origin: Origin) -> Path {
+    match origin {
+        Origin::Preset(name) | Origin::Argument(name) => Path::of(name),
+        Origin::Content => Path::of("content"),
+        Origin::Snippet(index) => Path::of("snippets").index(index),
+        Origin::Further(name, index) => Path::of(name).index(index),
+    }
 }
 
 /// The message where it is short, else that there is one.
 fn summary(message: &str) -> String {
     const LONGEST: usize = 60;
     let line = message.lines().next().unwrap_or_default();
+    if let Some(preset) = line
+        .strip_prefix("overrides preset ")
+        .and_then(|rest| rest.split(':').next())
+    {
+        return format!("Preset {preset} is overridden");
+    }
     if line.is_empty() || line.chars().count() > LONGEST || line.len() < message.len() {
         return "The config has a problem".to_owned();
     }

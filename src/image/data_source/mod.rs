@@ -157,13 +157,13 @@ fn image_inputs() -> Vec<Attribute> {
             "azure_offer",
             "Offer on Azure's marketplace: `corevm` needs no plan and no terms, `free` needs both. Only for platform `azure`.",
         )
-        .default("corevm")
+        .null_means("corevm")
         .one_of(AzureOffer::WORDS),
         Attribute::string(
             "azure_generation",
             "Generation of the virtual machine on Azure. Only for platform `azure`.",
         )
-        .default("V2")
+        .null_means("V2")
         .one_of(["V2", "V1"]),
         Attribute::string(
             "azure_gallery",

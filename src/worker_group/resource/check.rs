@@ -1,5 +1,6 @@
 //! Checks of a configuration that no single attribute's schema can make. Pure; values may be unknown.
 
+use crate::flatcar;
 use crate::provider::{Attr, Diagnostic, Diagnostics, Path, Value, is_made_up};
 use crate::worker_group::apply::Outlook;
 use crate::worker_group::cloud::Entry;
@@ -140,6 +141,10 @@ pub(super) fn check_user_data(fields: &Fields, entry: Option<&'static Entry>) ->
     let (Some(set_hostname), Attr::Known(name)) = (set_hostname, &fields.name) else {
         return problems;
     };
+    let release = fields
+        .image
+        .known()
+        .and_then(|image| flatcar::release_in(image));
     let host = set_hostname.then(|| format!("{name}-{LONGEST_SUFFIX}"));
     for (attribute, value) in [
         ("user_data", &fields.user_data),
@@ -151,7 +156,7 @@ pub(super) fn check_user_data(fields: &Fields, entry: Option<&'static Entry>) ->
         if attribute == "user_data" && is_made_up(text) {
             continue;
         }
-        for fault in user_data::faults(text, entry.platform, host.as_deref()) {
+        for fault in user_data::faults(text, entry.platform, host.as_deref(), release) {
             problems.push(Diagnostic::error(fault.summary, fault.detail).at(Path::of(attribute)));
         }
     }
@@ -161,7 +166,7 @@ pub(super) fn check_user_data(fields: &Fields, entry: Option<&'static Entry>) ->
 /// User data that passed for what a mock makes up, and has come to a plan, which a mock does itself: it is no config.
 pub(super) fn refuse_made_up(fields: &Fields) -> Diagnostics {
     let made_up = fields.user_data.known().filter(|text| is_made_up(text));
-    let faults = made_up.map(|text| user_data::faults(text, "", None));
+    let faults = made_up.map(|text| user_data::faults(text, "", None, None));
     let faults = faults.unwrap_or_default().into_iter();
     Diagnostics(
         faults

@@ -129,6 +129,27 @@ fn cases() -> Vec<Case> {
             &["user_data", "$.ignition.version", "3.5.0"],
         ),
         case(
+            "user data that no release reads",
+            (
+                "data.flatcar_ignition.worker.rendered",
+                r#"jsonencode({ ignition = { version = "3.7.0-experimental" } })"#,
+            ),
+            PLAN,
+            &["user_data", "No release", "3.5.0 and older"],
+        ),
+        case(
+            "user data that the release in the image's name does not read",
+            (r#""flatcar-a""#, r#""flatcar-3510.3.8""#),
+            PLAN,
+            &["user_data", "Flatcar 3510.3.8", "3.3.0 and older"],
+        ),
+        case(
+            "Butane that no release reads",
+            ("version: 1.1.0", "version: 1.2.0-experimental"),
+            PLAN,
+            &["content", "No release", "3.5.0 and older"],
+        ),
+        case(
             "a release server with a query",
             (
                 r#"provider "flatcar" {"#,
