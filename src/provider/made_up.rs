@@ -1,12 +1,12 @@
-//! What a core makes up where its tests mock a provider (`mock_provider "flatcar" {}`): eight letters and digits for a computed text,
-//! such as `a1b2c3d4`.
+//! What a core makes up where its tests mock a provider (`mock_provider "flatcar" {}`): a few letters and digits for a computed text,
+//! such as `a1b2c3d4`; eight of them in Terraform, 4 to 15 in OpenTofu.
 //!
 //! The mock answers reads, plans and applies in our place, but whether a configuration is valid we are still asked. What is no more
 //! than made up is therefore not refused there, but where it would be used: a plan or a read that reaches us is no mock's.
 
 /// Whether a text may be a mock's.
 pub fn is_made_up(text: &str) -> bool {
-    text.len() == 8 && text.bytes().all(|letter| letter.is_ascii_alphanumeric())
+    (4..16).contains(&text.len()) && text.bytes().all(|letter| letter.is_ascii_alphanumeric())
 }
 
 #[cfg(test)]
@@ -21,7 +21,8 @@ mod tests {
             ("", false),
             ("4593.2.5", false),
             ("{\"a\":1}}", false),
-            ("a1b2c3d4e", false),
+            ("XsD6HktXr", true),
+            ("0123456789abcdef", false),
         ] {
             assert_eq!(is_made_up(text), made_up, "{text}");
         }
