@@ -51,7 +51,8 @@ fn a_state_of_version_0_that_an_earlier_build_wrote_is_read_and_nothing_changes(
             state = state.replace("registry.terraform.io", "registry.opentofu.org");
         }
         workspace.write("terraform.tfstate", &state);
-        let before = complete(&workspace, &Sandbox, 3);
+        let before = Sandbox.machines(&workspace);
+        assert_eq!(before.len(), 3, "{before:?}");
         let refreshed = workspace.plan();
         assert_eq!(refreshed.actions(GROUP), ["no-op"], "{}", refreshed.text);
         workspace.apply();

@@ -113,15 +113,16 @@ fn what_is_made_for_each_slot_plans_at_once_and_changes_only_with_its_machine() 
         workspace.apply();
         settled(&workspace);
 
-        // In: the last one goes, and the condition on rollout stops what is too much.
+        // In: the newest one goes, which is what took the lost one's slot, and no other record changes; out: the free slot is filled first.
         workspace.variables(&json!({"replicas": 3, "message": "second"}));
         let plan = workspace.plan();
         assert_eq!(
             others(&plan),
-            [format!("delete {}", record(3))],
+            [format!("delete {}", record(1))],
             "{}",
             plan.text
         );
+        // The condition on rollout stops what is too much.
         workspace.apply();
         workspace.variables(&json!({"replicas": 9, "message": "second"}));
         workspace.apply();
