@@ -42,7 +42,13 @@ async fn a_plan_knows_the_machines_that_stay_and_the_names_of_new_ones() {
     let tags = json!({"memory": {"tags": {"owner": "b"}}});
     let rolled = json!({"user_data": with_motd("b")});
     // what is written, ordinals afterwards, those of which all is known, of the others what is not
-    let cases: [(Json, &[u64], &[u64], &[&str]); 5] = [
+    type Case = (
+        Json,
+        &'static [u64],
+        &'static [u64],
+        &'static [&'static str],
+    );
+    let cases: [Case; 5] = [
         (json!({"replicas": 4}), &[0, 1, 2, 3], &[0, 1, 2], &[]),
         (json!({"replicas": 2}), &[0, 1], &[0, 1], &[]),
         (rolled, &[3, 4, 5], &[], &[]),
