@@ -11,6 +11,7 @@ use super::compare::{message, misplaced, places, said, settled};
 use super::generation::{Generation, Reasons};
 use super::model::{self, Note, Private, Step};
 use super::plan::{self, Action, Changes, Desired, Health, Limits, Member};
+use super::proof::Secret;
 use super::roll::{Calls, Known, Leftovers, Order, Places, Problem, Roll};
 use super::start::start;
 use super::wanted::{OnStopped, Wanted};
@@ -293,7 +294,7 @@ pub(crate) fn hidden(name: &str, machine: &model::Machine, mark: &Mark) -> Known
     }
 }
 
-/// Rewrites the marks of machines that keep their generations: one call a generation.
+/// Rewrites the marks of machines that keep their generations: one call for those that are alike.
 ///
 /// # Errors
 /// The first refusal; what follows it was not tried.
@@ -303,17 +304,25 @@ pub(crate) async fn remark(
     machines: &[Machine],
     shape: &Value,
 ) -> Result<(), CloudError> {
-    let mut by_generation: BTreeMap<&str, Vec<Machine>> = BTreeMap::new();
+    let mut alike: BTreeMap<(&str, &str), Vec<Machine>> = BTreeMap::new();
     for machine in machines {
-        let generation = machine.mark.generation.as_str();
-        by_generation
-            .entry(generation)
+        let Mark {
+            generation, origin, ..
+        } = &machine.mark;
+        let origin = match mark.unsaved {
+            // What is taken over is this state's create from now on.
+            true => &mark.origin,
+            false => origin,
+        };
+        alike
+            .entry((generation, origin))
             .or_default()
             .push(machine.clone());
     }
-    for (generation, machines) in by_generation {
+    for ((generation, origin), machines) in alike {
         let mark = Mark {
             generation: generation.to_owned(),
+            origin: origin.to_owned(),
             ..mark.clone()
         };
         calls.mark(&machines, &mark, shape).await?;
@@ -328,8 +337,12 @@ pub(crate) struct Job<'a> {
     pub(crate) nodes: &'a dyn Nodes,
     /// Of new machines.
     pub(crate) mark: Mark,
+    /// What proves them to be this group's.
+    pub(crate) secret: &'a Secret,
     pub(crate) user_data: &'a (dyn Fn(&str) -> Vec<u8> + Send + Sync),
     pub(crate) leftovers: Leftovers,
+    /// As [`Order::gives_way`].
+    pub(crate) gives_way: bool,
     /// Ids of machines that are seen to elsewhere.
     pub(crate) aside: BTreeSet<String>,
     pub(crate) max_failures: usize,
@@ -345,6 +358,8 @@ pub(crate) struct Performed {
     pub(crate) problems: Vec<Problem>,
     /// Machines whose change in place was refused.
     pub(crate) not_updated: BTreeSet<String>,
+    /// Machines that were to go, and that another state has adopted.
+    pub(crate) adopted: Vec<Machine>,
 }
 
 /// Carries out changes: on machines as they are first, then creates and deletes.
@@ -373,7 +388,7 @@ pub(crate) async fn perform(
         seen_again(&job, &mut existing).await;
     }
     let names = |action| changes.names(action).map(str::to_owned).collect();
-    let (calls, cluster, group) = (job.calls, job.mark.cluster.clone(), job.mark.group.clone());
+    let (calls, mark) = (job.calls, job.mark.clone());
     let deletes: BTreeSet<&str> = changes.names(Action::Delete).collect();
     let (left, existing): (Vec<Known>, Vec<Known>) = existing.into_iter().partition(|known| {
         wanted.on_stopped == OnStopped::Leave
@@ -398,6 +413,8 @@ pub(crate) async fn perform(
         },
         timeout: job.timeout,
         leftovers: job.leftovers,
+        gives_way: job.gives_way,
+        secret: job.secret.clone(),
         aside: left
             .iter()
             .map(|known| known.machine.id.clone())
@@ -411,7 +428,7 @@ pub(crate) async fn perform(
     // What is not asked now, the next apply asks; a cloud that is in trouble is told of once.
     if !calls.is_over()
         && !ended.blind
-        && let Err(error) = calls.sweep(&cluster, &group).await
+        && let Err(error) = calls.sweep(&mark).await
         && (problems.is_empty() || !error.is_retryable())
     {
         let summary = "Could not release what machines left behind";
@@ -422,6 +439,7 @@ pub(crate) async fn perform(
         next_ordinal: ended.next_ordinal,
         problems,
         not_updated,
+        adopted: ended.adopted,
     }
 }
 

@@ -89,7 +89,7 @@ pub struct Connect<'a> {
 }
 
 /// Who a machine belongs to, written on it by the very call that creates it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Mark {
     /// With `group` the group's identity on a cloud.
     pub cluster: String,
@@ -99,21 +99,37 @@ pub struct Mark {
     pub uid: String,
     /// What the user wrote when it was made, as hashes: 51 characters of `[0-9a-f-]`. Never interpreted by a cloud.
     pub generation: String,
-    /// Set from creation until a state that holds the uid is known to be saved.
+    /// Set from creation until a state that holds the uid is about to be saved, or known to be.
     pub unsaved: bool,
+    /// Which state's create wrote it: `[0-9a-f]{16}`, a hash of what tells that state from others. `""` where that is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+    /// That a create of this group made a machine of this name: `[0-9a-f]{32}`, keyed by a secret of the group. Tags can be copied to
+    /// another machine, and this then proves nothing of it. `""` in a mark that is rewritten: what is on the machine stays.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub proof: String,
 }
 
 impl Mark {
-    /// The mark as keys and values that every cloud's tags, labels or metadata can hold. `flatcar-unsaved` is `"true"` or `"false"`, never
-    /// left out: clouds that only add and overwrite tags can take it off.
-    pub fn pairs(&self) -> [(&'static str, String); 5] {
-        [
+    /// The mark as keys and values that every cloud's tags, labels or metadata can hold. `flatcar-unsaved` is `true` or `false` and the
+    /// origin (`true-0f3c9a1e5b7d2468`), never left out: clouds that only add and overwrite tags can take it off. An empty proof is left
+    /// out.
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let unsaved = match self.origin.as_str() {
+            "" => self.unsaved.to_string(),
+            origin => format!("{}-{origin}", self.unsaved),
+        };
+        let mut pairs = vec![
             (CLUSTER, self.cluster.clone()),
             (GROUP, self.group.clone()),
             (UID, self.uid.clone()),
             (GENERATION, self.generation.clone()),
-            (UNSAVED, self.unsaved.to_string()),
-        ]
+            (UNSAVED, unsaved),
+        ];
+        if !self.proof.is_empty() {
+            pairs.push((PROOF, self.proof.clone()));
+        }
+        pairs
     }
 
     /// The inverse of [`Mark::pairs`]; `None` for a machine that belongs to no group, be it that a part of its mark is empty or missing.
@@ -126,12 +142,28 @@ impl Mark {
     /// What there is of a mark; what is missing is empty.
     pub fn parts<'a>(find: impl Fn(&str) -> Option<&'a str>) -> Self {
         let text = |key| find(key).unwrap_or_default().to_owned();
+        let unsaved = find(UNSAVED).unwrap_or_default();
+        let (unsaved, origin) = unsaved.split_once('-').unwrap_or((unsaved, ""));
         Self {
             cluster: text(CLUSTER),
             group: text(GROUP),
             uid: text(UID),
             generation: text(GENERATION),
-            unsaved: find(UNSAVED) == Some("true"),
+            unsaved: unsaved == "true",
+            origin: origin.to_owned(),
+            proof: text(PROOF),
+        }
+    }
+
+    /// The mark that takes this one's place on a machine: a proof stays as it is.
+    #[must_use]
+    pub fn over(self, before: &Self) -> Self {
+        Self {
+            proof: match self.proof.as_str() {
+                "" => before.proof.clone(),
+                _ => self.proof,
+            },
+            ..self
         }
     }
 }
@@ -144,8 +176,10 @@ pub const GROUP: &str = "flatcar-group";
 pub const UID: &str = "flatcar-uid";
 /// Key of [`Mark::generation`].
 pub const GENERATION: &str = "flatcar-generation";
-/// Key of [`Mark::unsaved`].
+/// Key of [`Mark::unsaved`] and [`Mark::origin`].
 pub const UNSAVED: &str = "flatcar-unsaved";
+/// Key of [`Mark::proof`].
+pub const PROOF: &str = "flatcar-proof";
 
 /// A machine to create. Everything is settled: two creates of one spec are the same machine.
 pub struct Spec<'a> {
@@ -279,9 +313,9 @@ pub trait Cloud: Send + Sync {
     /// Starts machines that are stopped, in as few calls as the cloud allows, and waits for nothing. One that runs or is gone is passed over.
     async fn start(&self, machines: &[Machine]) -> Result<(), CloudError>;
 
-    /// Releases what machines of the group that are gone have left behind (addresses, say); asked at the end of every apply. Here for
-    /// clouds where a machine takes all that it has with it.
-    async fn sweep(&self, _cluster: &str, _group: &str) -> Result<(), CloudError> {
+    /// Releases what machines of the group of this uid that are gone have left behind (addresses, say); asked at the end of every apply.
+    /// Here for clouds where a machine takes all that it has with it.
+    async fn sweep(&self, _group: &Mark) -> Result<(), CloudError> {
         Ok(())
     }
 

@@ -5,21 +5,23 @@
 
 mod computed;
 mod identity;
+mod private;
 mod shape;
 mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use self::computed::computed;
 pub(crate) use self::computed::{Machine, Step};
 pub(crate) use self::identity::{identity, identity_schema};
+pub(crate) use self::private::{Note, Private};
 pub(crate) use self::shape::{Allowed, as_compared, attributes, in_place_of, observed_value};
 pub(crate) use self::whole::Whole;
 use super::cloud::Entry;
-use super::generation::{Reasons, Rolls};
+use super::generation::Rolls;
 use super::plan::{Limits, Share};
 use super::roll::Pace;
 use super::slots::Slots;
@@ -88,63 +90,6 @@ pub(crate) struct Timeouts {
     pub(crate) read: Attr<String>,
     pub(crate) update: Attr<String>,
     pub(crate) delete: Attr<String>,
-}
-
-/// Private state.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Private {
-    /// The lowest ordinal that was never used.
-    pub(crate) next_ordinal: u64,
-    /// The image of the creation, for `image_update = "pinned"`.
-    pub(crate) first_image: Option<String>,
-    /// What changed since a generation that some machine still has.
-    pub(crate) history: BTreeMap<String, Reasons>,
-    /// Marks' hashes of shapes to the hash that the same shape has today, for those that differ and that some machine still has.
-    pub(crate) shapes: BTreeMap<String, String>,
-    /// What the configuration last said of fields that change in place, for those of which state shows what some machine has instead.
-    pub(crate) configured: BTreeMap<String, Value>,
-    /// What else is known of machines, by name.
-    pub(crate) machines: BTreeMap<String, Note>,
-    /// Machines that the last refresh found to be gone.
-    pub(crate) gone: Vec<String>,
-}
-
-/// What is known of a machine beyond state.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Note {
-    /// Seconds since 1970.
-    pub(crate) created: Option<u64>,
-    /// Fields of the shape, or `image`, that are not as the group made them.
-    pub(crate) drift: Vec<String>,
-    /// It should run since long.
-    pub(crate) overdue: bool,
-    /// What its cloud says of one that failed or was stopped.
-    pub(crate) message: Option<String>,
-    /// Where it is, by the field of the shape that says where machines may be; several with commas between.
-    pub(crate) places: BTreeMap<String, String>,
-    /// What it has of the fields that change in place, as hashes; a field that nobody has looked at is missing.
-    pub(crate) in_place: BTreeMap<String, String>,
-}
-
-impl Note {
-    /// When the machine was created; `None` also where what is recorded is no moment.
-    pub(crate) fn created_at(&self) -> Option<SystemTime> {
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.created?))
-    }
-}
-
-impl Private {
-    /// Reads private state; one that is none of ours is empty, and everything in it is found again by looking.
-    pub(crate) fn read(bytes: &[u8]) -> Self {
-        serde_json::from_slice(bytes).unwrap_or_default()
-    }
-
-    /// The bytes of it.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
-    }
 }
 
 impl Model for Group {
@@ -382,7 +327,7 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
             .default(false),
         Attribute::bool("deletion_protection", "Whether the group refuses to be destroyed, to be replaced by another group, and to be scaled to no machine.")
             .default(false),
-        Attribute::string("on_existing", "What a creation does when another state has machines of this (cluster, name): stops (`fail`), leaves them alone with a warning (`keep`, for create_before_destroy), or takes them over (`adopt`); those that a creation from this same configuration made, whose state was never seen saved, are taken over in any case, with a warning that names them.")
+        Attribute::string("on_existing", "What a creation does when another state has machines of this (cluster, name): stops (`fail`), leaves them alone with a warning (`keep`, for create_before_destroy), or takes them over (`adopt`). What an earlier creation of this same state and configuration left that was cut off is taken over in any case, with a warning that names it; a group that this state has under another address is never adopted.")
             .default("fail")
             .one_of(["fail", "keep", "adopt"]),
         Attribute::string("on_incomplete_create", "What a creation that falls short is: an `error`, which taints the group until `terraform untaint`, or a `warn`ing, after which the next apply completes it.")
@@ -467,6 +412,18 @@ fn is_image(text: &str) -> bool {
 /// One error that says what is allowed.
 pub(crate) fn refusal(path: Path, summary: &str, detail: impl Into<String>) -> Diagnostic {
     Diagnostic::error(summary, detail).at(path)
+}
+
+/// What is wrong with names that are asked for by hand: those of a cluster and of a group, in the words of the schema.
+pub(crate) fn wrong_names(cluster: &str, name: &str) -> Option<String> {
+    let wrong = [
+        (cluster, "cluster", CLUSTER_LENGTH, CLUSTER_SAYS),
+        (name, "name", NAME_LENGTH, NAME_SAYS),
+    ];
+    let wrong = wrong
+        .into_iter()
+        .find(|(text, _, most, _)| !is_name(text, *most));
+    wrong.map(|(text, what, _, says)| format!("The {what} {text:?} is no name of one. {says}."))
 }
 
 fn is_name(text: &str, most: usize) -> bool {

@@ -4,6 +4,8 @@
 
 mod check;
 mod create;
+mod delete;
+mod holders;
 mod import;
 mod outlook;
 mod place;
@@ -11,19 +13,19 @@ mod promise;
 mod report;
 mod taken_up;
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use super::apply::{self, Before, Job};
-use super::cloud::{self, Connect, Entry};
+use super::apply::{self, Job};
+use super::cloud::{Connect, Entry};
 use super::model::{
-    Chosen, DELETE_TIMEOUT, Fields, Group, Private, READ_TIMEOUT, Step, UPDATE_TIMEOUT, Whole,
-    identity, identity_schema, schema, timeout, timeout_text,
+    Chosen, Fields, Group, Private, READ_TIMEOUT, Step, UPDATE_TIMEOUT, Whole, identity,
+    identity_schema, schema, timeout, timeout_text,
 };
-use super::plan::{Changes, Limits, Member, Share};
+use super::plan::Changes;
+use super::proof::Secret;
 use super::roll::{Calls, Leftovers, Problem};
 use super::user_data;
 use super::wanted::Wanted;
@@ -35,13 +37,14 @@ use crate::provider::{
 
 use self::check::{check_cloud, check_user_data, emptied, nobody_knows, refuse_made_up};
 use self::create::new_uid;
-use self::import::{import_id, imported, one_uid};
+use self::holders::Holders;
+use self::import::{import_id, imported, one_uid, own_machines};
 use self::outlook::{live_member, outlook_of_cloud, recorded};
-use self::place::{doubled, existing, ids, refreshed, saved_is_saved, within, without_twins};
+use self::place::{existing, ids, refreshed, saved_is_saved, within};
 use self::promise::{ended, open_slots, promised};
 use self::report::{
-    LIFT, are, bug, diagnostic, errors, left_alone, refuses, replaces, strangers,
-    taken_since_the_plan,
+    LIFT, adopted_meanwhile, are, bug, diagnostic, errors, found_since_the_plan, refuses, replaces,
+    strangers, taken_since_the_plan, unproven,
 };
 use self::taken_up::{lifted, taken_up};
 
@@ -51,8 +54,10 @@ pub struct WorkerGroup {
     nodes: Box<dyn Nodes>,
     /// [`LIFT`] of this run: groups whose protection is lifted from their deletion.
     lift: String,
-    /// What this process has created: (cloud, cluster, name) to uid.
-    created: Mutex<Created>,
+    /// Which groups this process has created, and which ones are in its state.
+    holders: Mutex<Holders>,
+    /// Which state this process works for ([`super::origin`]); read when it is first asked for.
+    origin: OnceLock<String>,
 }
 
 impl WorkerGroup {
@@ -62,8 +67,13 @@ impl WorkerGroup {
             clouds,
             nodes: Box::new(NoNodes),
             lift: std::env::var(LIFT).unwrap_or_default(),
-            created: Mutex::default(),
+            holders: Mutex::default(),
+            origin: OnceLock::new(),
         }
+    }
+
+    fn origin(&self) -> &str {
+        self.origin.get_or_init(super::origin::read)
     }
 }
 
@@ -108,7 +118,21 @@ impl Resource for WorkerGroup {
         let Some(prior) = request.prior else {
             return Outcome::of(self.plan_create(model));
         };
-        let mut private = Private::read(&prior.private);
+        let mut private = match Private::read(&prior.private) {
+            Ok(private) => private,
+            Err(problem) => {
+                let unchanged = Planned {
+                    model,
+                    requires_replace: Vec::new(),
+                    private: prior.private,
+                };
+                return Outcome {
+                    value: Some(unchanged),
+                    problems: problem.into(),
+                };
+            }
+        };
+        self.is_in_state(&prior.model.fields);
         let known_cloud = prior.model.fields.cloud.known();
         let entry = match model.chosen(self.clouds) {
             Chosen::One(entry) => Some(entry),
@@ -165,15 +189,19 @@ impl Resource for WorkerGroup {
             Err(problems) => return kept(state, problems),
         };
         let calls = place.calls(context, deadline);
-        let private = Private::read(&state.private);
+        self.is_in_state(&state.model.fields);
+        let private = match Private::read(&state.private) {
+            Ok(private) => private,
+            Err(problem) => return kept(state, problem.into()),
+        };
         let now = SystemTime::now();
         let observed = match place.observe(calls, &state.model, &private, now).await {
             Ok(observed) => observed,
             Err(problem) => return kept(state, problem),
         };
         let mark = place.mark(String::new());
-        saved_is_saved(&calls, &mark, &observed).await;
-        let mut problems = doubled(&observed);
+        saved_is_saved(&calls, &mark, observed.ours.iter()).await;
+        let mut problems = unproven(&observed);
         problems.extend(strangers(&observed));
         Outcome {
             value: Some(refreshed(state, private, &place, observed, now)),
@@ -187,13 +215,17 @@ impl Resource for WorkerGroup {
         planned: Stored<Group>,
         config: Group,
     ) -> Outcome<Stored<Group>> {
-        let private = Private::read(&planned.private);
+        let private = match Private::read(&planned.private) {
+            Ok(private) => private,
+            Err(problem) => return Outcome::failed(problem),
+        };
         let mut model = planned.model;
         let Chosen::One(entry) = model.chosen(self.clouds) else {
             return Outcome::failed(bug("no cloud is chosen"));
         };
         let private = Private {
             first_image: private.first_image.or(model.fields.image.known().cloned()),
+            secret: Secret::new(),
             ..private
         };
         let Some(wanted) = model.wanted(entry, &private) else {
@@ -223,7 +255,14 @@ impl Resource for WorkerGroup {
         planned: Stored<Group>,
         config: Group,
     ) -> Outcome<Stored<Group>> {
-        let private = Private::read(&planned.private);
+        let private = match Private::read(&planned.private) {
+            Ok(private) => Private {
+                secret: private.secret.or_new(),
+                ..private
+            },
+            Err(problem) => return Outcome::failed(problem),
+        };
+        self.is_in_state(&prior.model.fields);
         let mut model = planned.model;
         // A plan without a step is a promise to touch no machine.
         if model.fields.rollout.known().is_some_and(Vec::is_empty) {
@@ -256,8 +295,9 @@ impl Resource for WorkerGroup {
         if taken.has_errors() {
             return Outcome::failed(taken);
         }
+        let (observed, unplanned) = observed.as_planned(&rollout);
         let mark = place.mark(String::new());
-        saved_is_saved(&calls, &mark, &observed).await;
+        saved_is_saved(&calls, &mark, observed.ours.iter()).await;
         let existing = existing(&observed, &prior.model, &mark);
         let outlook = outlook_of_cloud(
             &wanted,
@@ -281,16 +321,21 @@ impl Resource for WorkerGroup {
         if problems.has_errors() {
             return Outcome::failed(problems);
         }
-        problems.extend(without_twins(&calls, &observed.twins).await);
+        problems.extend(found_since_the_plan(&unplanned));
+        problems.extend(unproven(&observed));
+        let mut aside = ids(&observed.strangers);
+        aside.extend(ids(&unplanned));
 
         let job = Job {
             wanted: &wanted,
             calls,
             nodes: self.nodes.as_ref(),
             mark: place.mark(outlook.generation.to_string()),
+            secret: &private.secret,
             user_data: &user_data_of(&wanted, &config),
             leftovers: Leftovers::Leave,
-            aside: ids(&observed.twins),
+            gives_way: false,
+            aside,
             max_failures: wanted.pace.max_failures,
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT),
         };
@@ -311,7 +356,9 @@ impl Resource for WorkerGroup {
         let failed = !performed.problems.is_empty();
         let prefix = apply::prefix(&wanted, &place.uid);
         problems.extend(errors(&performed.problems, &hint, &prefix));
+        problems.extend(adopted_meanwhile(&performed.adopted, None));
         let private = Private {
+            copies: observed.copies,
             gone: if failed {
                 private.gone.clone()
             } else {
@@ -335,83 +382,7 @@ impl Resource for WorkerGroup {
     }
 
     async fn delete(&self, context: &Context, prior: Stored<Group>) -> Outcome<Stored<Group>> {
-        let refused = refuses(&prior.model.fields, &self.lift);
-        if refused.has_errors() {
-            return kept(prior, refused);
-        }
-        let fields = &prior.model.fields;
-        let limit = timeout(fields, |timeouts| &timeouts.delete, DELETE_TIMEOUT);
-        let deadline = Instant::now() + limit;
-        let place = match self.place(context, &prior.model, deadline).await {
-            Ok(place) => place,
-            Err(problems) => return kept(prior, problems),
-        };
-        let calls = place.calls(context, deadline);
-        let private = Private::read(&prior.private);
-        let observed = place.observe(calls, &prior.model, &private, SystemTime::now());
-        let observed = match observed.await {
-            Ok(observed) => observed,
-            Err(problem) => return kept(prior, problem),
-        };
-        let mark = place.mark(String::new());
-        let existing = existing(&observed, &prior.model, &mark);
-        let wanted = match prior.model.wanted(place.entry, &private) {
-            Some(wanted) => Wanted {
-                replicas: 0,
-                limits: Limits::new(0, Share::Count(0), Share::Count(0), false),
-                ..wanted
-            },
-            None => return kept(prior, bug("the state holds unknown values").into()),
-        };
-        let members: Vec<Member> = existing
-            .iter()
-            .map(|known| live_member(known, &wanted))
-            .collect();
-        let before = Before {
-            wanted: None,
-            generation: None,
-            private: &private,
-        };
-        let outlook = apply::outlook(&wanted, &before, &place.uid, &members, None);
-        let job = Job {
-            wanted: &wanted,
-            calls,
-            nodes: self.nodes.as_ref(),
-            mark,
-            user_data: &|_| Vec::new(),
-            leftovers: Leftovers::Leave,
-            aside: ids(&observed.twins),
-            max_failures: 0,
-            timeout: timeout_text(fields, |timeouts| &timeouts.delete, DELETE_TIMEOUT),
-        };
-        let doubled = without_twins(&calls, &observed.twins).await;
-        let performed = apply::perform(job, &outlook.changes, existing).await;
-        // The successor that this process has made is no stranger.
-        let successor = self.uid_created(&place.cluster, &place.name, place.entry.name);
-        let left_alone = left_alone(&observed, successor.as_deref());
-        if performed.machines.is_empty() && performed.problems.is_empty() && doubled.is_empty() {
-            self.unregister(&place.cluster, &place.name, place.entry.name, &place.uid);
-            return Outcome {
-                value: None,
-                problems: left_alone,
-            };
-        }
-        let left = are(performed.machines.len(), "machine");
-        let hint = format!("{left} left and recorded. Destroy again to go on.");
-        let prefix = apply::prefix(&wanted, &place.uid);
-        let mut problems = errors(&performed.problems, &hint, &prefix);
-        problems.extend(doubled);
-        problems.extend(left_alone);
-        let changes = Changes {
-            next_ordinal: private.next_ordinal,
-            ..Changes::default()
-        };
-        let model = prior.model.clone();
-        let performed = (Some(&prior.model), performed);
-        Outcome {
-            value: Some(recorded(model, private, &place, performed, &changes)),
-            problems,
-        }
+        self.delete_group(context, prior).await
     }
 
     async fn import(
@@ -457,12 +428,13 @@ impl Resource for WorkerGroup {
             Ok(uid) => uid,
             Err(problem) => return Outcome::failed(problem),
         };
-        let machines: Vec<cloud::Machine> = machines
-            .into_iter()
-            .filter(|machine| machine.mark.uid == uid)
-            .collect();
+        let machines = machines.into_iter();
+        let (machines, problems) = own_machines(machines.filter(|m| m.mark.uid == uid), &name);
         match imported(self, entry, [scope, cluster, name, uid], machines) {
-            Ok(state) => Outcome::of(state),
+            Ok(state) => Outcome {
+                value: Some(state),
+                problems,
+            },
             Err(problems) => Outcome::failed(problems),
         }
     }
@@ -482,8 +454,6 @@ impl Resource for WorkerGroup {
         taken_up(state)
     }
 }
-
-type Created = BTreeMap<(String, String, String), String>;
 
 impl WorkerGroup {
     /// A plan without a prior state: nothing exists, and all that the cloud gives is unknown.

@@ -10,10 +10,12 @@ mod calls;
 mod caught;
 mod ending;
 mod observe;
+mod ownership;
 mod places;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
@@ -24,19 +26,23 @@ use tokio_util::sync::CancellationToken;
 use super::cloud::{CloudError, Deletion, Machine, Mark, Phase, Spec};
 use super::generation::Rolls;
 use super::plan::{self, Limits, Slot, State};
+use super::proof::Secret;
 use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
 
 pub(crate) use self::calls::Calls;
 use self::caught::{caught, failed_apply, failed_inside};
-pub(crate) use self::observe::{Observed, Recorded, observe, take_twins};
+pub(crate) use self::observe::{Observed, Own, Recorded, observe, take_twins};
+use self::ownership::Ownership;
 pub(crate) use self::places::Places;
 use self::watch::Seen;
 
 /// What is to be done.
 pub(crate) struct Order<'a> {
-    /// Written on new machines.
+    /// Written on new machines, with the proof of each.
     pub(crate) mark: Mark,
+    /// What proves them to be this group's.
+    pub(crate) secret: Secret,
     /// What the names of new machines begin with, should more be needed than planned.
     pub(crate) prefix: String,
     /// What new machines boot.
@@ -59,6 +65,8 @@ pub(crate) struct Order<'a> {
     pub(crate) timeout: String,
     /// What to do with what an unfinished create left behind.
     pub(crate) leftovers: Leftovers,
+    /// Whether this is a create that gives way to another state's create of the same group which began earlier.
+    pub(crate) gives_way: bool,
     /// Ids of machines of this group that are seen to elsewhere.
     pub(crate) aside: BTreeSet<String>,
 }
@@ -81,8 +89,8 @@ pub(crate) struct Pace {
 pub(crate) enum Leftovers {
     /// None of ours to touch.
     Leave,
-    /// Unsaved machines of another uid that were created before this moment, or within the cloud's consistency window after it, are
-    /// taken over where they are what this create makes.
+    /// Unsaved machines of another uid, and of this state's origin, that were created before this moment, or within the cloud's consistency
+    /// window after it, are taken over where they are what this create makes.
     TakeFrom(SystemTime, Rolls),
 }
 
@@ -96,6 +104,8 @@ pub(crate) struct Ended {
     pub(crate) problems: Vec<Problem>,
     /// Whether the cloud did not say what exists: nothing more should be asked of it.
     pub(crate) blind: bool,
+    /// Machines that were to be deleted, and that another state has adopted meanwhile: they are left.
+    pub(crate) adopted: Vec<Machine>,
 }
 
 /// A machine, and its Node.
@@ -154,6 +164,11 @@ pub(crate) struct Roll<'a> {
     halted: bool,
     /// The last question what exists was not answered.
     blind: bool,
+    /// Whose machines are, as of the last delete.
+    ownership: Arc<Ownership>,
+    adopted: Vec<Machine>,
+    /// What a create of this order whose answer was lost made a second time.
+    twins: BTreeMap<String, Machine>,
     problems: Vec<Problem>,
     /// When no more step begins: the rest of the time is for calls under way, and for a last look.
     closes: Instant,
@@ -212,6 +227,10 @@ enum Refusal {
     Node(NodeError),
     /// The cloud took it on and did not do it; how the machine is.
     Stays(String),
+    /// It is another state's by now.
+    Adopted,
+    /// The apply was interrupted before anything was asked for.
+    NotBegun,
 }
 
 impl<'a> Roll<'a> {
@@ -269,6 +288,9 @@ impl<'a> Roll<'a> {
             halted: false,
             problems: Vec::new(),
             blind: false,
+            ownership: Arc::default(),
+            adopted: Vec::new(),
+            twins: BTreeMap::new(),
             closes: calls.closes(),
         }
     }
@@ -435,7 +457,7 @@ impl<'a> Roll<'a> {
         let calls = self.calls;
         let until = now + self.order.pace.machine_timeout;
         let user_data = (self.order.user_data)(&name);
-        let mark = self.order.mark.clone();
+        let mark = self.order.mark_of(&name);
         let (image, shape) = (self.order.image, self.order.shape);
         Some(Box::pin(async move {
             let spec = Spec {
@@ -450,25 +472,6 @@ impl<'a> Roll<'a> {
             let result = caught(calls.create(&spec, until)).await;
             let result = result.unwrap_or_else(|| Err(failed_inside("Create", spec.name)));
             Event::Created(name, result)
-        }))
-    }
-
-    fn delete(&mut self, index: usize) -> Option<BoxFuture<'a, Event>> {
-        let tracked = self.tracked.get_mut(index)?;
-        let machine = tracked.machine.clone()?;
-        tracked.stage = Stage::Deleting;
-        tracked.deletes += 1;
-        let (calls, nodes) = (self.calls, self.nodes);
-        Some(Box::pin(async move {
-            let name = machine.name.clone();
-            let work = async {
-                let drained = nodes.drain(&host(&machine)).await;
-                drained.map_err(Refusal::Node)?;
-                calls.delete(&machine).await.map_err(Refusal::Cloud)
-            };
-            let failed = || Err(Refusal::Cloud(failed_inside("Delete", &name)));
-            let result = caught(work).await.unwrap_or_else(failed);
-            Event::Deleted(name, result)
         }))
     }
 

@@ -142,6 +142,8 @@ impl<'a> Bench<'a> {
                 uid: "k3x9".to_owned(),
                 generation: "0123456789abcdef-1".to_owned(),
                 unsaved: true,
+                origin: "0f3c9a1e5b7d2468".to_owned(),
+                proof: "0123456789abcdef0123456789abcdef".to_owned(),
             },
         }
     }

@@ -16,9 +16,9 @@ use aws_sdk_ec2::types::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::shape::{MACHINE, NAME, Shape, TAGS, TARGET_GROUPS, is_reserved};
+use super::shape::{MACHINE, NAME, Shape, TAGS, TAGS_TAKEN, TARGET_GROUPS, is_reserved};
 use super::targets;
-use crate::worker_group::cloud::{GENERATION, Machine, Mark, Phase, Spec, UNSAVED};
+use crate::worker_group::cloud::{GENERATION, Machine, Mark, PROOF, Phase, Spec, UNSAVED};
 
 /// The request that makes one machine in one subnet. `user_data` is base64.
 pub(super) fn run_instances(
@@ -211,7 +211,10 @@ fn tag_specifications(spec: &Spec<'_>, shape: &Shape) -> Vec<TagSpecification> {
     let of_instance = mark_tags(spec.mark).into_iter().chain(user_tags(shape));
     let of_parts = part_tags(spec.mark).into_iter().chain(user_tags(shape));
     let of_instance = of_instance.chain(target_groups(shape));
-    let of_instance: Vec<Tag> = of_instance.chain(names()).collect();
+    let mut of_instance: Vec<Tag> = of_instance.chain(names()).collect();
+    if of_instance.len() > TAGS_TAKEN {
+        of_instance.retain(|tag| tag.key() != Some(PROOF));
+    }
     let of_parts: Vec<Tag> = of_parts.chain(names()).collect();
     [
         (ResourceType::Instance, of_instance),
@@ -248,7 +251,7 @@ pub(super) fn mark_tags(mark: &Mark) -> Vec<Tag> {
 pub(super) fn part_tags(mark: &Mark) -> Vec<Tag> {
     mark.pairs()
         .into_iter()
-        .filter(|(key, _)| ![GENERATION, UNSAVED].contains(key))
+        .filter(|(key, _)| ![GENERATION, UNSAVED, PROOF].contains(key))
         .map(|(key, value)| tag(key, &value))
         .collect()
 }

@@ -133,7 +133,9 @@ impl Cloud for Aws {
         let described = self.describe(&filters, &object);
         let (instances, ()) = tokio::try_join!(described, self.targets.look())?;
         let machine = |instance| Some(self.told(instance, api::machine(instance)?));
-        let machines: Vec<Machine> = instances.iter().filter_map(machine).collect();
+        let mut machines: Vec<Machine> = instances.iter().filter_map(machine).collect();
+        // EC2's filters take `*` and `?` for patterns.
+        machines.retain(|machine| machine.mark.cluster == cluster && machine.mark.group == group);
         self.remember_going(&machines);
         Ok(machines)
     }

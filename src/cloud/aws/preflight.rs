@@ -187,6 +187,8 @@ async fn dry_run(client: &Client, image: &str, shape: &Shape) -> Result<(), Clou
         uid: String::new(),
         generation: String::new(),
         unsaved: true,
+        origin: String::new(),
+        proof: String::new(),
     };
     let spec = Spec {
         name: "preflight",

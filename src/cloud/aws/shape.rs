@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::targets;
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
-use crate::worker_group::cloud::{CLUSTER, GENERATION, GROUP, UID, UNSAVED};
+use crate::worker_group::cloud::{CLUSTER, GENERATION, GROUP, PROOF, UID, UNSAVED};
 
 /// The attribute `aws` of the group.
 pub(super) fn group_schema() -> Attribute {
@@ -513,12 +513,13 @@ pub(super) const MACHINE: &str = "flatcar-machine";
 pub(super) const TAGS: &str = "flatcar-tags";
 /// The ids of the target groups that the machine is, or may be, registered in.
 pub(super) const TARGET_GROUPS: &str = "flatcar-target-groups";
-const RESERVED: [&str; 9] = [
+const RESERVED: [&str; 10] = [
     CLUSTER,
     GROUP,
     UID,
     GENERATION,
     UNSAVED,
+    PROOF,
     MACHINE,
     TAGS,
     TARGET_GROUPS,
@@ -526,8 +527,10 @@ const RESERVED: [&str; 9] = [
 ];
 /// Those that leave the list and those that come fit into one tag.
 const MOST_TARGET_GROUPS: usize = 7;
-/// EC2 takes 50.
-const MOST_TAGS: usize = 50 - RESERVED.len();
+/// EC2 takes so many.
+pub(super) const TAGS_TAKEN: usize = 50;
+/// The proof gives way where a configuration uses all of the others, as it could before there was one.
+const MOST_TAGS: usize = TAGS_TAKEN - (RESERVED.len() - 1);
 const ROOT_DEVICE: &str = "/dev/xvda";
 const VOLUME_TYPE: &str = "gp3";
 const ENCRYPTED: bool = true;

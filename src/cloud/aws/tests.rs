@@ -55,6 +55,8 @@ fn mark() -> Mark {
         uid: "k3x9".to_owned(),
         generation: "0123-4567".to_owned(),
         unsaved: true,
+        origin: String::new(),
+        proof: String::new(),
     }
 }
 
@@ -300,6 +302,8 @@ fn an_instance_without_a_part_of_its_mark_is_nobodys_and_is_found_with_the_rest(
         uid: String::new(),
         generation: String::new(),
         unsaved: false,
+        origin: String::new(),
+        proof: String::new(),
     };
     let without_uid = Mark {
         uid: String::new(),

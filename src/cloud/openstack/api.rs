@@ -891,7 +891,8 @@ mod tests {
             };
             let found = server("ACTIVE").found().unwrap();
             assert_eq!((found.id.as_str(), found.name.as_str()), ("1", "n"));
-            assert_eq!(found.mark.pairs().map(|(_, part)| part), parts);
+            let pairs = found.mark.pairs().into_iter();
+            assert_eq!(pairs.map(|(_, part)| part).collect::<Vec<_>>(), parts);
             assert_eq!(server("ACTIVE").machine(), is_listed.then_some(found));
             assert!(server("DELETED").found().is_none());
         }

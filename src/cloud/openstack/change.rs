@@ -33,7 +33,8 @@ impl OpenStack {
                 .filter(|key| !shape.metadata.contains_key(*key))
                 .collect();
         }
-        metadata.extend(mark.pairs().map(|(key, value)| (key.to_owned(), value)));
+        let pairs = mark.pairs().into_iter();
+        metadata.extend(pairs.map(|(key, value)| (key.to_owned(), value)));
         // Adds and overwrites; what others wrote stays.
         let call = Call::post(
             Service::Compute,

@@ -1,7 +1,7 @@
 //! Floating addresses of a group's servers: taken from a pool, handed from a server that is gone to one that is new, given back when
 //! nobody has use for them.
 //!
-//! In: machines whose metadata names a pool. Out: the same with their addresses. Every address carries the group's mark as its
+//! In: machines whose metadata names a pool. Out: the same with their addresses. Every address carries the group's mark, with its uid, as its
 //! description from the call that takes it, and is taken for a port: one without a port has lost its server.
 //! See: Network API 2.0, `/floatingips`, `/ports`.
 
@@ -14,9 +14,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::{Call, Service, Session, pages, send, some_at_a_time};
-use super::preflight::read;
+use super::preflight::{Ids, project_of, read};
 use super::request;
-use crate::worker_group::cloud::{CloudError, Kind, Machine, Phase};
+use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Phase, UID};
 
 /// What one operation knows of floating addresses.
 #[derive(Default)]
@@ -29,6 +29,8 @@ pub(super) struct Addresses {
     shape: OnceLock<Wanting>,
     /// Whether the group has a pool or had one: Neutron is not asked otherwise.
     used: AtomicBool,
+    /// Addresses that a listed machine had, by id, with the machine's uid: those of older releases do not say it themselves.
+    seen: Mutex<BTreeMap<String, String>>,
 }
 
 /// What a server is to have.
@@ -42,12 +44,26 @@ pub(super) struct Wanting {
     pub(super) networks: Vec<String>,
 }
 
+impl Wanting {
+    /// That of servers of a shape whose names are these ids.
+    pub(super) fn of(ids: &Ids) -> Option<Self> {
+        let (named, pool) = ids.pool.clone()?;
+        Some(Self {
+            named,
+            pool,
+            networks: ids.networks.clone(),
+        })
+    }
+}
+
 /// An address, as Neutron has it.
 #[derive(Debug, Deserialize)]
 struct Floating {
     id: String,
     floating_ip_address: String,
     floating_network_id: String,
+    #[serde(default)]
+    description: String,
     #[serde(default)]
     port_id: Option<String>,
     #[serde(default)]
@@ -119,7 +135,9 @@ impl Addresses {
             .filter(|machine| !all.iter().any(|address| address.serves(machine)))
             .filter_map(|machine| Some((machine, wanting.get(&machine.id)?)))
             .collect();
-        let refused = take(session, (cluster, group), &lacking, &mut all).await;
+        let seen = self.see(&all, machines);
+        let is_ours = |address: &Floating, uid: &str| address.is_of(&seen, cluster, group, uid);
+        let refused = take(session, (cluster, group), &lacking, &mut all, is_ours).await;
         for machine in machines.iter_mut().filter(|machine| pool(machine)) {
             if let Some(address) = all.iter().find(|address| address.serves(machine)) {
                 self.wanting().remove(&machine.id);
@@ -172,11 +190,12 @@ impl Addresses {
     pub(super) async fn change(
         &self,
         session: &Session,
-        (cluster, group): (&str, &str),
+        mark: &Mark,
         machines: &[Machine],
         wanting: Option<&Wanting>,
     ) -> Result<(), CloudError> {
         self.used();
+        let (cluster, group) = (mark.cluster.as_str(), mark.group.as_str());
         let mut all = of_group(session, cluster, group).await?;
         let is_right = |address: &Floating| {
             wanting.is_some_and(|wanting| address.floating_network_id == wanting.pool)
@@ -199,25 +218,40 @@ impl Addresses {
             .filter(|machine| !all.iter().any(|address| address.serves(machine)))
             .map(|machine| (machine, wanting))
             .collect();
-        let refused = take(session, (cluster, group), &lacking, &mut all).await;
+        let seen = self.seen().clone();
+        let is_ours = |address: &Floating, uid: &str| address.is_of(&seen, cluster, group, uid);
+        let refused = take(session, (cluster, group), &lacking, &mut all, is_ours).await;
         refused.into_values().next().map_or(Ok(()), Err)
     }
 
-    /// Gives back addresses whose servers are gone.
+    /// Gives back addresses of this uid whose servers are gone.
     ///
     /// # Errors
     /// Neutron does not say what there is, or does not take one back.
-    pub(super) async fn sweep(
-        &self,
-        session: &Session,
-        (cluster, group): (&str, &str),
-    ) -> Result<(), CloudError> {
+    pub(super) async fn sweep(&self, session: &Session, mark: &Mark) -> Result<(), CloudError> {
         if !self.used.load(Ordering::Relaxed) {
             return Ok(());
         }
+        let (cluster, group) = (mark.cluster.as_str(), mark.group.as_str());
         let mut all = of_group(session, cluster, group).await?;
-        all.retain(Floating::is_free);
+        let seen = self.seen().clone();
+        all.retain(|address| address.is_free() && address.is_of(&seen, cluster, group, &mark.uid));
         release(session, &all).await
+    }
+
+    /// Remembers whose machines these addresses serve.
+    fn see(&self, all: &[Floating], machines: &[Machine]) -> BTreeMap<String, String> {
+        let mut seen = self.seen();
+        for address in all {
+            if let Some(machine) = machines.iter().find(|machine| address.serves(machine)) {
+                seen.insert(address.id.clone(), machine.mark.uid.clone());
+            }
+        }
+        seen.clone()
+    }
+
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn making_names(&self) -> MutexGuard<'_, BTreeSet<String>> {
@@ -242,14 +276,27 @@ impl Floating {
     fn is_free(&self) -> bool {
         self.port_id.is_none()
     }
+
+    /// Whether it is the group's of this uid: it says so, or it served such a machine.
+    fn is_of(
+        &self,
+        seen: &BTreeMap<String, String>,
+        cluster: &str,
+        group: &str,
+        uid: &str,
+    ) -> bool {
+        uid_of(&self.description, cluster, group) == Some(uid)
+            || seen.get(&self.id).is_some_and(|known| known == uid)
+    }
 }
 
-/// Takes an address for each machine: one that is free in the group, else a new one. Answers the refusals by the machine's id.
+/// Takes an address for each machine: one of its group's that is free, else a new one. Answers the refusals by the machine's id.
 async fn take(
     session: &Session,
     (cluster, group): (&str, &str),
     lacking: &[(&Machine, &Wanting)],
     all: &mut Vec<Floating>,
+    is_ours: impl Fn(&Floating, &str) -> bool,
 ) -> BTreeMap<String, CloudError> {
     let mut refused = BTreeMap::new();
     if lacking.is_empty() {
@@ -272,19 +319,20 @@ async fn take(
         }
     };
     let mut taken = BTreeSet::new();
-    let description = description(cluster, group);
     let calls = lacking.iter().map(|(machine, wanting)| {
         let free = all
             .iter()
             .find(|address| {
                 address.is_free()
+                    && is_ours(address, &machine.mark.uid)
                     && address.floating_network_id == wanting.pool
                     && !taken.contains(&address.id)
             })
             .map(|address| address.id.clone());
         taken.extend(free.clone());
         let candidates = candidates(&ports, &machine.id, &wanting.networks);
-        let (description, name) = (&description, &machine.name);
+        let description = description(cluster, group, &machine.mark.uid);
+        let name = &machine.name;
         async move {
             let place = (wanting.pool.as_str(), description.as_str(), free.as_deref());
             let answer = take_one(session, name, place, &candidates).await;
@@ -407,11 +455,19 @@ async fn of_group(
     group: &str,
 ) -> Result<Vec<Floating>, CloudError> {
     const ACTION: &str = "Neutron GET floatingips";
+    // Neutron finds descriptions by the whole of them, and theirs end with a uid: the project's are asked for.
+    let project = project_of(session);
     let call = || {
-        Call::get(Service::Network, "floatingips").query("description", description(cluster, group))
+        let call = Call::get(Service::Network, "floatingips");
+        match &project {
+            Some(project) => call.query("project_id", project.clone()),
+            None => call,
+        }
     };
     let all = pages(session, ACTION, group, "floatingips", call).await?;
-    read(all.into(), ACTION)
+    let mut all: Vec<Floating> = read(all.into(), ACTION)?;
+    all.retain(|address| uid_of(&address.description, cluster, group).is_some());
+    Ok(all)
 }
 
 async fn release(session: &Session, addresses: &[Floating]) -> Result<(), CloudError> {
@@ -432,9 +488,18 @@ async fn release_one(session: &Session, address: &Floating) -> Result<(), CloudE
     }
 }
 
-/// The group's mark on an address. Neutron finds descriptions by the whole of them: the server is in the port.
-fn description(cluster: &str, group: &str) -> String {
-    request::tags(cluster, group).join(" ")
+/// The group's mark on an address; the server is in the port.
+fn description(cluster: &str, group: &str, uid: &str) -> String {
+    format!("{} {UID}={uid}", request::tags(cluster, group).join(" "))
+}
+
+/// The uid in the mark of this (cluster, group); `""` where an older release wrote it without; `None` where it is none of theirs.
+fn uid_of<'a>(description: &'a str, cluster: &str, group: &str) -> Option<&'a str> {
+    let rest = description.strip_prefix(&request::tags(cluster, group).join(" "))?;
+    match rest {
+        "" => Some(""),
+        rest => rest.strip_prefix(' ')?.strip_prefix(UID)?.strip_prefix('='),
+    }
 }
 
 /// Whether the next list may take what this one could not.
@@ -483,6 +548,35 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_of_the_group_whose_uid_it_says_or_whose_machine_had_it() {
+        let of = "flatcar-cluster=prod flatcar-group=web";
+        for (description, uid) in [
+            (of.to_owned(), Some("")),
+            (description("prod", "web", "k3x9"), Some("k3x9")),
+            (format!("{of}2 flatcar-uid=k3x9"), None),
+            (format!("{of} of mine"), None),
+            ("mine".to_owned(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(uid_of(&description, "prod", "web"), uid, "{description}");
+        }
+        let seen = BTreeMap::from([("f1".to_owned(), "k3x9".to_owned())]);
+        for (id, description, is_ours) in [
+            ("f1", of.to_owned(), true),
+            ("f2", of.to_owned(), false),
+            ("f2", description("prod", "web", "k3x9"), true),
+            ("f2", description("prod", "web", "b7q2"), false),
+        ] {
+            let address: Floating = serde_json::from_value(json!({
+                "id": id, "floating_ip_address": "203.0.113.9", "floating_network_id": "n", "description": description,
+            }))
+            .unwrap();
+            let is = address.is_of(&seen, "prod", "web", "k3x9");
+            assert_eq!(is, is_ours, "{id} {description}");
+        }
+    }
+
+    #[test]
     fn an_address_is_of_the_server_whose_port_has_it() {
         let machine = |id: &str| Machine {
             id: id.to_owned(),
@@ -498,6 +592,8 @@ mod tests {
                 uid: "abc".to_owned(),
                 generation: String::new(),
                 unsaved: false,
+                origin: String::new(),
+                proof: String::new(),
             },
             created: None,
             observed: BTreeMap::new(),

@@ -92,8 +92,8 @@ fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnos
 
 /// `RegionOne/0f3c...`: a project's id is unique in a Keystone, and a region tells Novas apart.
 fn scope_of(session: &Session) -> Option<String> {
+    let project = preflight::project_of(session)?;
     let session = &session.sdk;
-    let project = session.get_auth_info()?.token.project?.id?;
     let region = session.get_region_name().or_else(|| {
         let regions = session.get_available_regions()?;
         regions.into_iter().next()
@@ -175,7 +175,7 @@ impl Cloud for OpenStack {
         let user_data = pack(rendered, platform, Compress::Auto)
             .map_err(|too_large| bad(spec.name, &too_large.to_string(), Some("user_data")))?;
         let ids = self.ids(spec.image, &shape).await?;
-        if let Some(wanting) = wanting(&ids) {
+        if let Some(wanting) = Wanting::of(&ids) {
             self.floating.making(spec.name, &wanting);
         }
         let fixed_ips = self.reserve(spec, &shape).await?;
@@ -222,8 +222,8 @@ impl Cloud for OpenStack {
         }
     }
 
-    async fn sweep(&self, cluster: &str, group: &str) -> Result<(), CloudError> {
-        self.floating.sweep(&self.session, (cluster, group)).await
+    async fn sweep(&self, group: &Mark) -> Result<(), CloudError> {
+        self.floating.sweep(&self.session, group).await
     }
 
     async fn mark(
@@ -364,7 +364,7 @@ impl OpenStack {
     }
 
     fn want_address(&self, server: &str, ids: &Ids) {
-        if let Some(wanting) = wanting(ids) {
+        if let Some(wanting) = Wanting::of(ids) {
             self.floating.want(server, wanting);
         }
     }
@@ -391,9 +391,8 @@ impl OpenStack {
         if wanting.is_none() && !machines.iter().any(has) {
             return Ok(());
         }
-        let group = (mark.cluster.as_str(), mark.group.as_str());
         self.floating
-            .change(&self.session, group, machines, wanting.as_ref())
+            .change(&self.session, mark, machines, wanting.as_ref())
             .await
     }
 
@@ -410,7 +409,12 @@ impl OpenStack {
         let servers = self.servers(CREATE, spec.name, &query).await?;
         let attempt = spec.attempt.to_string();
         let of_attempt = |server: &&Server| server.metadata.get(api::ATTEMPT) == Some(&attempt);
-        let Some(machine) = servers.iter().filter(of_attempt).find_map(Server::machine) else {
+        // One to which the metadata of another were copied has another name than its proof is of, or none.
+        let mut machines = servers
+            .iter()
+            .filter(of_attempt)
+            .filter_map(Server::machine);
+        let Some(machine) = machines.find(|machine| machine.mark.proof == spec.mark.proof) else {
             return Ok(None);
         };
         // The mark is left out: it may have been rewritten since.
@@ -515,16 +519,6 @@ impl OpenStack {
     }
 }
 
-/// The floating address that servers of this shape are to have.
-fn wanting(ids: &Ids) -> Option<Wanting> {
-    let (named, pool) = ids.pool.clone()?;
-    Some(Wanting {
-        named,
-        pool,
-        networks: ids.networks.clone(),
-    })
-}
-
 /// A refusal of ours, before Nova was asked.
 fn bad(object: &str, message: &str, attribute: Option<&'static str>) -> CloudError {
     CloudError {
@@ -583,6 +577,8 @@ mod tests {
             uid: "abc".to_owned(),
             generation: "g".to_owned(),
             unsaved: true,
+            origin: String::new(),
+            proof: String::new(),
         }
     }
 

@@ -131,9 +131,14 @@ pub(super) async fn security_group(session: &Session, group: &str) -> Result<Str
     one(found, group, "security group", "openstack.security_groups").map(|group| group.id)
 }
 
+/// The id of the project that a session is scoped to.
+pub(super) fn project_of(session: &Session) -> Option<String> {
+    session.sdk.get_auth_info()?.token.project?.id
+}
+
 /// A warning where there may be too few floating addresses: those of machines that go are taken again. Not every user may ask.
 async fn few_addresses(session: &Session, growth: Growth) -> Option<Diagnostic> {
-    let project = session.sdk.get_auth_info()?.token.project?.id?;
+    let project = project_of(session)?;
     let call = Call::get(Service::Network, format!("quotas/{project}/details.json"));
     let answer = send(session, "Neutron GET quotas", "the quota", call).await;
     let quota = &answer.ok()?["quota"]["floatingip"];

@@ -90,6 +90,7 @@ fn metadata(spec: &Spec<'_>, shape: &Shape) -> BTreeMap<String, String> {
     metadata.extend(
         spec.mark
             .pairs()
+            .into_iter()
             .map(|(key, value)| (key.to_owned(), value)),
     );
     metadata.insert(IMAGE.to_owned(), spec.image.to_owned());

@@ -48,12 +48,15 @@ impl Wanted {
             .transpose()
             .map_err(|error| refuse(&error.to_string(), Some("user_data")))?;
         let user_data_sha256 = sha256_hex(spec.user_data);
-        let mark = Mark {
-            unsaved: true,
-            ..spec.mark.clone()
-        };
+        let Mark {
+            cluster,
+            group,
+            uid,
+            generation,
+            ..
+        } = spec.mark;
         let everything = format!(
-            "{}\n{}\n{mark:?}\n{}\n{user_data_sha256}\n{shape:?}",
+            "{}\n{}\n{cluster:?} {group:?} {uid:?} {generation:?}\n{}\n{user_data_sha256}\n{shape:?}",
             spec.name, spec.attempt, spec.image
         );
         Ok(Self {

@@ -376,7 +376,7 @@ impl Cloud for Sandbox {
                 let Some(mut record) = record.filter(|record| record.id == *id) else {
                     continue; // gone: there is nothing to mark
                 };
-                record.mark = mark.clone();
+                record.mark = mark.clone().over(&record.mark);
                 if let Some(tags) = &tags {
                     record.tags.clone_from(tags);
                 }
@@ -634,6 +634,8 @@ mod tests {
             uid: "k3x9".to_owned(),
             generation: "1".to_owned(),
             unsaved: true,
+            origin: String::new(),
+            proof: String::new(),
         }
     }
 

@@ -113,6 +113,8 @@ fn what_is_left<'de, D: Deserializer<'de>>(record: D) -> Result<Mark, D::Error> 
         uid: String,
         generation: String,
         unsaved: bool,
+        origin: String,
+        proof: String,
     }
     let left = Left::deserialize(record)?;
     Ok(Mark {
@@ -121,6 +123,8 @@ fn what_is_left<'de, D: Deserializer<'de>>(record: D) -> Result<Mark, D::Error> 
         uid: left.uid,
         generation: left.generation,
         unsaved: left.unsaved,
+        origin: left.origin,
+        proof: left.proof,
     })
 }
 
@@ -465,6 +469,8 @@ mod tests {
                 uid: "u".to_owned(),
                 generation: "1".to_owned(),
                 unsaved: false,
+                origin: String::new(),
+                proof: String::new(),
             },
             image: "flatcar".to_owned(),
             user_data_sha256: String::new(),

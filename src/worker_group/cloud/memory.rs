@@ -149,6 +149,21 @@ impl Memory {
         }
     }
 
+    /// As if the process whose create made all of this had been killed before its end.
+    pub(crate) fn cut_off(&self) {
+        for record in &mut self.inner().records {
+            record.machine.mark.unsaved = true;
+        }
+    }
+
+    /// Another state adopts a machine.
+    pub(crate) fn adopt(&self, name: &str, uid: &str) {
+        let mut inner = self.inner();
+        for record in inner.records.iter_mut().filter(|r| r.machine.name == name) {
+            uid.clone_into(&mut record.machine.mark.uid);
+        }
+    }
+
     /// A machine changes its phase by itself.
     pub(crate) fn set(&self, name: &str, phase: Phase) {
         let mut inner = self.inner();
@@ -520,7 +535,7 @@ impl Cloud for Memory {
                 .iter()
                 .any(|machine| machine.id == record.machine.id)
             {
-                record.machine.mark = mark.clone();
+                record.machine.mark = mark.clone().over(&record.machine.mark);
                 if *shape != Value::Null {
                     let observed = &mut record.machine.observed;
                     observed.retain(|key, _| !key.starts_with("tags."));
@@ -558,7 +573,8 @@ impl Cloud for Memory {
         self.answer("Memory Start", "machines", fault, ()).await
     }
 
-    async fn sweep(&self, _cluster: &str, group: &str) -> Result<(), CloudError> {
+    async fn sweep(&self, mark: &Mark) -> Result<(), CloudError> {
+        let group = mark.group.as_str();
         let fault = self.meets(Call::Sweep, group);
         refusal(fault, "Memory Sweep", group)?;
         self.answer("Memory Sweep", group, fault, ()).await
@@ -941,8 +957,8 @@ impl Cloud for Handle {
     async fn start(&self, machines: &[Machine]) -> Result<(), CloudError> {
         self.0.start(machines).await
     }
-    async fn sweep(&self, cluster: &str, group: &str) -> Result<(), CloudError> {
-        self.0.sweep(cluster, group).await
+    async fn sweep(&self, mark: &Mark) -> Result<(), CloudError> {
+        self.0.sweep(mark).await
     }
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
         self.0.wanted(shape)

@@ -5,54 +5,23 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Outcome, Path, Severity, Stored};
+use crate::provider::{Attr, Context, Diagnostics, Outcome, Severity, Stored};
 use crate::worker_group::apply::{self, Before, Job, Performed};
 use crate::worker_group::basis::Basis;
 use crate::worker_group::cloud::{Machine, Mark, Phase};
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{CREATE_TIMEOUT, Group, Private, Whole, timeout, timeout_text};
 use crate::worker_group::plan::{Changes, Member};
+use crate::worker_group::proof::is_name_of;
 use crate::worker_group::roll::{Known, Leftovers, Problem, take_twins};
 use crate::worker_group::wanted::Wanted;
 
-use super::place::{ids, within, without_twins};
-use super::report::{count, is, names, paused_creation, shortfall, taken_over, was};
+use super::holders::{Decided, Foreign, on_existing};
+use super::place::{ids, saved_is_saved, within, without};
+use super::report::{paused_creation, shortfall, taken_over};
 use super::{WorkerGroup, diagnostic, errors, live_member, recorded, user_data_of};
 
 impl WorkerGroup {
-    /// Remembers what this process creates: two blocks with one (cluster, name) would take each other's machines for leftovers.
-    pub(super) fn register(&self, wanted: &Wanted, uid: &str) -> Result<(), Diagnostic> {
-        let key = key(&wanted.cluster, &wanted.name, wanted.entry.name);
-        match self.created().entry(key) {
-            std::collections::btree_map::Entry::Vacant(vacant) => {
-                vacant.insert(uid.to_owned());
-                Ok(())
-            }
-            std::collections::btree_map::Entry::Occupied(_) => Err(Diagnostic::error(
-                "Two groups have one cluster and name",
-                format!(
-                    "This run has created a group {:?} of cluster {:?} already. Give each group a name of its own.",
-                    wanted.name, wanted.cluster
-                ),
-            )
-            .at(Path::of("name"))),
-        }
-    }
-
-    /// The uid of the group of this name that this process has created.
-    pub(super) fn uid_created(&self, cluster: &str, name: &str, cloud: &str) -> Option<String> {
-        self.created().get(&key(cluster, name, cloud)).cloned()
-    }
-
-    /// Forgets it when it is gone.
-    pub(super) fn unregister(&self, cluster: &str, name: &str, cloud: &str, uid: &str) {
-        let key = key(cluster, name, cloud);
-        let mut created = self.created();
-        if created.get(&key).is_some_and(|known| known == uid) {
-            created.remove(&key);
-        }
-    }
-
     pub(super) async fn create_registered(
         &self,
         context: &Context,
@@ -91,23 +60,39 @@ impl WorkerGroup {
             Ok(observed) => observed.others,
             Err(problems) => return Outcome::failed(problems),
         };
-        // What is left of a create of this configuration that never returned. Machines of another generation may run for somebody whose
-        // state has not been refreshed since it made them.
+        // What is left of a create of this state and configuration that never returned. Machines of another origin may be somebody's whose
+        // create runs, and those of another generation serve somebody.
+        let origin = self.origin();
         let others = others.into_iter();
-        let (mut leftovers, foreign): (Vec<Machine>, Vec<Machine>) = others
+        let (mut leftovers, machines): (Vec<Machine>, Vec<Machine>) = others
             .filter(|machine| machine.phase != Phase::Deleting)
             .partition(|machine| {
                 let of = Generation::parse(&machine.mark.generation);
-                machine.mark.unsaved && basis.translated(&of).serves(&generation, wanted.rolls)
+                machine.mark.unsaved
+                    && machine.mark.origin == origin
+                    && is_name_of(&machine.name, &wanted.name)
+                    && basis.translated(&of).serves(&generation, wanted.rolls)
             });
         // Some clouds let nobody mark a machine that has failed, and of two of one name only one can be taken over.
-        let mut useless = take_twins(&mut leftovers, &[]);
+        let mut useless = take_twins(&mut leftovers);
         useless.extend(leftovers.extract_if(.., |machine| machine.phase == Phase::Failed));
         let mut problems = Diagnostics::none();
-        let adopted = match on_existing(&model.fields.on_existing, foreign, &mut problems) {
-            Some(adopted) => adopted,
-            None => return Outcome::failed(problems),
+        let foreign = Foreign {
+            machines,
+            name: &wanted.name,
+            origin,
+            in_state: self.uids_in_state(wanted),
+            now: started,
         };
+        let decided = on_existing(&model.fields.on_existing, foreign, &mut problems);
+        let Some(Decided { adopted, left }) = decided else {
+            return Outcome::failed(problems);
+        };
+        let is_taken = |name: &str| leftovers.iter().any(|machine| machine.name == name);
+        let adopted = adopted
+            .into_iter()
+            .filter(|machine| !is_taken(&machine.name));
+        let adopted: Vec<Machine> = adopted.collect();
 
         // What is adopted is left as it is: the next plan shows what would change. So is whatever runs or is about to.
         let deletable: BTreeSet<String> = leftovers
@@ -120,8 +105,16 @@ impl WorkerGroup {
             unsaved: true,
             ..place.mark(generation.to_string())
         };
+        // As they are once they are taken over.
         let known = |machine: &Machine| Known {
-            machine: machine.clone(),
+            machine: Machine {
+                mark: Mark {
+                    generation: machine.mark.generation.clone(),
+                    ..mark.clone()
+                }
+                .over(&machine.mark),
+                ..machine.clone()
+            },
             node: String::new(),
         };
         let existing: Vec<Known> = taken.iter().map(known).collect();
@@ -152,7 +145,7 @@ impl WorkerGroup {
             return Outcome::failed(problems);
         }
         if !wanted.paused {
-            problems.extend(without_twins(&calls, &useless).await);
+            problems.extend(without(&calls, &useless).await);
         }
         if problems.has_errors() {
             return Outcome::failed(problems);
@@ -169,7 +162,10 @@ impl WorkerGroup {
                 problems.extend(taken_over(&taken));
             }
             problems.push(paused_creation(existing.len()));
+            let taken = existing.iter().map(|known| &known.machine);
+            saved_is_saved(&calls, &place.mark(String::new()), taken).await;
             let performed = Performed {
+                adopted: Vec::new(),
                 next_ordinal: changes.next_ordinal,
                 machines: existing,
                 problems: Vec::new(),
@@ -189,14 +185,18 @@ impl WorkerGroup {
                 problems,
             };
         }
+        let mut aside = ids(&useless);
+        aside.extend(ids(&left));
         let job = Job {
             wanted,
             calls,
             nodes: self.nodes.as_ref(),
             mark,
+            secret: &private.secret,
             user_data: &user_data_of(wanted, config),
             leftovers: Leftovers::TakeFrom(started, wanted.rolls),
-            aside: ids(&useless),
+            gives_way: model.fields.on_existing.known().map(String::as_str) != Some("keep"),
+            aside,
             max_failures: wanted.pace.max_failures.max(TOLERATED_IN_CREATE),
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.create, CREATE_TIMEOUT),
         };
@@ -209,6 +209,9 @@ impl WorkerGroup {
             (None, performed.clone()),
             &changes,
         ));
+        // State is saved next. What is killed in between is told by the next create, and taken over by none.
+        let made = performed.machines.iter().map(|known| &known.machine);
+        saved_is_saved(&calls, &place.mark(String::new()), made).await;
         let prefix = apply::prefix(wanted, uid);
         if !takes_silently {
             // What a list showed only later, too.
@@ -249,12 +252,6 @@ impl WorkerGroup {
             problems,
         }
     }
-
-    fn created(&self) -> std::sync::MutexGuard<'_, super::Created> {
-        self.created
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
 }
 
 /// A group that has taken over more machines than it should have gives the others their slots at the next refresh: the plan had no more.
@@ -262,74 +259,6 @@ fn within_plan(value: &mut Stored<Group>, promised: &BTreeSet<String>) {
     if let Whole::Known(slots) = &mut value.model.fields.slots {
         slots.retain(|slot, _| promised.contains(slot));
     }
-}
-
-/// What to do about machines that are, or may be, somebody else's; those that are adopted, or `None`: stop.
-fn on_existing(
-    policy: &Attr<String>,
-    foreign: Vec<Machine>,
-    problems: &mut Diagnostics,
-) -> Option<Vec<Machine>> {
-    let policy = policy.known().map(String::as_str);
-    if policy == Some("adopt") {
-        return Some(foreign);
-    }
-    let (unsaved, saved): (Vec<Machine>, Vec<Machine>) = foreign
-        .into_iter()
-        .partition(|machine| machine.mark.unsaved);
-    let kept = policy == Some("keep");
-    if !saved.is_empty() {
-        let whose = format!(
-            "{} of this cluster and name {} held by another state",
-            count(saved.len(), "machine"),
-            is(saved.len())
-        );
-        let names = names(&saved);
-        problems.push(match kept {
-            true => Diagnostic::warning(
-                "Another group of this name exists",
-                format!("{whose}, and left alone: {names}. Destroy that group from there when it is not needed any more."),
-            )
-            .at(Path::of("on_existing")),
-            false => Diagnostic::error(
-                "Group exists already",
-                format!(
-                    "{whose}: {names}. Choose another name, import the group, or write on_existing = \"keep\" to leave them alone or \
-                     \"adopt\" to take them over."
-                ),
-            )
-            .at(Path::of("name")),
-        });
-    }
-    if !unsaved.is_empty() {
-        let whose = format!(
-            "{} of this cluster and name {} made from another configuration, by a creation whose state was never seen",
-            count(unsaved.len(), "machine"),
-            was(unsaved.len())
-        );
-        let names = names(&unsaved);
-        problems.push(match kept {
-            true => Diagnostic::warning(
-                "Another group of this name exists",
-                format!("{whose}, and left alone: {names}. Delete in the cloud what nothing needs any more."),
-            )
-            .at(Path::of("on_existing")),
-            false => Diagnostic::error(
-                "Group exists already",
-                format!(
-                    "{whose}: {names}. They may serve: nothing was touched. Where another state has them, choose another name. Where a \
-                     creation was cut off, write on_existing = \"adopt\" to take them over (the next plan shows what it would replace), \
-                     import the group, or delete them in the cloud."
-                ),
-            )
-            .at(Path::of("name")),
-        });
-    }
-    (!problems.has_errors()).then(Vec::new)
-}
-
-fn key(cluster: &str, name: &str, cloud: &str) -> (String, String, String) {
-    (cloud.to_owned(), cluster.to_owned(), name.to_owned())
 }
 
 /// Eight letters and digits that are not mistaken for each other.

@@ -6,18 +6,38 @@ use crate::provider::schema::{Kind, null_object};
 use crate::provider::{Attr, Attribute, Diagnostic, Diagnostics, Model as _, Stored, Value};
 use crate::worker_group::apply;
 use crate::worker_group::cloud::{Change, Entry, Machine};
-use crate::worker_group::model::{Fields, Group, Note, Private, Whole, observed_value, schema};
+use crate::worker_group::model::{
+    Fields, Group, Note, Private, Whole, observed_value, schema, wrong_names,
+};
 use crate::worker_group::plan::{Changes, next_ordinal, ordinal};
-use crate::worker_group::roll::Known;
+use crate::worker_group::proof::{Secret, is_name_of};
+use crate::worker_group::roll::{Known, take_twins};
 
 use super::promise::slots_of;
+use super::report::{STRANGERS, names_and_ids};
 use super::{WorkerGroup, stored};
 
 /// `[cloud, scope, cluster, name]` and the uid, if given.
 pub(super) type Asked = ([String; 4], Option<String>);
 
-/// Which group an import asks for: `aws/123456789012/eu-central-1/prod/workers`, or an identity.
+/// Which group an import asks for: `aws/123456789012/eu-central-1/prod/workers`, or an identity. No cloud is asked for names that no
+/// group can have: some take them for patterns.
 pub(super) fn import_id(id: &str, identity: &Value) -> Result<Asked, Diagnostic> {
+    let asked = asked_for(id, identity)?;
+    let ([_, _, cluster, name], uid) = &asked;
+    let wrong_uid = uid.as_ref().filter(|uid| {
+        let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        uid.len() > 16 || !uid.bytes().all(is_letter)
+    });
+    let wrong = wrong_names(cluster, name).or(wrong_uid
+        .map(|uid| format!("The uid {uid:?} is none. At most 16 lower-case letters and digits.")));
+    match wrong {
+        Some(wrong) => Err(Diagnostic::error("Import id has the wrong form", wrong)),
+        None => Ok(asked),
+    }
+}
+
+fn asked_for(id: &str, identity: &Value) -> Result<Asked, Diagnostic> {
     if let Value::Map(identity) = identity {
         let text = |key: &str| match identity.get(key) {
             Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
@@ -96,6 +116,29 @@ pub(super) fn one_uid(
     }
 }
 
+/// Those that are called as a group's machines are, one a name; and what is said of the others.
+pub(super) fn own_machines(
+    machines: impl Iterator<Item = Machine>,
+    name: &str,
+) -> (Vec<Machine>, Diagnostics) {
+    let (mut own, mut left): (Vec<_>, Vec<_>) =
+        machines.partition(|machine| is_name_of(&machine.name, name));
+    left.extend(take_twins(&mut own));
+    let problems = match left.is_empty() {
+        true => Diagnostics::none(),
+        false => Diagnostic::warning(
+            "Machines were not imported",
+            format!(
+                "A group's machines are called <name>-<uid>-<number>, each in another way. These carry its marks, are called otherwise or as \
+                 another one is, and are left alone: {}. {STRANGERS}",
+                names_and_ids(&left)
+            ),
+        )
+        .into(),
+    };
+    (own, problems)
+}
+
 /// The state of a group of which only the machines are known. What no cloud stores shows in the next plan, as an update that touches
 /// no machine.
 pub(super) fn imported(
@@ -124,6 +167,7 @@ pub(super) fn imported(
             .iter()
             .map(|known| (known.machine.name.clone(), Note::default()))
             .collect(),
+        secret: Secret::new(),
         ..Private::default()
     };
     let fields = Fields {

@@ -15,7 +15,7 @@ use crate::worker_group::compare;
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{Group, Note, Private, Whole, as_compared};
 use crate::worker_group::plan::{self, Action, Changes, ordinal};
-use crate::worker_group::roll::{Calls, Known, Observed, Problem, Recorded, observe};
+use crate::worker_group::roll::{Calls, Known, Observed, Own, Problem, Recorded, observe};
 use crate::worker_group::wanted::Wanted;
 
 use super::promise::slots_of;
@@ -28,6 +28,8 @@ pub(super) struct Place {
     pub(super) cluster: String,
     pub(super) name: String,
     pub(super) uid: String,
+    /// Of this process: what it creates is this state's.
+    origin: String,
     /// The shape that is wanted; null after an import.
     shape: Value,
 }
@@ -67,6 +69,7 @@ impl WorkerGroup {
             cluster,
             name,
             uid,
+            origin: self.origin().to_owned(),
             shape,
         })
     }
@@ -130,6 +133,8 @@ impl Place {
             uid: self.uid.clone(),
             generation,
             unsaved: false,
+            origin: self.origin.clone(),
+            proof: String::new(),
         }
     }
 
@@ -152,13 +157,17 @@ impl Place {
                 generation: machine.generation.clone(),
             })
             .collect();
-        let identity = (self.cluster.as_str(), self.name.as_str(), self.uid.as_str());
-        observe(calls, identity, &recorded, now)
-            .await
-            .map_err(|error| {
-                let problem = Problem::of("Could not read the group's machines", &error);
-                diagnostic(&problem).into()
-            })
+        let own = Own {
+            cluster: &self.cluster,
+            group: &self.name,
+            uid: &self.uid,
+            secret: &private.secret,
+            copies: &private.copies,
+        };
+        observe(calls, own, &recorded, now).await.map_err(|error| {
+            let problem = Problem::of("Could not read the group's machines", &error);
+            diagnostic(&problem).into()
+        })
     }
 
     /// What only the cloud knows, asked before anything is touched.
@@ -200,12 +209,14 @@ fn growth(wanted: &Wanted, changes: &Changes, exist: usize) -> Growth {
     }
 }
 
-/// That the uid is in a state is proof that a state was saved. A refusal is ignored: the next refresh tries again. Machines that are on their
-/// way, or broken, take no marks on some clouds.
-pub(super) async fn saved_is_saved(calls: &Calls<'_>, mark: &Mark, observed: &Observed) {
-    let unsaved: Vec<Machine> = observed
-        .ours
-        .iter()
+/// That a state has the uid, or is about to be saved with it, ends what their create has begun. A refusal is ignored: the next refresh tries
+/// again. Machines that are on their way, or broken, take no marks on some clouds.
+pub(super) async fn saved_is_saved(
+    calls: &Calls<'_>,
+    mark: &Mark,
+    machines: impl Iterator<Item = &Machine>,
+) {
+    let unsaved: Vec<Machine> = machines
         .filter(|machine| machine.mark.unsaved)
         .filter(|machine| matches!(machine.phase, Phase::Running | Phase::Stopped))
         .cloned()
@@ -213,17 +224,13 @@ pub(super) async fn saved_is_saved(calls: &Calls<'_>, mark: &Mark, observed: &Ob
     let _ = apply::remark(calls, mark, &unsaved, &Value::Null).await;
 }
 
-/// Twins that are not on their way out already.
-fn staying(twins: &[Machine]) -> impl Iterator<Item = &Machine> {
-    twins
-        .iter()
-        .filter(|machine| machine.phase != Phase::Deleting)
-}
-
-/// Deletes what was made twice under one name, or is of no use.
-pub(super) async fn without_twins(calls: &Calls<'_>, twins: &[Machine]) -> Diagnostics {
+/// Deletes what an unfinished create has left and is of no use.
+pub(super) async fn without(calls: &Calls<'_>, useless: &[Machine]) -> Diagnostics {
     let mut problems = Diagnostics::none();
-    for machine in staying(twins) {
+    let staying = useless
+        .iter()
+        .filter(|machine| machine.phase != Phase::Deleting);
+    for machine in staying {
         if let Err(error) = calls.delete(machine).await {
             let problem = Problem::of("Could not delete a machine left over", &error);
             problems.push(diagnostic(&problem));
@@ -235,24 +242,6 @@ pub(super) async fn without_twins(calls: &Calls<'_>, twins: &[Machine]) -> Diagn
 /// What these machines are called by the cloud.
 pub(super) fn ids(machines: &[Machine]) -> BTreeSet<String> {
     machines.iter().map(|machine| machine.id.clone()).collect()
-}
-
-/// What a refresh says of machines that were made twice under one name.
-pub(super) fn doubled(observed: &Observed) -> Diagnostics {
-    let names: Vec<String> = staying(&observed.twins)
-        .map(|machine| format!("{} ({})", machine.name, machine.id))
-        .collect();
-    if names.is_empty() {
-        return Diagnostics::none();
-    }
-    Diagnostic::warning(
-        "Machines were made twice",
-        format!(
-            "The answer to a create was lost, and it was carried out twice: {}. The next apply that changes machines deletes these.",
-            names.join(", ")
-        ),
-    )
-    .into()
 }
 
 /// The machines that exist, those included that the cloud does not show yet, with the Nodes that state knows.
@@ -348,6 +337,8 @@ pub(super) fn refreshed(
     let none = Changes::default();
     let slots = slots_of(&model.fields, Some(&model.fields), &machines, &none);
     model.fields.slots = Whole::Known(slots);
+    private.secret = private.secret.or_new();
+    private.copies = observed.copies;
     model.fields.machines = Whole::Known(machines);
     super::stored(model, &private)
 }

@@ -396,6 +396,100 @@ pub(super) fn strangers(observed: &Observed) -> Diagnostics {
     problems
 }
 
+/// What a look has found that carries the group's marks without being known or proven to be its own.
+pub(super) fn unproven(observed: &Observed) -> Diagnostics {
+    let strangers: Vec<Machine> = observed
+        .strangers
+        .iter()
+        .filter(|machine| machine.phase != Phase::Deleting)
+        .cloned()
+        .collect();
+    if strangers.is_empty() {
+        return Diagnostics::none();
+    }
+    Diagnostic::warning(
+        "Machines carry the group's marks and are not its own",
+        format!(
+            "{} {} the tags of this group, and neither does state know {} id, nor did this group make {}: {}. Tags give no right: {} left \
+             alone, and not counted. {STRANGERS}",
+            count(strangers.len(), "machine"),
+            if strangers.len() == 1 { "carries" } else { "carry" },
+            if strangers.len() == 1 { "its" } else { "their" },
+            if strangers.len() == 1 { "it" } else { "them" },
+            names_and_ids(&strangers),
+            if strangers.len() == 1 { "it is" } else { "they are" },
+        ),
+    )
+    .into()
+}
+
+/// Machines that an apply has found, that are the group's own, and that no plan has named.
+pub(super) fn found_since_the_plan(found: &[Machine]) -> Diagnostics {
+    if found.is_empty() {
+        return Diagnostics::none();
+    }
+    Diagnostic::warning(
+        "Machines of an earlier apply were found",
+        format!(
+            "An earlier apply of this group made {}, and was cut off before it was recorded: {}. The plan did not show {}, so nothing was \
+             done about that. The next refresh takes it into state.",
+            count(found.len(), "machine"),
+            names_and_ids(found),
+            if found.len() == 1 { "it" } else { "them" },
+        ),
+    )
+    .into()
+}
+
+/// The same of a deletion: it records them, for nothing would know of them otherwise.
+pub(super) fn not_in_the_plan(found: &[Machine]) -> Diagnostics {
+    if found.is_empty() {
+        return Diagnostics::none();
+    }
+    Diagnostic::error(
+        "Machines were found that no plan has shown",
+        format!(
+            "An earlier apply of this group made {}, and was cut off before it was recorded: {}. What no plan has named is not deleted; it is \
+             recorded now. Destroy again: that plan names it.",
+            count(found.len(), "machine"),
+            names_and_ids(found)
+        ),
+    )
+    .into()
+}
+
+/// Machines that were to be deleted, and that another group has adopted: `successor` is the uid of the one that this process has made.
+pub(super) fn adopted_meanwhile(machines: &[Machine], successor: Option<&str>) -> Diagnostics {
+    if machines.is_empty() {
+        return Diagnostics::none();
+    }
+    let by_successor = successor.is_some();
+    let (whose, advice) = match by_successor {
+        true => (
+            "The group that this run has created adopted",
+            "Nothing was replaced by that: where machines are to be replaced, write on_existing = \"keep\" in place of \"adopt\".",
+        ),
+        false => (
+            "Another group has adopted",
+            "They are that group's now, and in this state no more.",
+        ),
+    };
+    Diagnostic::warning(
+        "Machines belong to another group now",
+        format!(
+            "{whose} {}, so that {} not deleted: {}. {advice}",
+            count(machines.len(), "machine"),
+            if machines.len() == 1 {
+                "it was"
+            } else {
+                "they were"
+            },
+            names(machines)
+        ),
+    )
+    .into()
+}
+
 /// What a deletion leaves behind, for it is another creation's; not what this process has made with the successor's uid.
 pub(super) fn left_alone(observed: &Observed, successor: Option<&str>) -> Diagnostics {
     let unsaved = never_saved(observed, successor);
@@ -429,10 +523,8 @@ pub(super) fn taken_over(machines: &[Machine]) -> Diagnostics {
     Diagnostic::warning(
         "Existing machines were taken over",
         format!(
-            "{} of this cluster and name {} taken into this state: {}. A creation from this same configuration made what was taken, and no \
-             state of it was ever seen saved: that is what a creation leaves that was cut off. A group that another workspace has just \
-             created looks the same. Where another state has what is named here, run `terraform state rm` on the group here and there, \
-             import it there, and give it another name here.",
+            "{} of this cluster and name {} taken into this state: {}. A creation of this state, from this same configuration, made what was \
+             taken, and was cut off before its state was saved.",
             count(machines.len(), "machine"),
             was(machines.len()),
             names(machines)
@@ -449,6 +541,20 @@ pub(super) fn names(machines: &[Machine]) -> String {
         .map(|machine| machine.name.as_str())
         .collect();
     first_of(&names)
+}
+
+/// `workers-k3v9x2ab-0 (i-0f3c)`: of machines that are told apart by their ids alone.
+pub(super) fn names_and_ids(machines: &[Machine]) -> String {
+    let plain = |text: &str| -> String {
+        let letters = text.chars().filter(|letter| !letter.is_control());
+        letters.take(LONGEST_NAME).collect()
+    };
+    let words: Vec<String> = machines
+        .iter()
+        .map(|machine| format!("{} ({})", plain(&machine.name), plain(&machine.id)))
+        .collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    first_of(&words)
 }
 
 /// `1 machine is`, `2 machines are`.
@@ -494,6 +600,11 @@ pub(super) const LIFT: &str = "FLATCAR_LIFT_PROTECTION";
 const GO_ON: &str = "Where a replacement with create_before_destroy was cut off, repeat it in the same way (with the same -replace, say): it \
                      takes them over. A plan alone does not. Where another configuration has them, plan there once. Else delete them in the \
                      cloud, or import them.";
+/// What to do about machines that are not the group's own.
+pub(super) const STRANGERS: &str = "Take the tags flatcar-cluster, flatcar-group and flatcar-uid off what is none of the group's. One that belongs \
+                                    to it comes in by `terraform state rm` and an import, under a name that no other machine has.";
+/// Names of others are as long as somebody wrote them.
+const LONGEST_NAME: usize = 80;
 /// How many are named.
 const SHOWN: usize = 10;
 /// A plan that deletes no more machines than this is read step by step.

@@ -1,7 +1,5 @@
 //! Answers: what an apply makes of each create and delete that came back, and of machines that will not serve.
 
-use std::time::SystemTime;
-
 use tokio::time::Instant;
 
 use super::{Event, MOST_ATTEMPTS, Problem, Refusal, Roll, Stage, host, short};
@@ -31,14 +29,9 @@ impl Roll<'_> {
         let Some(tracked) = self.find(name) else {
             return;
         };
-        let created = machine.created;
+        let is_older = machine.created.is_some() && !tracked.is_since(&machine, window);
         // Written down before anything is made of it.
         tracked.machine = Some(machine);
-        let ago = tracked.since.elapsed().saturating_add(window);
-        let since = SystemTime::now().checked_sub(ago);
-        let is_older = created
-            .zip(since)
-            .is_some_and(|(created, since)| created < since);
         match phase {
             Phase::Pending | Phase::Running => tracked.stage = Stage::Booting,
             // What an earlier attempt of this name came to. Going by itself: another attempt, at once.
@@ -98,6 +91,9 @@ impl Roll<'_> {
     }
 
     pub(super) fn not_deleted(&mut self, name: &str, refusal: &Refusal) {
+        if matches!(refusal, Refusal::Adopted) {
+            return self.is_adopted(name);
+        }
         if let Some(tracked) = self.find(name) {
             // It stays, and is not asked to go again in this apply.
             tracked.leaves = false;
@@ -107,6 +103,7 @@ impl Roll<'_> {
             };
         }
         let problem = match refusal {
+            Refusal::Adopted | Refusal::NotBegun => return,
             Refusal::Cloud(error) => Problem::of(short("Could not delete machine", name), error),
             Refusal::Node(error) => {
                 Problem::new(short("Could not drain machine", name), format!("{error}."))
@@ -122,6 +119,17 @@ impl Roll<'_> {
         match self.order.limits.replicas {
             0 => self.problems.push(problem),
             _ => self.halt(problem),
+        }
+    }
+
+    /// A machine was to go, and is another state's by now: it is nothing of this apply's any more.
+    fn is_adopted(&mut self, name: &str) {
+        let Some(index) = self.tracked.iter().position(|tracked| tracked.name == name) else {
+            return;
+        };
+        if let Some(machine) = self.tracked.remove(index).machine {
+            self.gone.insert(machine.id.clone());
+            self.adopted.push(machine);
         }
     }
 

@@ -58,6 +58,7 @@ impl Calls<'_> {
         })
         .await
         .and_then(|listed| all_shown("List", listed))
+        .map(|listed| of_group(listed, cluster, group))
     }
 
     /// The same, asked once and answered until then.
@@ -74,7 +75,8 @@ impl Calls<'_> {
         };
         let call = self.cloud.list(cluster, group);
         let listed = calls.answered("List", &object, Kind::Unavailable, call);
-        listed.await.and_then(|listed| all_shown("List", listed))
+        let listed = listed.await.and_then(|listed| all_shown("List", listed))?;
+        Ok(of_group(listed, cluster, group))
     }
 
     /// The end of a machine's console, asked once and answered until then; `None` where there is none to be had.
@@ -139,11 +141,11 @@ impl Calls<'_> {
         .await
     }
 
-    /// Releases what machines that are gone have left behind.
-    pub(crate) async fn sweep(&self, cluster: &str, group: &str) -> Result<(), CloudError> {
-        let object = format!("{cluster}/{group}");
+    /// Releases what machines of the group of this mark that are gone have left behind.
+    pub(crate) async fn sweep(&self, mark: &Mark) -> Result<(), CloudError> {
+        let object = format!("{}/{}", mark.cluster, mark.group);
         self.persist(self.deadline, || {
-            self.asked("Sweep", &object, self.cloud.sweep(cluster, group))
+            self.asked("Sweep", &object, self.cloud.sweep(mark))
         })
         .await
     }
@@ -207,10 +209,11 @@ impl Calls<'_> {
     async fn look(&self, spec: &Spec<'_>) -> Option<Machine> {
         let Mark { cluster, group, .. } = spec.mark;
         let listed = self.list_once(cluster, group, self.deadline).await;
-        listed
-            .ok()?
-            .into_iter()
-            .find(|machine| machine.name == spec.name && machine.mark.uid == spec.mark.uid)
+        listed.ok()?.into_iter().find(|machine| {
+            machine.name == spec.name
+                && machine.mark.uid == spec.mark.uid
+                && machine.mark.proof == spec.mark.proof
+        })
     }
 
     /// An answer to a question, or to what can be asked again: an interrupt does not wait for it.
@@ -335,6 +338,12 @@ fn shown(action: &'static str, kind: Kind, machine: Machine) -> Result<Machine, 
         },
         ..machine
     })
+}
+
+/// Those that carry exactly these names: a cloud's filter may take more.
+pub(super) fn of_group(mut machines: Vec<Machine>, cluster: &str, group: &str) -> Vec<Machine> {
+    machines.retain(|machine| machine.mark.cluster == cluster && machine.mark.group == group);
+    machines
 }
 
 /// Retries are silent to the user.

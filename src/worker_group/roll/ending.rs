@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
-use super::{Ended, Event, Known, Problem, Roll, Stage, Tracked};
+use super::{Ended, Event, Known, Problem, Roll, Stage, Tracked, short};
 use crate::worker_group::cloud::{Mark, Phase};
 
 impl<'a> Roll<'a> {
@@ -22,7 +22,7 @@ impl<'a> Roll<'a> {
         }
     }
 
-    /// A create that did not answer is looked for once more; and what was not done is told.
+    /// A create that did not answer is looked for once more, what was made twice is deleted again, and what was not done is told.
     pub(super) async fn look_for_unanswered(&mut self) {
         let open = |tracked: &Tracked| tracked.machine.is_none();
         if self.tracked.iter().any(open) {
@@ -30,9 +30,20 @@ impl<'a> Roll<'a> {
             let until = self.calls.soon();
             let listed = self.calls.list_once(cluster, group, until).await;
             for machine in listed.unwrap_or_default() {
-                if let Some(tracked) = self.find(&machine.name) {
+                if self.order.makes(&machine)
+                    && let Some(tracked) = self.find(&machine.name)
+                {
                     tracked.machine.get_or_insert(machine);
                 }
+            }
+        }
+        for twin in std::mem::take(&mut self.twins).into_values() {
+            if self.calls.is_over() {
+                break;
+            }
+            if let Err(error) = self.calls.delete(&twin).await {
+                let summary = short("Could not delete a second machine", &twin.name);
+                self.problems.push(Problem::of(summary, &error));
             }
         }
         self.report_what_is_stuck();
@@ -60,6 +71,7 @@ impl<'a> Roll<'a> {
             next_ordinal: self.next_ordinal,
             problems: self.problems,
             blind: self.blind,
+            adopted: self.adopted,
         }
     }
 

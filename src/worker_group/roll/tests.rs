@@ -12,6 +12,8 @@ fn mark(generation: &str) -> Mark {
         uid: "u".to_owned(),
         generation: generation.to_owned(),
         unsaved: false,
+        origin: String::new(),
+        proof: String::new(),
     }
 }
 
@@ -99,6 +101,8 @@ fn order<'a>(test: &Test, shape: &'a Value) -> Order<'a> {
         pace: test.pace,
         timeout: "1h".to_owned(),
         leftovers: Leftovers::Leave,
+        gives_way: false,
+        secret: Secret::default(),
         aside: BTreeSet::new(),
     }
 }
@@ -880,6 +884,8 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
                     triggers: true,
                 },
             ),
+            gives_way: true,
+            secret: Secret::default(),
             aside: BTreeSet::new(),
         };
         let cancel = CancellationToken::new();
@@ -1108,4 +1114,82 @@ async fn a_console_is_cut_and_cleaned_and_may_hold_secrets() {
     let shown = said.lines().filter(|line| line.contains("xxx"));
     assert_eq!(shown.count(), 15);
     assert!(said.contains("\n99 xxx") && said.len() < 5_000, "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_state_adopts_before_its_delete_is_left() {
+    // (how long after the apply began it is adopted, how long each machine takes to drain, what is deleted)
+    for (adopted_after, drain_takes, left) in [
+        (0, 0, &["w-u-1"] as &[&str]),
+        (10, 30, &["w-u-1"]),
+        (10, 0, &[]),
+    ] {
+        let memory = with(0..3);
+        let test = Test {
+            replicas: 0,
+            deletes: &[0, 1, 2],
+            ..TEST
+        };
+        let nodes = Cluster {
+            drain_takes: Duration::from_secs(drain_takes),
+            ..Cluster::default()
+        };
+        let cancel = CancellationToken::new();
+        let listed = memory.machines();
+        if adopted_after == 0 {
+            memory.adopt("w-u-1", "other");
+        }
+        let adopts = async {
+            tokio::time::sleep(Duration::from_secs(adopted_after)).await;
+            memory.adopt("w-u-1", "other");
+        };
+        let (ended, ()) = tokio::join!(run_over(&test, &memory, &nodes, &cancel, listed), adopts);
+        assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+        assert_eq!(memory.names(), left, "{adopted_after} {drain_takes}");
+        let adopted: Vec<&str> = ended.adopted.iter().map(|m| m.name.as_str()).collect();
+        assert_eq!(adopted, left);
+        assert!(ended.machines.is_empty(), "it is in this state no more");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_list_tells_whose_all_machines_are_that_are_deleted_at_once() {
+    let memory = with(0..9);
+    let deletes = &[0, 1, 2, 3, 4, 5, 6, 7, 8];
+    let test = Test {
+        replicas: 0,
+        deletes,
+        ..TEST
+    };
+    let before = memory.calls(Call::List);
+    let ended = run(&test, &memory).await;
+    assert!(ended.problems.is_empty() && memory.names().is_empty());
+    assert_eq!(memory.calls(Call::List) - before, 1);
+    assert_eq!(memory.calls(Call::Find), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_this_apply_made_twice_is_deleted_and_what_others_copied_is_not() {
+    for (copied, left) in [(false, 1), (true, 2)] {
+        let memory = with(0..1);
+        let created = SystemTime::now() - Duration::from_secs(if copied { 3600 } else { 0 });
+        let test = Test {
+            replicas: 2,
+            creates: &[1],
+            ..TEST
+        };
+        let cancel = CancellationToken::new();
+        let listed = memory.machines();
+        let doubles = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            memory.put_created("w-u-1", &mark("2"), created);
+        };
+        let run = run_over(&test, &memory, &NoNodes, &cancel, listed);
+        let (ended, ()) = tokio::join!(run, doubles);
+        assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+        assert_eq!(names(&ended), ["w-u-0", "w-u-1"]);
+        let named = memory.names();
+        let named = named.iter().filter(|name| *name == "w-u-1");
+        assert_eq!(named.count(), left, "copied: {copied}");
+    }
 }

@@ -1,7 +1,7 @@
 //! Looks: one list of the group, one question for all that the list lacks, one for the Nodes; and what an apply makes of the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -11,6 +11,7 @@ use crate::kubernetes::{Host, NodeError, Nodes};
 use crate::protocol::value::Value;
 use crate::worker_group::cloud::{CloudError, Machine, Mark, Phase};
 use crate::worker_group::generation::Generation;
+use crate::worker_group::proof::is_name_of;
 
 /// What a look has to be about, copied so that the apply goes on meanwhile.
 pub(super) struct Watched {
@@ -19,7 +20,7 @@ pub(super) struct Watched {
     uid: String,
     /// Ids that a list must show, or else be asked for, with their names.
     ids: BTreeMap<String, String>,
-    /// Names whose Nodes are waited for.
+    /// Ids of those whose Nodes are waited for: another machine of such a name gets no traffic.
     unready: BTreeSet<String>,
 }
 
@@ -61,7 +62,7 @@ pub(super) async fn look(
     let hosts: Vec<Host> = machines
         .iter()
         .filter(|machine| machine.phase == Phase::Running)
-        .filter(|machine| watched.unready.contains(&machine.name))
+        .filter(|machine| watched.unready.contains(&machine.id))
         .map(host)
         .collect();
     let joined = match hosts.is_empty() {
@@ -161,7 +162,7 @@ impl Roll<'_> {
                 .tracked
                 .iter()
                 .filter(|tracked| matches!(tracked.stage, Stage::Booting | Stage::Unclear))
-                .map(|tracked| tracked.name.clone())
+                .filter_map(|tracked| Some(tracked.machine.as_ref()?.id.clone()))
                 .collect(),
         }
     }
@@ -184,7 +185,9 @@ impl Roll<'_> {
         let by_id: BTreeMap<String, usize> = tracked
             .filter_map(|(index, tracked)| Some((tracked.machine.as_ref()?.id.clone(), index)))
             .collect();
-        let listed: BTreeSet<String> = seen.machines.iter().map(|m| m.name.clone()).collect();
+        let made = seen.machines.iter().filter(|m| self.order.makes(m));
+        let listed: BTreeSet<String> = made.map(|machine| machine.name.clone()).collect();
+        let rivals = self.rivals(&seen.machines);
         let mut absent = seen.absent;
         if self.calls.cloud.finds_one_by_one() {
             absent.extend(self.unlisted_twice(&seen.machines));
@@ -195,9 +198,19 @@ impl Roll<'_> {
             if self.gone.contains(&machine.id) {
                 continue;
             }
-            let index = by_id.get(&machine.id).or(by_name.get(&machine.name));
+            let by_name = by_name.get(&machine.name);
+            let made = by_name.filter(|_| self.order.makes(&machine));
+            let index = by_id.get(&machine.id).or(made);
             match index.and_then(|at| self.tracked.get_mut(*at)) {
-                Some(tracked) if tracked.has_twin(&machine, &absent) => {}
+                Some(tracked) if tracked.is_another(&machine) => {
+                    if !tracked.ours || !tracked.is_since(&machine, window) {
+                        // A machine of this group's, by its tags alone.
+                    } else if tracked.has_twin(&machine, &absent) {
+                        self.twins.insert(machine.id.clone(), machine);
+                    } else if tracked.is_seen(machine, (seen.asked, window)) {
+                        broken.push(tracked.name.clone());
+                    }
+                }
                 Some(tracked) => {
                     if tracked.is_seen(machine, (seen.asked, window)) {
                         broken.push(tracked.name.clone());
@@ -222,6 +235,57 @@ impl Roll<'_> {
         self.lose(&absent, &listed).await;
         self.give_up_deletes();
         self.spare();
+        self.give_way(&rivals);
+    }
+
+    /// What another state's create of the same group has made. What this state's own left is none.
+    fn rivals(&self, listed: &[Machine]) -> Vec<Machine> {
+        let mark = &self.order.mark;
+        let is_rival = |machine: &&Machine| {
+            let is_left = machine.mark.unsaved && machine.mark.origin == mark.origin;
+            machine.mark.uid != mark.uid
+                && machine.phase != Phase::Deleting
+                && !is_left
+                && !self.gone.contains(&machine.id)
+        };
+        match self.order.gives_way {
+            true => listed.iter().filter(is_rival).cloned().collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// Of two creates of one group at a time, the one whose first machine is younger ends.
+    fn give_way(&mut self, rivals: &[Machine]) {
+        let first = |machines: &mut dyn Iterator<Item = &Machine>| {
+            let age = |machine: &Machine| Some((machine.created?, machine.mark.uid.clone()));
+            machines.filter_map(age).min()
+        };
+        let Some(theirs) = first(&mut rivals.iter()) else {
+            return;
+        };
+        let created = self.tracked.iter().filter(|tracked| tracked.ours);
+        let mut created = created.filter_map(|tracked| tracked.machine.as_ref());
+        let is_first = first(&mut created).is_some_and(|ours| ours < theirs);
+        if self.halted || is_first {
+            return;
+        }
+        let names: Vec<&str> = rivals.iter().map(|machine| machine.name.as_str()).collect();
+        let shown = names
+            .iter()
+            .take(10)
+            .copied()
+            .collect::<Vec<_>>()
+            .join(", ");
+        let Mark { cluster, group, .. } = &self.order.mark;
+        self.halt(Problem {
+            summary: "Another state creates this group, too".to_owned(),
+            detail: format!(
+                "While this create ran, another one, which began earlier, has made {} of group {group:?} of cluster {cluster:?}: {shown}. \
+                 They are left alone, and no more are made here. Give one of the two groups another name, or destroy this one.",
+                crate::worker_group::cloud::machines_of(rivals.len())
+            ),
+            attribute: Some("name".to_owned()),
+        });
     }
 
     /// Ids of machines whose delete was taken on, and that neither this list shows nor the last one did.
@@ -303,8 +367,13 @@ impl Roll<'_> {
 
     /// A machine of the group that this apply did not know of.
     async fn meet(&mut self, machine: Machine) {
-        let ours = machine.mark.uid == self.order.mark.uid;
-        if !ours {
+        if machine.mark.uid == self.order.mark.uid {
+            // A create of an earlier apply that was not listed before: one of those that are to be created, or else none of this apply's.
+            let is_queued = self.queue.iter().any(|(name, _)| *name == machine.name);
+            if !is_queued || !self.order.makes(&machine) {
+                return;
+            }
+        } else {
             if self.halted || !self.is_leftover(&machine) {
                 return;
             }
@@ -321,7 +390,6 @@ impl Roll<'_> {
                 return;
             }
         }
-        // A create of an earlier apply that was not listed before: one of those that are to be created.
         self.queue.retain(|(name, _)| *name != machine.name);
         self.tracked.push(Tracked {
             name: machine.name.clone(),
@@ -354,6 +422,8 @@ impl Roll<'_> {
         let before = began + self.calls.cloud.consistency_window();
         let wanted = Generation::parse(&self.order.mark.generation);
         machine.mark.unsaved
+            && machine.mark.origin == self.order.mark.origin
+            && is_name_of(&machine.name, &self.order.mark.group)
             && machine.created.is_some_and(|created| created < before)
             && Generation::parse(&machine.mark.generation).serves(&wanted, rolls)
     }
@@ -431,8 +501,23 @@ impl Tracked {
         self.stage == Stage::Going && self.deletes > 0
     }
 
-    /// Whether another machine than the one that is tracked has its name: the answer to a create was lost, and it was carried out twice. The
-    /// next refresh tells. One whose predecessor does not exist any more takes its place.
+    /// Whether this is not the machine that is known by its id.
+    fn is_another(&self, machine: &Machine) -> bool {
+        let known = self.machine.as_ref();
+        known.is_some_and(|known| known.id != machine.id)
+    }
+
+    /// Whether a machine was made since the create of this name began, as far as clocks and late answers let one tell.
+    pub(super) fn is_since(&self, machine: &Machine, window: Duration) -> bool {
+        let since = SystemTime::now().checked_sub(self.since.elapsed());
+        // Some clouds count whole seconds.
+        let since = since.and_then(|since| since.checked_sub(window + Duration::from_secs(1)));
+        let created = machine.created.zip(since);
+        created.is_some_and(|(created, since)| created >= since)
+    }
+
+    /// Whether another machine than the one that is tracked has its name: the answer to a create was lost, and it was carried out twice. One
+    /// whose predecessor does not exist any more takes its place.
     fn has_twin(&self, machine: &Machine, absent: &BTreeSet<String>) -> bool {
         let known = self.machine.as_ref();
         known.is_some_and(|known| known.id != machine.id && !absent.contains(&known.id))

@@ -236,7 +236,10 @@ impl Stage for Moto {
             let name = tag(reservation, "Name")?;
             let uid = tag(reservation, "flatcar-uid").unwrap_or_default();
             let unsaved = tag(reservation, "flatcar-unsaved");
-            Some((name, (uid, unsaved.as_deref() != Some("false"))))
+            Some((
+                name,
+                (uid, !unsaved.is_some_and(|word| word.starts_with("false"))),
+            ))
         };
         reservations.iter().filter_map(mark).collect()
     }

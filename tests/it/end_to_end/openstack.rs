@@ -157,7 +157,8 @@ impl Stage for Nova {
     fn marks(&self, workspace: &Workspace) -> BTreeMap<String, (String, bool)> {
         let mark = |server: &Json| {
             let metadata = &server["metadata"];
-            let unsaved = metadata["flatcar-unsaved"] != "false";
+            let unsaved = metadata["flatcar-unsaved"].as_str();
+            let unsaved = !unsaved.is_some_and(|word| word.starts_with("false"));
             (
                 text(&server["name"]),
                 (text(&metadata["flatcar-uid"]), unsaved),

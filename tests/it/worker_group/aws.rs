@@ -6,7 +6,9 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ec2::types::Tag;
 use aws_sdk_elasticloadbalancingv2 as elb;
-use flatcar::worker_group::cloud::{CLUSTER, Entry, GENERATION, GROUP, Machine, UID, UNSAVED};
+use flatcar::worker_group::cloud::{
+    CLUSTER, Entry, GENERATION, GROUP, Machine, PROOF, UID, UNSAVED,
+};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
@@ -239,7 +241,7 @@ impl Subject for Aws {
                 }
                 Act::TakeUid => untag(&[UID]).await.expect("takes it off"),
                 Act::Unmark => {
-                    let mark = [CLUSTER, GROUP, UID, GENERATION, UNSAVED];
+                    let mark = [CLUSTER, GROUP, UID, GENERATION, UNSAVED, PROOF];
                     untag(&mark).await.expect("takes them off");
                 }
             }

@@ -40,6 +40,8 @@ behaviours! {
     "marking a machine that is gone is no error, and marks the others" => mark_gone,
     "a list is of one cluster and group, whatever the uid" => list_is_of_the_group,
     "a list of a group without machines is empty" => list_of_nothing,
+    "a list takes names as they are, not as patterns" => list_of_patterns,
+    "a proof stays on a machine whose mark is rewritten without one" => proof_stays,
     "a list may be late, and asking by id is not" => late_lists,
     "find answers those that exist and leaves out the others" => find_is_definite,
     "a machine that has lost its mark, or a part of it, is found by its id with the rest, and not listed" => unmarked_behind,
@@ -272,6 +274,45 @@ async fn marks_round_trip(bench: &Bench<'_>) -> Shown {
     Ok(())
 }
 
+async fn list_of_patterns(bench: &Bench<'_>) -> Shown {
+    bench.create(0).await.expect("creates");
+    let Mark { cluster, group, .. } = &bench.mark;
+    let part = &cluster[..cluster.len() - 1];
+    for (cluster, group) in [
+        ("*", "*"),
+        (cluster.as_str(), "w*"),
+        (&cluster[..7], group.as_str()),
+        (&format!("{part}?"), group.as_str()),
+        (&format!("{part}*"), group.as_str()),
+        (&cluster.to_uppercase(), group.as_str()),
+    ] {
+        // A name that the cloud refuses is as good as one that it does not find.
+        let listed = bench.cloud.list(cluster, group).await.unwrap_or_default();
+        assert!(listed.is_empty(), "{cluster}/{group}: {listed:?}");
+    }
+    assert_eq!(bench.list().await.len(), 1);
+    Ok(())
+}
+
+async fn proof_stays(bench: &Bench<'_>) -> Shown {
+    let machine = bench.create(0).await.expect("creates");
+    assert!(!bench.mark.proof.is_empty());
+    let without = Mark {
+        proof: String::new(),
+        unsaved: false,
+        ..bench.mark.clone()
+    };
+    let machines = std::slice::from_ref(&machine);
+    for shape in [&Value::Null, &bench.shape] {
+        let marked = bench.cloud.mark(machines, &without, shape).await;
+        marked.expect("marks");
+        let listed = bench.list().await;
+        assert_eq!(listed[0].mark.proof, bench.mark.proof, "{listed:?}");
+        assert_eq!(listed[0].mark.origin, bench.mark.origin, "{listed:?}");
+    }
+    Ok(())
+}
+
 async fn unsaved_comes_off(bench: &Bench<'_>) -> Shown {
     let machines = three(bench).await;
     assert!(
@@ -471,6 +512,8 @@ async fn unmarked_behind(bench: &Bench<'_>) -> Shown {
         uid: String::new(),
         generation: String::new(),
         unsaved: false,
+        origin: String::new(),
+        proof: String::new(),
     };
     let ids: Vec<String> = machines.iter().map(|machine| machine.id.clone()).collect();
     let found = bench.cloud.find(&ids).await.expect("finds");

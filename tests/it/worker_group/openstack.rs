@@ -4,7 +4,9 @@
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use flatcar::worker_group::cloud::{CLUSTER, Entry, GENERATION, GROUP, Machine, UID, UNSAVED};
+use flatcar::worker_group::cloud::{
+    CLUSTER, Entry, GENERATION, GROUP, Machine, PROOF, UID, UNSAVED,
+};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use reqwest::Method;
@@ -237,7 +239,7 @@ impl Subject for OpenStack {
                         .await;
                 }
                 Act::TakeUid => untag(&[UID]).await,
-                Act::Unmark => untag(&[CLUSTER, GROUP, UID, GENERATION, UNSAVED]).await,
+                Act::Unmark => untag(&[CLUSTER, GROUP, UID, GENERATION, UNSAVED, PROOF]).await,
             }
             Ok(())
         }

@@ -125,7 +125,15 @@ impl Subject for Sandbox {
                 Ok(())
             }
             Act::Unmark => {
-                let mark = ["cluster", "group", "uid", "generation", "unsaved"];
+                let mark = [
+                    "cluster",
+                    "group",
+                    "uid",
+                    "generation",
+                    "unsaved",
+                    "origin",
+                    "proof",
+                ];
                 self.edit(machine, |record| take(record, &mark));
                 Ok(())
             }

@@ -120,7 +120,20 @@ impl Point {
             assert!(!run.stderr.contains(word), "{}", run.stderr);
         }
 
-        let again = workspace.run(scenario.arguments());
+        let mut again = workspace.run(scenario.arguments());
+        // A create that was killed after its last mark and before state was saved looks like one whose state is saved: that is told.
+        let whole = || ground.stage().machines(&workspace).len() == scenario.after;
+        let is_told = |again: &Run| again.errors().join("").contains("Group exists already");
+        if scenario.before == 0
+            && matches!(end, End::KilledBefore | End::KilledAfter)
+            && is_told(&again)
+            && whole()
+        {
+            let text = configuration(ground.stage());
+            let adopts = "on_existing = \"adopt\"\n          rolling_update";
+            workspace.write("main.tf", &text.replacen("rolling_update", adopts, 1));
+            again = workspace.run(scenario.arguments());
+        }
         assert!(
             again.status.success(),
             "the next apply failed: {}\nafter: {}",

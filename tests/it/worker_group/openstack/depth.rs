@@ -43,6 +43,7 @@ behaviours! {
     "a floating IP is taken, listed and given back" => floating_ip,
     "the floating IP of a machine that is gone goes to the next one" => floating_ip_again,
     "the floating IP of a machine that vanished is given back" => floating_ip_vanished,
+    "a floating IP of another uid, or of none, is neither given back nor handed on" => floating_ip_of_others,
     "a floating IP that somebody took away is drift, and is mended in place" => floating_ip_mended,
     "a pool that the user takes out gives its addresses back, and one that comes gives some" => floating_ip_in_place,
     "a server that is still being built lacks no floating IP, and has one once it runs" => floating_ip_building,
@@ -574,10 +575,7 @@ async fn floating_ip_vanished(bench: &Bench<'_>) -> Shown {
     let shape = bench.shape_with(&pool());
     let other = super::super::connect(bench.subject, &configuration, &shape, None).await;
     let other = other.unwrap_or_else(|problems| panic!("{problems:?}"));
-    other
-        .sweep(&bench.mark.cluster, &bench.mark.group)
-        .await
-        .expect("sweeps");
+    other.sweep(&bench.mark).await.expect("sweeps");
     assert!(taken(bench).await.is_empty());
     Ok(())
 }
@@ -852,10 +850,7 @@ async fn network(bench: &Bench<'_>) -> Json {
 
 /// The floating IPs that carry the group's mark.
 async fn taken(bench: &Bench<'_>) -> Vec<Json> {
-    let mark = format!(
-        "flatcar-cluster={} flatcar-group={}",
-        bench.mark.cluster, bench.mark.group
-    );
+    let mark = marked_with(bench, &bench.mark.uid);
     let all = OpenStack::of(bench)
         .client
         .get("network", "/v2.0/floatingips")
@@ -866,12 +861,48 @@ async fn taken(bench: &Bench<'_>) -> Vec<Json> {
         .collect()
 }
 
+fn marked_with(bench: &Bench<'_>, uid: &str) -> String {
+    let Mark { cluster, group, .. } = &bench.mark;
+    format!("flatcar-cluster={cluster} flatcar-group={group} flatcar-uid={uid}")
+}
+
+/// Free addresses of this (cluster, name) that are another group's, or of an older release and nobody knows whose.
+async fn floating_ip_of_others(bench: &Bench<'_>) -> Shown {
+    let machine = running(bench, 0, &pool()).await;
+    let client = &OpenStack::of(bench).client;
+    let network = taken(bench).await[0]["floating_network_id"].clone();
+    let Mark { cluster, group, .. } = &bench.mark;
+    let mut others = Vec::new();
+    for description in [
+        marked_with(bench, "other"),
+        format!("flatcar-cluster={cluster} flatcar-group={group}"),
+    ] {
+        let asked =
+            json!({"floatingip": {"floating_network_id": network, "description": description}});
+        let path = "/v2.0/floatingips";
+        let made = client
+            .ask(&client.user, "network", Method::POST, path, Some(asked))
+            .await;
+        let id = made["floatingip"]["id"].as_str().expect("an id").to_owned();
+        others.push(format!("/v2.0/floatingips/{id}"));
+    }
+    // Nor are they handed to a machine.
+    let second = running(bench, 1, &pool()).await;
+    assert_ne!(machine.addresses[1], second.addresses[1]);
+    assert_eq!(taken(bench).await.len(), 2);
+    clean(bench).await;
+    for path in &others {
+        let left = client.get("network", path).await;
+        assert_eq!(left["floatingip"]["port_id"], Json::Null, "{left}");
+        client
+            .ask(&client.user, "network", Method::DELETE, path, None)
+            .await;
+    }
+    Ok(())
+}
+
 async fn sweep(bench: &Bench<'_>) {
-    bench
-        .cloud
-        .sweep(&bench.mark.cluster, &bench.mark.group)
-        .await
-        .expect("sweeps");
+    bench.cloud.sweep(&bench.mark).await.expect("sweeps");
 }
 
 /// Nothing is left of the group.

@@ -299,6 +299,8 @@ async fn an_application_credential_that_may_only_read_lists_and_is_told_what_it_
         uid: "k3x9".to_owned(),
         generation: String::new(),
         unsaved: true,
+        origin: String::new(),
+        proof: String::new(),
     };
     let spec = Spec {
         name: "workers-k3x9-0",

@@ -1,0 +1,90 @@
+//! What is kept in private state: no core shows it, and no configuration reaches it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::provider::{Diagnostic, Value};
+use crate::worker_group::generation::Reasons;
+use crate::worker_group::proof::Secret;
+
+/// Private state.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Private {
+    /// The lowest ordinal that was never used.
+    pub(crate) next_ordinal: u64,
+    /// The image of the creation, for `image_update = "pinned"`.
+    pub(crate) first_image: Option<String>,
+    /// What changed since a generation that some machine still has.
+    pub(crate) history: BTreeMap<String, Reasons>,
+    /// Marks' hashes of shapes to the hash that the same shape has today, for those that differ and that some machine still has.
+    pub(crate) shapes: BTreeMap<String, String>,
+    /// What the configuration last said of fields that change in place, for those of which state shows what some machine has instead.
+    pub(crate) configured: BTreeMap<String, Value>,
+    /// What else is known of machines, by name.
+    pub(crate) machines: BTreeMap<String, Note>,
+    /// Machines that the last refresh found to be gone.
+    pub(crate) gone: Vec<String>,
+    /// What proves which machines are the group's own.
+    #[serde(skip_serializing_if = "Secret::is_empty")]
+    pub(crate) secret: Secret,
+    /// Ids of machines that carry another one's name and proof: they stay strangers when that one is gone.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) copies: BTreeSet<String>,
+}
+
+/// What is known of a machine beyond state.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Note {
+    /// Seconds since 1970.
+    pub(crate) created: Option<u64>,
+    /// Fields of the shape, or `image`, that are not as the group made them.
+    pub(crate) drift: Vec<String>,
+    /// It should run since long.
+    pub(crate) overdue: bool,
+    /// What its cloud says of one that failed or was stopped.
+    pub(crate) message: Option<String>,
+    /// Where it is, by the field of the shape that says where machines may be; several with commas between.
+    pub(crate) places: BTreeMap<String, String>,
+    /// What it has of the fields that change in place, as hashes; a field that nobody has looked at is missing.
+    pub(crate) in_place: BTreeMap<String, String>,
+}
+
+impl Note {
+    /// When the machine was created; `None` also where what is recorded is no moment.
+    pub(crate) fn created_at(&self) -> Option<SystemTime> {
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(self.created?))
+    }
+}
+
+impl Private {
+    /// Reads private state. There is none yet in a creation, and after an import.
+    ///
+    /// # Errors
+    /// There is one, and it is not what this provider writes: to go on without it would forget what is in no other place.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, Diagnostic> {
+        if bytes.is_empty() {
+            return Ok(Self::default());
+        }
+        let fields = serde_json::from_slice(bytes).map(serde_json::Value::Object);
+        fields.and_then(serde_json::from_value).map_err(|error| {
+            Diagnostic::error(
+                "Private state of the group cannot be read",
+                format!(
+                    "State holds {} bytes for the provider that it cannot read ({error}): it did not write them, or a later release did. \
+                     Nothing was changed. Use that release, or restore the state from a backup; else remove the group from the state and \
+                     import it, which forgets the first image of image_update = \"pinned\".",
+                    bytes.len()
+                ),
+            )
+        })
+    }
+
+    /// The bytes of it.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
