@@ -7,6 +7,7 @@ mod create;
 mod delete;
 mod holders;
 mod import;
+mod many;
 mod outlook;
 mod place;
 mod promise;

@@ -13,8 +13,9 @@ use crate::worker_group::slots::{self, Slots};
 use crate::worker_group::wanted::Wanted;
 
 use super::check::nobody_knows;
+use super::many::many;
 use super::outlook::outlook_of_state;
-use super::report::{count, first_of, many, never_there, news_since_the_plan, no_names, paused};
+use super::report::{count, first_of, never_there, news_since_the_plan, no_names, paused};
 
 type Machines = BTreeMap<String, Machine>;
 
