@@ -25,7 +25,6 @@ use super::model::{
     Chosen, Fields, Group, Private, READ_TIMEOUT, Step, UPDATE_TIMEOUT, Whole, identity,
     identity_schema, schema, timeout, timeout_text,
 };
-use super::plan::Changes;
 use super::proof::Secret;
 use super::roll::{Calls, Leftovers, Problem};
 use super::user_data;
@@ -296,7 +295,7 @@ impl Resource for WorkerGroup {
         if taken.has_errors() {
             return Outcome::failed(taken);
         }
-        let (observed, unplanned) = observed.as_planned(&rollout);
+        let (observed, unplanned) = observed.only_planned(&rollout);
         let mark = place.mark(String::new());
         saved_is_saved(&calls, &mark, observed.ours.iter()).await;
         let existing = existing(&observed, &prior.model, &mark);

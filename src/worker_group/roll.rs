@@ -216,7 +216,7 @@ enum Stage {
 }
 
 enum Event {
-    Created(String, Result<Machine, CloudError>),
+    Created(String, Result<Box<Machine>, CloudError>),
     Deleted(String, Result<Deletion, Refusal>),
     Seen(Result<Seen, CloudError>),
 }
@@ -471,7 +471,7 @@ impl<'a> Roll<'a> {
             };
             let result = caught(calls.create(&spec, until)).await;
             let result = result.unwrap_or_else(|| Err(failed_inside("Create", spec.name)));
-            Event::Created(name, result)
+            Event::Created(name, result.map(Box::new))
         }))
     }
 

@@ -48,7 +48,7 @@ impl WorkerGroup {
             Err(problem) => return kept(prior, problem),
         };
         // What the plan has not shown is recorded, and left for the next one.
-        let (observed, unplanned) = observed.as_planned(&[]);
+        let (observed, unplanned) = observed.only_planned(&[]);
         let mark = place.mark(String::new());
         let existing = existing(&observed, &prior.model, &mark);
         let wanted = match prior.model.wanted(place.entry, &private) {

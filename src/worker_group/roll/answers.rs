@@ -9,7 +9,7 @@ use crate::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Phase};
 impl Roll<'_> {
     pub(super) async fn hear(&mut self, event: Event) {
         match event {
-            Event::Created(name, Ok(machine)) => self.created(&name, machine).await,
+            Event::Created(name, Ok(machine)) => self.created(&name, *machine).await,
             Event::Created(name, Err(error)) => self.not_created(&name, &error),
             Event::Deleted(name, Ok(Deletion::Gone)) => self.is_gone(&name).await,
             Event::Deleted(name, Ok(Deletion::Going)) => {

@@ -46,7 +46,7 @@ pub(crate) struct Own<'a> {
 
 impl Observed {
     /// Without the machines that neither state knows nor these steps create; and those. Nothing was said of them when this was planned.
-    pub(crate) fn as_planned(mut self, rollout: &[Step]) -> (Self, Vec<Machine>) {
+    pub(crate) fn only_planned(mut self, rollout: &[Step]) -> (Self, Vec<Machine>) {
         let is_planned = |name: &str| {
             let create = Action::Create.word();
             let is_it = |step: &Step| step.machine == name && step.action == create;
