@@ -685,6 +685,7 @@ async fn a_string_of_the_provider_block_that_is_empty_is_left_out() {
         "region": "eu-central-1", "profile": "", "endpoint": "", "token": "", "ca_bundle": "", "account_id": "",
         "access_key": "AKIA", "secret_key": "x",
         "assume_role": null, "shared_config_files": null, "shared_credentials_files": null, "max_retries": 0,
+        "default_tags": null, "ignore_tags": null,
     }});
     let session = Session::open(&convert::to_value(&block))
         .await
