@@ -193,10 +193,16 @@ impl Bench for Place {
     /// Floating addresses.
     fn others(&self) -> BoxFuture<'_, Vec<String>> {
         async {
-            let mark = format!("flatcar-cluster={} flatcar-group=workers", self.cluster);
+            let mark = format!(
+                "flatcar-cluster={} flatcar-group=workers flatcar-uid=",
+                self.cluster
+            );
             let answer = self.client.get("network", "/v2.0/floatingips").await;
             let all = answer["floatingips"].as_array().expect("a list");
-            let ours = all.iter().filter(|of| of["description"] == mark.as_str());
+            let ours = all.iter().filter(|of| {
+                let description = of["description"].as_str();
+                description.is_some_and(|text| text.starts_with(&mark))
+            });
             ours.map(|of| of["floating_ip_address"].to_string())
                 .collect()
         }

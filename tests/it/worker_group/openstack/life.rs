@@ -99,11 +99,14 @@ fn outside(workspace: &Workspace) -> BTreeSet<String> {
 
 /// What Neutron has for the group.
 async fn addresses(openstack: &OpenStack, cluster: &str) -> BTreeSet<String> {
-    let mark = format!("flatcar-cluster={cluster} flatcar-group=workers");
+    let mark = format!("flatcar-cluster={cluster} flatcar-group=workers flatcar-uid=");
     let all = openstack.client.get("network", "/v2.0/floatingips").await;
     let all = all["floatingips"].as_array().expect("a list");
     all.iter()
-        .filter(|address| address["description"] == mark.as_str())
+        .filter(|address| {
+            let description = address["description"].as_str();
+            description.is_some_and(|text| text.starts_with(&mark))
+        })
         .filter_map(|address| address["floating_ip_address"].as_str().map(str::to_owned))
         .collect()
 }
