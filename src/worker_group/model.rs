@@ -23,6 +23,7 @@ pub(crate) use self::whole::Whole;
 use super::cloud::Entry;
 use super::generation::Rolls;
 use super::plan::{Limits, Share};
+use super::proof::Secret;
 use super::roll::Pace;
 use super::slots::Slots;
 use super::wanted::{OnStopped, Wanted};
@@ -64,6 +65,7 @@ pub(crate) struct Fields {
     pub(crate) on_incomplete_create: Attr<String>,
     pub(crate) timeouts: Attr<Timeouts>,
     pub(crate) uid: Attr<String>,
+    pub(crate) proof_key: Attr<Secret>,
     pub(crate) cloud: Attr<String>,
     pub(crate) scope: Attr<String>,
     pub(crate) generation: Attr<String>,

@@ -2,7 +2,7 @@
 //!
 //! In: a name, `workers-k3v9x2ab-3`. Out: `[0-9a-f]{32}`, written by the call that creates the machine. Tags, and the proof among them, can
 //! be copied to another machine; the copy then has the name of one that state knows by its id, and is a stranger. The secret is in
-//! private state, which no core shows.
+//! state, as an attribute that no core shows: private state is lost where a provider is killed in an apply.
 
 use std::fmt;
 

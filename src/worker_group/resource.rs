@@ -118,7 +118,7 @@ impl Resource for WorkerGroup {
         let Some(prior) = request.prior else {
             return Outcome::of(self.plan_create(model));
         };
-        let mut private = match Private::read(&prior.private) {
+        let mut private = match Private::of(&prior) {
             Ok(private) => private,
             Err(problem) => {
                 let unchanged = Planned {
@@ -190,7 +190,7 @@ impl Resource for WorkerGroup {
         };
         let calls = place.calls(context, deadline);
         self.is_in_state(&state.model.fields);
-        let private = match Private::read(&state.private) {
+        let private = match Private::of(&state) {
             Ok(private) => private,
             Err(problem) => return kept(state, problem.into()),
         };
@@ -255,7 +255,7 @@ impl Resource for WorkerGroup {
         planned: Stored<Group>,
         config: Group,
     ) -> Outcome<Stored<Group>> {
-        let private = match Private::read(&planned.private) {
+        let private = match Private::of(&planned) {
             Ok(private) => Private {
                 secret: private.secret.or_new(),
                 ..private
@@ -464,6 +464,7 @@ impl WorkerGroup {
             ..Private::default()
         };
         model.fields.uid = Attr::Unknown;
+        model.fields.proof_key = Attr::Unknown;
         model.fields.scope = Attr::Unknown;
         model.fields.machines = Whole::Unknown;
         model.fields.cloud = Attr::Unknown;
@@ -517,7 +518,11 @@ fn replaced_by_another_cloud(
     }
 }
 
-fn stored(model: Group, private: &Private) -> Stored<Group> {
+fn stored(mut model: Group, private: &Private) -> Stored<Group> {
+    // The plan of a group that an earlier release made, without a refresh, promised null.
+    if !matches!(model.fields.proof_key, Attr::Null) {
+        model.fields.proof_key = Attr::Known(private.secret.clone());
+    }
     Stored {
         model,
         private: private.bytes(),

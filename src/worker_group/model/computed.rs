@@ -1,4 +1,4 @@
-//! What the provider fills in: `uid`, `machines`, `slots`, `rollout` and the like.
+//! What the provider fills in: `uid`, `proof_key`, `machines`, `slots`, `rollout` and the like.
 
 use std::fmt;
 
@@ -54,6 +54,11 @@ pub(super) fn computed() -> Vec<Attribute> {
     let text = |name, description| Attribute::string(name, description).computed();
     vec![
         text("uid", "Identity of this group among others of its name; part of its machines' names."),
+        text(
+            "proof_key",
+            "Keys the marks by which the group proves which machines it made. In state, so that it outlives a provider that is killed.",
+        )
+        .sensitive(),
         text("cloud", "Name of the group's cloud."),
         text("scope", "Where on the cloud its machines are, such as account and region."),
         text("generation", "Hashes of what the machines are made from: user data, shape, triggers, image."),

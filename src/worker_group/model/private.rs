@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::provider::{Diagnostic, Value};
+use super::Group;
+use crate::provider::{Diagnostic, Stored, Value};
 use crate::worker_group::generation::Reasons;
 use crate::worker_group::proof::Secret;
 
@@ -27,8 +28,8 @@ pub(crate) struct Private {
     pub(crate) machines: BTreeMap<String, Note>,
     /// Machines that the last refresh found to be gone.
     pub(crate) gone: Vec<String>,
-    /// What proves which machines are the group's own.
-    #[serde(skip_serializing_if = "Secret::is_empty")]
+    /// What proves which machines are the group's own: kept as the attribute `proof_key`.
+    #[serde(skip)]
     pub(crate) secret: Secret,
     /// Ids of machines that carry another one's name and proof: they stay strangers when that one is gone.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
@@ -81,6 +82,29 @@ impl Private {
                 ),
             )
         })
+    }
+
+    /// That of a group. A provider that is killed in an apply answers nothing, and a core then keeps the group's attributes and drops its
+    /// private state: what must not be lost is had from the attributes.
+    ///
+    /// # Errors
+    /// [`Private::read`]
+    pub(crate) fn of(group: &Stored<Group>) -> Result<Self, Diagnostic> {
+        let mut private = Self::read(&group.private)?;
+        let fields = &group.model.fields;
+        if let Some(key) = fields.proof_key.known() {
+            private.secret = key.clone();
+        }
+        // A pinned group boots one image only.
+        if private.first_image.is_none()
+            && let Some(machines) = fields.machines.known()
+        {
+            let mut images = machines.values().map(|machine| &machine.image);
+            let first = images.next();
+            let only = first.filter(|first| images.all(|image| image == *first));
+            private.first_image = only.cloned();
+        }
+        Ok(private)
     }
 
     /// The bytes of it.

@@ -38,7 +38,7 @@ impl WorkerGroup {
         };
         let calls = place.calls(context, deadline);
         self.is_in_state(fields);
-        let private = match Private::read(&prior.private) {
+        let private = match Private::of(&prior) {
             Ok(private) => private,
             Err(problem) => return kept(prior, problem.into()),
         };

@@ -176,6 +176,7 @@ pub(super) fn imported(
         replicas: Attr::Known(i64::try_from(machines.len()).unwrap_or_default()),
         image: image.into(),
         uid: Attr::Known(uid),
+        proof_key: Attr::Known(private.secret.clone()),
         cloud: Attr::Known(entry.name.to_owned()),
         scope: Attr::Known(scope),
         generation: newest.map(|machine| machine.mark.generation).into(),

@@ -338,6 +338,7 @@ pub(super) fn refreshed(
     let slots = slots_of(&model.fields, Some(&model.fields), &machines, &none);
     model.fields.slots = Whole::Known(slots);
     private.secret = private.secret.or_new();
+    model.fields.proof_key = Attr::Known(private.secret.clone());
     private.copies = observed.copies;
     model.fields.machines = Whole::Known(machines);
     super::stored(model, &private)

@@ -225,8 +225,8 @@ impl World {
     fn made(&self, ordinal: u64) {
         let name = self.machine(ordinal);
         let mark = self.memory.machines().remove(0).mark;
-        let secret = Private::read(&self.private).unwrap().secret;
-        let proof = secret.proof(&name);
+        let fields = self.group().fields;
+        let proof = fields.proof_key.known().unwrap().proof(&name);
         self.memory.put(&name, &Mark { proof, ..mark });
     }
 

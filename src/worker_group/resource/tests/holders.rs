@@ -246,9 +246,15 @@ async fn what_no_plan_has_shown_is_left_by_an_apply_and_recorded_by_a_destroy() 
 async fn a_group_of_an_older_release_gets_a_secret_and_goes_on() {
     let mut world = World::new("no-secret", Memory::default()).await;
     world.run(json!({})).await;
-    let mut private: Json = serde_json::from_slice(&world.private).unwrap();
-    private.as_object_mut().unwrap().remove("secret").unwrap();
-    world.private = private.to_string().into_bytes();
+    let Value::Map(fields) = &mut world.state else {
+        panic!("a state")
+    };
+    fields.insert("proof_key".to_owned(), Value::Null);
+    // Without a refresh before it, a plan promises that it stays so.
+    let plan = world.plan(json!({"replicas": 2})).await;
+    assert_eq!(world.apply(plan).await, NOTHING);
+    assert!(world.group().fields.proof_key == Attr::Null);
+    world.run(json!({})).await;
     world.is_settled(json!({})).await;
     let (_, problems) = world.run(json!({"replicas": 4})).await;
     assert_eq!(problems, NOTHING);
@@ -256,6 +262,39 @@ async fn a_group_of_an_older_release_gets_a_secret_and_goes_on() {
     let (rollout, problems) = world.run(json!({"replicas": 4})).await;
     assert_eq!(rollout, ["delete 4: scale in to 4"]);
     assert_eq!(problems, NOTHING);
+}
+
+/// A core that gets no answer keeps the attributes that were, and drops private state.
+#[tokio::test(start_paused = true)]
+async fn a_provider_that_is_killed_costs_no_machine_and_no_first_image() {
+    let pinned = |changes: Json| {
+        let mut all = json!({"image_update": "pinned"});
+        for (name, value) in changes.as_object().unwrap() {
+            all[name] = value.clone();
+        }
+        all
+    };
+    let mut world = World::new("killed", Memory::default()).await;
+    world.run(pinned(json!({}))).await;
+    world.run(pinned(json!({"image": "other"}))).await;
+    world.made(3);
+    world.private.clear();
+    let (rollout, problems) = world.run(pinned(json!({"image": "other"}))).await;
+    assert_eq!(rollout, ["delete 3: scale in to 3"]);
+    assert_eq!(problems, NOTHING);
+    world.private.clear();
+    let changes = pinned(json!({"image": "other", "replicas": 4}));
+    let (rollout, problems) = world.run(changes.clone()).await;
+    assert_eq!(rollout.len(), 1, "{rollout:?}");
+    assert_eq!(problems, NOTHING);
+    let images: BTreeSet<String> = world
+        .memory
+        .machines()
+        .into_iter()
+        .map(|machine| machine.image)
+        .collect();
+    assert_eq!(images, ["flatcar".to_owned()].into());
+    world.is_settled(changes).await;
 }
 
 #[tokio::test(start_paused = true)]
