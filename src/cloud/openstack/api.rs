@@ -504,6 +504,14 @@ impl Server {
         Some(match self.status.as_str() {
             "DELETED" | "SOFT_DELETED" => return None,
             "BUILD" => Phase::Pending,
+            // Started, and not up yet.
+            _ if self
+                .task
+                .as_deref()
+                .is_some_and(|task| STARTS.contains(&task)) =>
+            {
+                Phase::Pending
+            }
             "ERROR" => Phase::Failed,
             "SHUTOFF" | "PAUSED" | "SUSPENDED" | "RESCUE" | "SHELVED" | "SHELVED_OFFLOADED" => {
                 Phase::Stopped
@@ -596,6 +604,15 @@ pub(super) const KEYS: &str = "flatcar-keys";
 pub(super) const POOL: &str = "flatcar-floating-ip-pool";
 /// Which try of the name this server is.
 pub(super) const ATTEMPT: &str = "flatcar-attempt";
+
+/// Tasks at whose end a server runs that did not: `nova/compute/task_states.py`.
+const STARTS: [&str; 5] = [
+    "powering-on",
+    "resuming",
+    "spawning",
+    "unpausing",
+    "unshelving",
+];
 
 #[cfg(test)]
 mod tests {
@@ -859,6 +876,18 @@ mod tests {
             ),
             ("BUILD", None, marked.clone(), Some(Phase::Pending)),
             ("SHUTOFF", None, marked.clone(), Some(Phase::Stopped)),
+            (
+                "SHUTOFF",
+                Some("powering-on"),
+                marked.clone(),
+                Some(Phase::Pending),
+            ),
+            (
+                "SHUTOFF",
+                Some("powering-off"),
+                marked.clone(),
+                Some(Phase::Stopped),
+            ),
             ("REBOOT", None, marked, Some(Phase::Running)),
         ] {
             let server = json!({"id": "1", "name": "n", "status": status, "metadata": metadata, "OS-EXT-STS:task_state": task});

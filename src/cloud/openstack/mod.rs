@@ -308,8 +308,8 @@ impl Cloud for OpenStack {
         );
         match self.call("Nova console output", &machine.name, call).await {
             Ok(answer) => Ok(answer["output"].as_str().map(str::to_owned)),
-            // Hypervisors without a console answer 501 or 404, a server that has not begun to boot 409.
-            Err(_) => Ok(None),
+            Err(error) if has_no_console(&error) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -321,6 +321,13 @@ impl Cloud for OpenStack {
     fn poll_interval(&self) -> Duration {
         Duration::from_secs(5)
     }
+}
+
+/// A hypervisor without consoles answers 501, or 404 in these words; a server that has not begun to
+/// boot has none yet, and answers 409. A 404 for another reason is about the server.
+fn has_no_console(error: &CloudError) -> bool {
+    let said = &error.message;
+    said.starts_with("501 ") || said.starts_with("409 ") || said.contains("does not have a console")
 }
 
 impl OpenStack {
