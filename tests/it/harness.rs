@@ -27,6 +27,17 @@ pub(crate) fn skip(why: &str) {
     println!("skipped: {why}");
 }
 
+/// The clouds that a build can have (the default features of `Cargo.toml`), and this one has not.
+pub(crate) fn clouds_left_out() -> Vec<String> {
+    let manifest = include_str!("../../Cargo.toml");
+    let all = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("default = ["));
+    let names = all.expect("default features").split('"').skip(1).step_by(2);
+    let has = |name: &str| flatcar::cloud::ALL.iter().any(|entry| entry.name == name);
+    names.filter(|name| !has(name)).map(str::to_owned).collect()
+}
+
 /// Whether what takes minutes to build is built (`make testacc`, CI). Otherwise it is used where it is there already.
 pub(crate) fn builds() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());

@@ -1,5 +1,6 @@
-//! One list of behaviours over the trait of clouds, and every cloud runs it. A behaviour that a stand-in cannot show is skipped by
-//! name, with the reason; the table at the end of each run says both.
+//! One list of behaviours over the trait of clouds, and every cloud runs it. What a cloud or its
+//! stand-in lacks is declared by name with the reason, and exactly that is skipped: a cloud that
+//! shows less, or more, than it declares is red.
 
 #[cfg(feature = "aws")]
 mod aws;
@@ -10,6 +11,7 @@ mod openstack;
 mod sandbox;
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -48,8 +50,12 @@ pub(crate) trait Subject: Any + Sync {
     fn nowhere(&self) -> (&'static str, Json);
     /// An image that exists, and another one.
     fn images(&self) -> [&'static str; 2];
+    /// An image in the cloud's form that does not exist.
+    fn unknown_image(&self) -> &'static str;
     /// An id in the cloud's form that no machine ever had.
     fn unknown_id(&self) -> String;
+    /// The behaviours that this cloud or its stand-in cannot show; each says why where it ends.
+    fn lacks(&self) -> Vec<&'static str>;
     /// Makes the cloud behave so from now on, until [`Subject::calm`]. `Err`: why it cannot.
     fn trouble(&self, trouble: Trouble) -> BoxFuture<'_, Result<(), &'static str>>;
     /// Ends all trouble.
@@ -349,7 +355,7 @@ pub(crate) fn entry(name: &str) -> &'static Entry {
 /// Runs the whole list and what this cloud alone promises; fails with the behaviours that were not shown.
 pub(crate) async fn conforms(subject: &AnySubject, own: &[Behaviour]) {
     let cloud = subject.entry().name;
-    let (mut shown, mut skipped, mut failed) = (0, 0, Vec::new());
+    let (mut shown, mut skipped, mut failed) = (0, BTreeSet::new(), Vec::new());
     for behaviour in own.iter().chain(BEHAVIOURS) {
         subject.calm().await;
         let bench = Bench::new(subject).await;
@@ -365,7 +371,7 @@ pub(crate) async fn conforms(subject: &AnySubject, own: &[Behaviour]) {
             }
             Ok(Err(why)) => {
                 println!("  skip  {cloud}: {says} ({why})");
-                skipped += 1;
+                skipped.insert(says);
             }
             Err(_) => {
                 println!("  FAIL  {cloud}: {says}");
@@ -374,7 +380,12 @@ pub(crate) async fn conforms(subject: &AnySubject, own: &[Behaviour]) {
         }
         subject.calm().await;
     }
-    let failures = failed.len();
-    println!("{cloud}: {shown} shown, {skipped} skipped, {failures} failed");
+    let (failures, skips) = (failed.len(), skipped.len());
+    println!("{cloud}: {shown} shown, {skips} skipped, {failures} failed");
     assert!(failed.is_empty(), "{cloud} does not behave so: {failed:#?}");
+    let lacks: BTreeSet<&str> = subject.lacks().into_iter().collect();
+    assert_eq!(
+        skipped, lacks,
+        "{cloud}: what is skipped, and what it says that it lacks"
+    );
 }

@@ -40,7 +40,7 @@ start() {
     PORT=$(cat "$W/port") # it runs already
   fi
   # for STS too, which says whose account it is
-  echo "export AWS_ENDPOINT_URL=http://127.0.0.1:$PORT AWS_ENDPOINT_URL_EC2=http://127.0.0.1:$PORT AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_REGION=eu-central-1"
+  echo "export AWS_ENDPOINT_URL=http://127.0.0.1:$PORT AWS_ENDPOINT_URL_EC2=http://127.0.0.1:$PORT"
   echo "# with faults: AWS_ENDPOINT_URL=http://127.0.0.1:$((PORT + 2)) and /_microburst/rules there"
 }
 

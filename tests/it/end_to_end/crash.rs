@@ -1,8 +1,8 @@
 //! An apply that ends at any of its calls: killed, interrupted, out of time, or with an answer lost. The next apply finishes the job,
 //! without any change of configuration.
 //!
-//! `SCENARIOS` × the calls that each makes in an undisturbed run × `End` = the points. `FLATCAR_CRASH=full` tries them all (`make crash-full`), `FLATCAR_CRASH="roll,scale in"` all of these;
-//! without it, a sample is tried, the same in each run. `UPDATE=1` writes
+//! `SCENARIOS` × the calls that each makes in an undisturbed run × `End` = the points. `FLATCAR_CRASH=full` tries them all (`make crash-full`), `FLATCAR_CRASH="roll,scale in"` all of these
+//! (`FLATCAR_CRASH_POINT="killed after call 17"`: only those whose names hold it); without it, a sample is tried, the same in each run. `UPDATE=1` writes
 //! `docs/crash-table.md`, where a sample replaces no row that counts more points.
 
 mod point;
@@ -176,10 +176,13 @@ fn each_point(
         })
         .collect();
     let full = asked.is_some();
-    let points = match full {
+    let mut points = match full {
         true => all,
         false => some_of(all, sample),
     };
+    if let Ok(word) = std::env::var("FLATCAR_CRASH_POINT") {
+        points.retain(|point| point.to_string().contains(&word));
+    }
     let tried = try_all(&points, |point| point.tried(&*ground(), &core));
     let table = Table::of(cloud, &calls, &points, &tried);
     println!("{table}");
@@ -193,11 +196,17 @@ fn each_point(
         wrong.len(),
         wrong.join("\n")
     );
+    let missed = table.missed();
+    for point in missed {
+        println!("{point}: not reached");
+    }
+    // Looks are as many as there is time for, so the last of them may not come; no other call does that.
     assert!(
-        table.missed() * 4 < points.len(),
-        "{} of {} points were not reached: the undisturbed run is no measure",
-        table.missed(),
-        points.len()
+        missed.len() * 10 <= points.len(),
+        "{} of {} points were not reached: the undisturbed run is no measure:\n{}",
+        missed.len(),
+        points.len(),
+        missed.join("\n")
     );
 }
 

@@ -155,6 +155,18 @@ impl Subject for Aws {
         ["ami-0f1a7ca7000000001", "ami-0f1a7ca7000000002"]
     }
 
+    fn unknown_image(&self) -> &'static str {
+        "ami-00000000000000000"
+    }
+
+    fn lacks(&self) -> Vec<&'static str> {
+        let mut lacks = vec!["a list may be late, and asking by id is not"];
+        if depth::has_credentials() {
+            lacks.extend(depth::OF_FILES);
+        }
+        lacks
+    }
+
     fn unknown_id(&self) -> String {
         "i-00000000000000000".to_owned()
     }

@@ -67,7 +67,7 @@ behaviours! {
     "a configuration that is not known yet is told, with its attribute" => unknown_configuration,
     "the preflight has nothing against a good group, and makes nothing" => preflight_good,
     "the preflight refuses an image and a place that do not exist, each on its attribute" => preflight_bad,
-    "the console of a machine is text or absent" => console,
+    "the console of a machine is text, and of one that never was an error" => console,
     // The last one: a stand-in with a thousand machines is slow.
     "a list is whole beyond one page" => pages,
 }
@@ -343,8 +343,8 @@ async fn unsaved_comes_off(bench: &Bench<'_>) -> Shown {
 
 async fn tags_in_place(bench: &Bench<'_>) -> Shown {
     let machine = bench.create(0).await.expect("creates");
-    assert_eq!(tag(&machine, "team").as_deref(), Some("a"));
-    assert_eq!(tag(&machine, "cost").as_deref(), Some("1"));
+    assert_eq!(tag(bench, &machine, "team").as_deref(), Some("a"));
+    assert_eq!(tag(bench, &machine, "cost").as_deref(), Some("1"));
     let shape = bench.shape_with(&[(bench.subject.tags(), json!({"team": "b", "tier": "2"}))]);
     bench
         .cloud
@@ -352,9 +352,9 @@ async fn tags_in_place(bench: &Bench<'_>) -> Shown {
         .await
         .expect("marks");
     let listed = bench.list().await;
-    assert_eq!(tag(&listed[0], "team").as_deref(), Some("b"));
-    assert_eq!(tag(&listed[0], "tier").as_deref(), Some("2"));
-    assert_eq!(tag(&listed[0], "cost"), None);
+    assert_eq!(tag(bench, &listed[0], "team").as_deref(), Some("b"));
+    assert_eq!(tag(bench, &listed[0], "tier").as_deref(), Some("2"));
+    assert_eq!(tag(bench, &listed[0], "cost"), None);
     assert_eq!(listed[0].mark, bench.mark);
     Ok(())
 }
@@ -363,14 +363,14 @@ async fn strangers_tags(bench: &Bench<'_>) -> Shown {
     let machine = bench.create(0).await.expect("creates");
     bench.subject.behind(&machine, Act::TagAsStranger).await?;
     let before = bench.list().await;
-    assert_eq!(tag(&before[0], "stranger"), None, "{before:?}");
+    assert_eq!(tag(bench, &before[0], "stranger"), None, "{before:?}");
     let shape = bench.shape_with(&[(bench.subject.tags(), json!({}))]);
     bench
         .cloud
         .mark(&before, &bench.mark, &shape)
         .await
         .expect("marks");
-    assert_eq!(tag(&bench.list().await[0], "team"), None);
+    assert_eq!(tag(bench, &bench.list().await[0], "team"), None);
     // It is still there: the same act would otherwise be needed again.
     bench.subject.behind(&machine, Act::TagAsStranger).await
 }
@@ -675,7 +675,7 @@ async fn user_data_is_packed(bench: &Bench<'_>) -> Shown {
 async fn bad_image(bench: &Bench<'_>) -> Shown {
     let name = bench.name(0);
     let spec = Spec {
-        image: "ami-00000000000000000",
+        image: bench.subject.unknown_image(),
         ..bench.spec(&name, 0)
     };
     let error = bench
@@ -892,7 +892,7 @@ async fn preflight_bad(bench: &Bench<'_>) -> Shown {
     let shape = bench.shape_with(&[(attribute, value)]);
     let problems = bench
         .cloud
-        .preflight("ami-00000000000000000", &shape, Growth::by(3))
+        .preflight(bench.subject.unknown_image(), &shape, Growth::by(3))
         .await
         .expect("asks");
     let blamed = errors_at(&problems);
@@ -913,7 +913,14 @@ async fn preflight_bad(bench: &Bench<'_>) -> Shown {
 async fn console(bench: &Bench<'_>) -> Shown {
     let machine = bench.create(0).await.expect("creates");
     let text = bench.cloud.console(&machine).await.expect("asks");
-    assert!(text.is_none_or(|text| !text.trim().is_empty()));
+    assert!(text.is_some_and(|text| !text.trim().is_empty()));
+    let unknown = Machine {
+        id: bench.subject.unknown_id(),
+        ..machine
+    };
+    let error = bench.cloud.console(&unknown).await;
+    let error = error.expect_err("there is no such machine");
+    assert_eq!(error.kind, Kind::NotFound, "{error}");
     Ok(())
 }
 
@@ -937,11 +944,9 @@ fn is_alive(machine: &Machine) -> bool {
     matches!(machine.phase, Phase::Pending | Phase::Running)
 }
 
-fn tag(machine: &Machine, key: &str) -> Option<String> {
-    ["tags", "metadata"]
-        .iter()
-        .find_map(|tags| machine.observed.get(&format!("{tags}.{key}")))
-        .cloned()
+fn tag(bench: &Bench<'_>, machine: &Machine, key: &str) -> Option<String> {
+    let key = format!("{}.{key}", bench.subject.tags());
+    machine.observed.get(&key).cloned()
 }
 
 pub(crate) fn errors_at(problems: &Diagnostics) -> BTreeSet<String> {

@@ -143,6 +143,14 @@ impl Subject for OpenStack {
         openstack::IMAGES
     }
 
+    fn unknown_image(&self) -> &'static str {
+        "flatcar-nowhere"
+    }
+
+    fn lacks(&self) -> Vec<&'static str> {
+        vec!["a list is whole beyond one page"]
+    }
+
     fn unknown_id(&self) -> String {
         "00000000-0000-0000-0000-000000000000".to_owned()
     }

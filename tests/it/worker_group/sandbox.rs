@@ -73,6 +73,17 @@ impl Subject for Sandbox {
         ["flatcar-a", "flatcar-b"]
     }
 
+    fn unknown_image(&self) -> &'static str {
+        "flatcar-z"
+    }
+
+    fn lacks(&self) -> Vec<&'static str> {
+        vec![
+            "tags of others stay, and are no drift",
+            "a list is whole beyond one page",
+        ]
+    }
+
     fn unknown_id(&self) -> String {
         "sbx-0000000000000000".to_owned()
     }

@@ -58,7 +58,7 @@ pub(super) fn try_all(points: &[Point], tried: impl Fn(&Point) -> bool + Sync) -
 pub(super) struct Table {
     cloud: &'static str,
     rows: Vec<Row>,
-    missed: usize,
+    missed: Vec<String>,
     wrong: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ impl Table {
         let mut table = Self {
             cloud,
             rows: Vec::new(),
-            missed: 0,
+            missed: Vec::new(),
             wrong: Vec::new(),
         };
         for (scenario, calls) in SCENARIOS.iter().zip(calls) {
@@ -98,7 +98,7 @@ impl Table {
                 let end = &mut row.ends[point.end as usize];
                 match tried {
                     Ok(true) => *end = (end.0 + 1, end.1 + 1),
-                    Ok(false) => table.missed += 1,
+                    Ok(false) => table.missed.push(format!("{cloud} {point}")),
                     Err(why) => {
                         end.1 += 1;
                         let call = calls.get(point.number - 1).map_or("", String::as_str);
@@ -119,9 +119,9 @@ impl Table {
         &self.wrong
     }
 
-    /// Points that no apply came to: polls are as many as there is time for.
-    pub(super) fn missed(&self) -> usize {
-        self.missed
+    /// Points that no apply came to: looks are as many as there is time for.
+    pub(super) fn missed(&self) -> &[String] {
+        &self.missed
     }
 
     /// Puts this cloud's rows into the page; those of a sample only where no row counts more points.

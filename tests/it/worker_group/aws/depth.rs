@@ -534,6 +534,19 @@ async fn cut_short(bench: &Bench<'_>) -> Shown {
     Ok(())
 }
 
+/// What is shown only where nobody has credentials in the environment, which go before files.
+pub(super) const OF_FILES: [&str; 2] = [
+    "profile, region and keys come from files",
+    "credentials that cannot be had are told as missing, with what to set",
+];
+
+/// Whether whoever runs the tests has credentials, or a region, in the environment.
+pub(super) fn has_credentials() -> bool {
+    ["AWS_ACCESS_KEY_ID", "AWS_REGION"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some())
+}
+
 async fn files(bench: &Bench<'_>) -> Shown {
     let folder = scratch();
     let (config, credentials) = (
@@ -552,7 +565,7 @@ async fn files(bench: &Bench<'_>) -> Shown {
         "shared_credentials_files": [credentials],
         "endpoint": Aws::of(bench).faulty(),
     }});
-    if std::env::var_os("AWS_REGION").is_some() || std::env::var_os("AWS_ACCESS_KEY_ID").is_some() {
+    if has_credentials() {
         return Err("the environment has credentials, which go before files");
     }
     let cloud = connected(bench, &configuration).await;
@@ -564,7 +577,7 @@ async fn files(bench: &Bench<'_>) -> Shown {
 }
 
 async fn no_credentials(bench: &Bench<'_>) -> Shown {
-    if std::env::var_os("AWS_ACCESS_KEY_ID").is_some() {
+    if has_credentials() {
         return Err("the environment has credentials, which go before files");
     }
     let folder = scratch();
