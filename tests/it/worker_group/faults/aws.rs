@@ -25,7 +25,7 @@ async fn aws_carries_on_or_says_so() {
     let Some(server) = servers::Aws::start() else {
         return;
     };
-    show(&Aws { server }, None).await;
+    show(&Aws { server }, Some(SAMPLE)).await;
 }
 
 struct Aws {
@@ -387,6 +387,9 @@ fn refusal(service: &str, fault: Fault) -> Fate {
         body: format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{body}\n"),
     }
 }
+
+/// Some two minutes; moto, which is one process, takes ten for all that do not wait.
+const SAMPLE: usize = 120;
 
 /// Calls about instances that may be too young to be known everywhere.
 const BY_ID: [&str; 4] = [
