@@ -11,10 +11,11 @@ use sha2::{Digest, Sha256};
 use self::diagnostics::{beyond, blamed, diagnostic, warnings};
 use self::schema::OUTPUT_FORMATS;
 pub(super) use self::schema::schema;
+use super::butane::header;
 use super::preset::{self, Contradiction, Proxy, Updates};
 use super::user_data::{Compress, UserData, pack};
 use super::{
-    Document, Input, Options, Origin, ReportEntry, Severity, check_release, header, render, unread,
+    Document, Input, Options, Origin, ReportEntry, Severity, check_release, render, unread,
 };
 use crate::flatcar::platform;
 use crate::provider::convert::from_value;

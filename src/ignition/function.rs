@@ -2,11 +2,9 @@
 
 use std::cmp::Ordering;
 
+use super::butane::{header, source, translate};
 use super::user_data::{Compress, pack};
-use super::{
-    Document, Input, Options, Origin, Report, ReportEntry, Severity, header, render, source,
-    translate,
-};
+use super::{Document, Input, Options, Origin, Report, ReportEntry, Severity, render};
 use crate::flatcar::known_platform;
 use crate::protocol::value::Number;
 use crate::provider::schema::{Parameter, Signature};

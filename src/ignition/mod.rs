@@ -6,56 +6,30 @@
 //! Source: the facts about Butane 0.28 and Ignition 2.26.
 
 mod butane;
-mod compare;
 mod config;
-mod confined;
 pub mod data_source;
-pub(crate) mod data_url;
-mod decode;
-mod deflate;
 #[cfg(test)]
 mod differential;
-mod embedded;
 pub mod ephemeral;
-mod files;
 pub mod function;
-mod header;
-mod ignition_json;
-mod inline_config;
-mod json;
-mod json_input;
-mod keys;
-mod merge;
-mod overridden;
+mod packing;
 pub mod preset;
-mod quadlet;
 mod release;
 mod render;
-mod report;
-mod scalar;
-mod source;
-mod ssh_key;
-mod sugar;
-mod tally;
-mod translate;
-mod tree;
-pub(crate) mod unit;
-mod url;
-pub mod user_data;
-mod validate;
-mod validate_storage;
-mod yaml;
+mod rendered;
+mod text;
 
 use std::fmt;
 use std::path::PathBuf;
 
-pub use compare::{
-    Unusable, canonical, check_user_data, differences, merge_hostname, refusals, version_of,
-};
+pub use config::report::{Report, ReportEntry, Severity};
+pub use config::tally::Counts;
+pub use packing::user_data;
 pub use release::{check_release, unread};
 pub use render::{merge_unchecked, render};
-pub use report::{Report, ReportEntry, Severity};
-pub use tally::Counts;
+pub use rendered::{
+    Unusable, canonical, check_user_data, differences, merge_hostname, refusals, version_of,
+};
 
 /// What to translate.
 #[derive(Clone, Default)]

@@ -5,12 +5,14 @@
 //!
 //! Source: Flatcar's documentation of update strategies and of `update.conf`, systemd-system.conf(5), systemd.exec(5).
 
+mod ssh_key;
+
 use std::collections::HashSet;
 use std::fmt::Write;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Document, Origin, ssh_key};
+use super::{Document, Origin};
 
 /// The newest profile, and the one without a choice.
 pub const PROFILE: i64 = 1;

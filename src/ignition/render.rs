@@ -1,17 +1,19 @@
 //! All documents to one config: translated, lifted, merged, validated again, written.
 
+pub(super) mod embedded;
+mod overridden;
+
 use std::collections::{HashMap, HashSet};
 
-use crate::ignition::config::{Object, Path};
-use crate::ignition::files::Files;
-use crate::ignition::inline_config::spec;
-use crate::ignition::json::{self, Writing};
-use crate::ignition::report::{self, Problems, Report, ReportEntry, Severity};
-use crate::ignition::translate::{self, Format, Translated};
-use crate::ignition::{
-    Input, Options, Origin, Rendered, Style, embedded, header, ignition_json, json_input, merge,
-    overridden, validate,
-};
+use crate::ignition::butane::files::Files;
+use crate::ignition::butane::header;
+use crate::ignition::butane::inline_config::spec;
+use crate::ignition::butane::translate::{self, Format, Translated};
+use crate::ignition::config::report::{self, Problems, Report, ReportEntry, Severity};
+use crate::ignition::config::to_json::{self, Writing};
+use crate::ignition::config::{Object, Path, from_json, merge, validate};
+use crate::ignition::text::json;
+use crate::ignition::{Input, Options, Origin, Rendered, Style};
 
 /// Minor version of the Ignition that terraform-provider-ct writes.
 const CT_MINOR: u8 = 4;
@@ -71,7 +73,7 @@ pub fn render(input: &Input, options: &Options) -> (Option<Rendered>, Report) {
         spec_minor: minor,
     };
     let rendered = Rendered {
-        json: json::write(&config, writing),
+        json: to_json::write(&config, writing),
         spec: spec(minor),
         raised_by,
     };
@@ -151,7 +153,7 @@ fn warn_of_overridden(
         let document = &documents[overridden.by.document];
         let path = match document.format {
             Format::Butane => overridden.by.path,
-            Format::Ignition => ignition_json::path_in_json(&overridden.by.path),
+            Format::Ignition => from_json::path_in_json(&overridden.by.path),
         };
         let message = format!(
             "overrides preset {}: {}",
@@ -190,7 +192,7 @@ fn clashes(
         let document = &documents[source.document];
         let path = match document.format {
             Format::Butane => source.path,
-            Format::Ignition => ignition_json::path_in_json(&source.path),
+            Format::Ignition => from_json::path_in_json(&source.path),
         };
         let mut entry = document.entry(report::Problem { path, ..problem });
         let known = |old: &&ReportEntry| {
@@ -263,8 +265,8 @@ impl<'a> Parties<'a> {
 /// is no JSON of that shape.
 pub fn merge_unchecked(parent: &str, child: &str) -> Option<String> {
     let read = |text: &str| {
-        let nodes = json_input::parse(text).ok()?;
-        let (config, mismatches) = ignition_json::decode(&nodes, NEWEST_MINOR);
+        let nodes = json::parse(text).ok()?;
+        let (config, mismatches) = from_json::decode(&nodes, NEWEST_MINOR);
         mismatches.is_empty().then_some(config)
     };
     let merged = merge::objects(read(parent)?, read(child)?);
@@ -273,5 +275,5 @@ pub fn merge_unchecked(parent: &str, child: &str) -> Option<String> {
         pretty: false,
         spec_minor: NEWEST_MINOR,
     };
-    Some(json::write(&merged, writing))
+    Some(to_json::write(&merged, writing))
 }

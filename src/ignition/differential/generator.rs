@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::ignition::butane::CONFIG;
+use crate::ignition::config::fields::CONFIG;
 use crate::ignition::config::{Field, Kind, Shape};
 
 /// xorshift.

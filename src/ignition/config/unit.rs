@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn units_are_read_as_the_reference_reads_them() {
-        let own = include_str!("../../tests/fixtures/ignition/units.json");
+        let own = include_str!("../../../tests/fixtures/ignition/units.json");
         let cases: Vec<Case> = serde_json::from_str(own).expect("fixtures are JSON");
         let different: Vec<_> = cases
             .iter()

@@ -4,11 +4,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::ignition::config::{At, Object};
-use crate::ignition::files::clean;
-use crate::ignition::report::Problems;
-use crate::ignition::validate::path;
-use crate::ignition::{json_input, url};
+use crate::ignition::butane::files::clean;
+use crate::ignition::config::report::Problems;
+use crate::ignition::config::validate::path;
+use crate::ignition::config::{At, Object, url};
+use crate::ignition::text::json;
 
 const DIRECTORY_USED_SYMLINK: &str = "directory path includes link in config";
 const FILE_USED_SYMLINK: &str = "file path includes link in config";
@@ -509,7 +509,7 @@ fn tang(tang: &Object, at: &At<'_>, minor: u8, problems: &mut Problems) {
     }
     let invalid = tang
         .filled("advertisement")
-        .is_some_and(|text| json_input::parse(text).is_err());
+        .is_some_and(|text| json::parse(text).is_err());
     if invalid && minor >= 4 {
         problems.error(at.path().name("advertisement"), ADVERTISEMENT_INVALID);
     }

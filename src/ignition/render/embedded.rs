@@ -10,11 +10,13 @@ use std::io::{self, Read as _};
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::ignition::config::{At, Object, Path};
-use crate::ignition::report::{self, Problem, ReportEntry, Severity};
-use crate::ignition::translate::{Format, Translated};
-use crate::ignition::validate::each_object;
-use crate::ignition::{data_url, header, ignition_json, json_input};
+use crate::ignition::butane::header;
+use crate::ignition::butane::translate::{Format, Translated};
+use crate::ignition::config::report::{self, Problem, ReportEntry, Severity};
+use crate::ignition::config::validate::each_object;
+use crate::ignition::config::{At, Object, Path, from_json};
+use crate::ignition::packing::data_url;
+use crate::ignition::text::json;
 
 const NOT_GZIP: &str = "compression is gzip, but the data is not";
 const DAMAGED: &str = "compressed data is cut off or damaged";
@@ -85,7 +87,7 @@ fn visit(
                 message: fault.message,
                 advice: format!(
                     "It is in the config that is given here, at {}. {}",
-                    ignition_json::path_in_json(&fault.resource),
+                    from_json::path_in_json(&fault.resource),
                     fault.advice
                 ),
             }));
@@ -107,10 +109,10 @@ fn config_in(resource: &Object, left: &mut Option<u64>) -> Option<Object> {
             read.ok().and(*left).map(|_| text)?
         }
     };
-    let nodes = json_input::parse(&text).ok()?;
-    let (config, _) = ignition_json::decode(&nodes, u8::MAX - 1);
+    let nodes = json::parse(&text).ok()?;
+    let (config, _) = from_json::decode(&nodes, u8::MAX - 1);
     let minor = header::rendered_version(&config).ok()?;
-    let (config, mismatches) = ignition_json::decode(&nodes, minor);
+    let (config, mismatches) = from_json::decode(&nodes, minor);
     mismatches.is_empty().then_some(config)
 }
 
@@ -277,7 +279,7 @@ fn entry(config: &Object, documents: &[Translated], fault: Fault) -> ReportEntry
         let document = &documents[source.document];
         let path = match document.format {
             Format::Butane => source.path,
-            Format::Ignition => ignition_json::path_in_json(&source.path),
+            Format::Ignition => from_json::path_in_json(&source.path),
         };
         let mut entry = document.entry(Problem {
             severity: fault.severity,
@@ -324,8 +326,8 @@ fn entry(config: &Object, documents: &[Translated], fault: Fault) -> ReportEntry
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ignition::compare::refusals;
-    use crate::ignition::deflate::gzip;
+    use crate::ignition::packing::deflate::gzip;
+    use crate::ignition::rendered::refusals;
     use crate::ignition::{Document, Input, Options, Origin, Style, render};
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
@@ -493,10 +495,10 @@ mod tests {
             r#"{{"ignition":{{"version":"3.4.0"}},"storage":{{"files":[{}]}}}}"#,
             files.join(",")
         );
-        let Ok(nodes) = crate::ignition::json_input::parse(&text) else {
+        let Ok(nodes) = crate::ignition::text::json::parse(&text) else {
             panic!("it is JSON");
         };
-        let (config, _) = ignition_json::decode(&nodes, 4);
+        let (config, _) = from_json::decode(&nodes, 4);
         for (left, expected) in [(5_000, 0), (4_999, 1), (2_000, 1)] {
             let mut faults = Vec::new();
             visit(&config, &At::ROOT, &mut Some(left), 0, &mut faults);

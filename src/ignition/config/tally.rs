@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::ignition::report::{Report, ReportEntry, Severity};
+use crate::ignition::config::report::{Report, ReportEntry, Severity};
 
 /// So many errors, and so many warnings, of one document or report are kept.
 const KEPT: usize = 1000;

@@ -2,15 +2,18 @@
 //!
 //! A stage with an error hides those after it, but not the warnings before it.
 
-use crate::ignition::butane::{CONFIG, Version};
-use crate::ignition::config::{At, Object, Path};
-use crate::ignition::decode::{DecodeError, Misfit};
-use crate::ignition::files::Files;
-use crate::ignition::header::{self, Refused};
-use crate::ignition::report::{self, Problem, Problems, Report, ReportEntry, Severity};
-use crate::ignition::sugar::{Kitchen, desugar};
-use crate::ignition::yaml::{self, Nodes};
-use crate::ignition::{Origin, decode, embedded, ignition_json, json_input, source, validate};
+use crate::ignition::Origin;
+use crate::ignition::butane::decode::{self, DecodeError, Misfit};
+use crate::ignition::butane::files::Files;
+use crate::ignition::butane::header::{self, Refused};
+use crate::ignition::butane::source;
+use crate::ignition::butane::sugar::{Kitchen, desugar};
+use crate::ignition::config::fields::{CONFIG, Version};
+use crate::ignition::config::report::{self, Problem, Problems, Report, ReportEntry, Severity};
+use crate::ignition::config::{At, Object, Path, from_json, validate};
+use crate::ignition::render::embedded;
+use crate::ignition::text::json;
+use crate::ignition::text::yaml::{self, Nodes};
 
 const SOURCE_INVALID: &str = "source config is invalid";
 const GENERATED_INVALID: &str = "config generated was invalid";
@@ -172,7 +175,7 @@ impl Translated {
     }
 
     fn ignition(&mut self, text: &str, version: fn(&Object) -> Result<u8, Refused>) {
-        match json_input::parse(text) {
+        match json::parse(text) {
             Ok(nodes) => self.nodes = nodes,
             Err(error) => {
                 self.report.fail(error.exact);
@@ -186,16 +189,16 @@ impl Translated {
             }
         }
         // The version decides which fields there are.
-        let (config, _) = ignition_json::decode(&self.nodes, u8::MAX - 1);
+        let (config, _) = from_json::decode(&self.nodes, u8::MAX - 1);
         let minor = match version(&config) {
             Ok(minor) => minor,
             Err(refused) => return self.refuse(refused),
         };
         self.spec_minor = minor;
-        let (config, mismatches) = ignition_json::decode(&self.nodes, minor);
+        let (config, mismatches) = from_json::decode(&self.nodes, minor);
         if !mismatches.is_empty() {
             let mut warnings = Problems::default();
-            ignition_json::unused_keys(&self.nodes, &config, minor, &mut warnings);
+            from_json::unused_keys(&self.nodes, &config, minor, &mut warnings);
             for mismatch in mismatches {
                 self.report.fail(mismatch.exact);
                 let entry = self.unlisted("$", &mismatch.message);
@@ -215,9 +218,9 @@ impl Translated {
         let mut problems = Problems::default();
         validate::check(&config, minor, &mut problems);
         for problem in &mut problems.list {
-            problem.path = ignition_json::path_in_json(&problem.path);
+            problem.path = from_json::path_in_json(&problem.path);
         }
-        ignition_json::unused_keys(&self.nodes, &config, minor, &mut problems);
+        from_json::unused_keys(&self.nodes, &config, minor, &mut problems);
         if problems.is_fatal() {
             self.fail(problems, "config is not valid");
             return;

@@ -1,6 +1,6 @@
 //! URLs as the reference reads them: what Go's `net/url` (1.26) refuses, and the schemes that Ignition fetches from.
 
-use crate::ignition::data_url;
+use crate::ignition::packing::data_url;
 
 pub(crate) const UNPARSABLE: &str = "unable to parse url";
 pub(crate) const SCHEME_INVALID: &str = "invalid url scheme";

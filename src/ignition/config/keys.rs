@@ -2,9 +2,9 @@
 //!
 //! `enable` of a unit is `enabled`, `passwordHash` of a user is `password_hash`. What can be read off the schemas is read off them.
 
-use crate::ignition::butane::VERSIONS;
+use crate::ignition::butane::translate::Format;
+use crate::ignition::config::fields::VERSIONS;
 use crate::ignition::config::{Field, Shape};
-use crate::ignition::translate::Format;
 use crate::ignition::unread;
 
 /// Keys of Container Linux Config, of Ignition 2 and of habit that no spelling leads from to what to write: shape, key, one imperative
@@ -175,8 +175,8 @@ fn is_one_letter_off(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ignition::butane::{CONFIG, PASSWD_USER, TREE, UNIT};
     use crate::ignition::config::Kind;
+    use crate::ignition::config::fields::{CONFIG, PASSWD_USER, TREE, UNIT};
 
     #[test]
     fn a_key_of_another_format_is_told_what_it_is_called_here() {

@@ -1,12 +1,13 @@
 //! What is checked of a Butane config before it is translated: keys that nobody reads, and what Ignition cannot check any more
 //! afterwards.
 
-use crate::ignition::config::{At, Object, Path, Value};
-use crate::ignition::decode::known;
-use crate::ignition::report::{self, Problems, Report, ReportEntry, Severity};
-use crate::ignition::translate::Format;
-use crate::ignition::yaml::{Content, NodeId, Nodes};
-use crate::ignition::{Origin, inline_config, keys, quadlet};
+use crate::ignition::Origin;
+use crate::ignition::butane::decode::known;
+use crate::ignition::butane::translate::Format;
+use crate::ignition::butane::{inline_config, quadlets};
+use crate::ignition::config::report::{self, Problems, Report, ReportEntry, Severity};
+use crate::ignition::config::{At, Object, Path, Value, keys};
+use crate::ignition::text::yaml::{Content, NodeId, Nodes};
 
 pub(crate) const DECIMAL_MODE: &str =
     "unreasonable mode would be reasonable if specified in octal; remember to add a leading zero";
@@ -186,13 +187,13 @@ fn check_contents(unit: &Object, at: &At<'_>, problems: &mut Problems) {
 
 fn check_quadlet(quadlet: &Object, at: &At<'_>, problems: &mut Problems) {
     let name = quadlet.name("name");
-    if !quadlet::EXTENSIONS
+    if !quadlets::EXTENSIONS
         .iter()
         .any(|extension| name.ends_with(extension))
     {
         return problems.error(at.path().name("name"), QUADLET_EXTENSION);
     }
-    if quadlet::template_of(name).is_none() {
+    if quadlets::template_of(name).is_none() {
         return check_contents(quadlet, at, problems);
     }
     for contents in ["contents", "contents_local"] {

@@ -438,8 +438,8 @@ mod tests {
     #[test]
     fn the_choice_and_the_bytes_are_the_references() {
         let cases: Vec<serde_json::Value> = [
-            include_str!("../../tests/fixtures/ignition/data-url.json"),
-            include_str!("../../tests/fixtures/recorded/vectors/butane/data-url.json"),
+            include_str!("../../../tests/fixtures/ignition/data-url.json"),
+            include_str!("../../../tests/fixtures/recorded/vectors/butane/data-url.json"),
         ]
         .into_iter()
         .flat_map(|file| {
@@ -459,7 +459,7 @@ mod tests {
 
     #[test]
     fn what_does_not_decode_is_told_in_the_references_words() {
-        let own = include_str!("../../tests/fixtures/ignition/data-url-errors.json");
+        let own = include_str!("../../../tests/fixtures/ignition/data-url-errors.json");
         let cases: Vec<(String, Option<String>)> =
             serde_json::from_str(own).expect("fixtures are JSON");
         let different: Vec<_> = cases

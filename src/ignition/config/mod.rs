@@ -3,6 +3,17 @@
 //! One tree serves both, for the two formats differ only in the spelling of names and in the sugar that translation takes away. A
 //! shape's fields stand in the order in which Ignition writes them.
 
+pub(super) mod fields;
+pub(super) mod from_json;
+pub(super) mod keys;
+pub(super) mod merge;
+pub(super) mod report;
+pub(super) mod tally;
+pub(super) mod to_json;
+pub(super) mod unit;
+mod url;
+pub(super) mod validate;
+
 use std::fmt;
 
 /// An object type: `Storage`, `File`, ...
@@ -22,7 +33,7 @@ pub(crate) struct Field {
     /// As in Ignition's JSON: `sizeMiB`.
     pub(crate) json: &'static str,
     pub(crate) kind: Kind,
-    /// The first minor version of Butane's base that has it: see [`crate::ignition::butane::VERSIONS`]. 255 in Ignition alone.
+    /// The first minor version of Butane's base that has it: see [`crate::ignition::config::fields::VERSIONS`]. 255 in Ignition alone.
     pub(crate) since: u8,
     /// The first minor version of Ignition 3 that has it. 255 in Butane alone.
     pub(crate) spec: u8,

@@ -8,10 +8,10 @@ use std::collections::{HashMap, HashSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::ignition::config::unit;
 use crate::ignition::config::{Field, Kind, Object, Shape, Value, object_in, objects_in};
-use crate::ignition::scalar::{self, Resolved};
-use crate::ignition::unit;
-use crate::ignition::yaml::{Content, NodeId, Nodes};
+use crate::ignition::text::scalar::{self, Resolved};
+use crate::ignition::text::yaml::{Content, NodeId, Nodes};
 
 /// Merge keys inside merge keys beyond this are refused: each costs stack. The reference has no such limit.
 const MERGES_MAX: usize = 64;

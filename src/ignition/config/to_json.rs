@@ -4,8 +4,8 @@
 //! does.
 
 use crate::ignition::Style;
+use crate::ignition::butane::decode::NO_UTF8;
 use crate::ignition::config::{Field, Kind, Object, Shape, Value};
-use crate::ignition::decode::NO_UTF8;
 
 /// How to write.
 #[derive(Clone, Copy)]

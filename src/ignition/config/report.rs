@@ -3,10 +3,10 @@
 use std::fmt;
 
 use crate::ignition::Origin;
+use crate::ignition::butane::header;
+use crate::ignition::config::tally::Tally;
 use crate::ignition::config::{Object, Path, Source, Step, Value};
-use crate::ignition::header;
-use crate::ignition::tally::Tally;
-use crate::ignition::yaml::{NodeId, Nodes};
+use crate::ignition::text::yaml::{NodeId, Nodes};
 
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,12 +12,13 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
 use serde_json::{Map, Value as Json, json};
 
-use crate::ignition::config::{Kind, Object, Value};
-use crate::ignition::json::{self, Writing};
+use crate::ignition::butane::{header, translate};
+use crate::ignition::config::to_json::{self, Writing};
+use crate::ignition::config::{Kind, Object, Value, from_json};
+use crate::ignition::packing::data_url;
 use crate::ignition::render::NEWEST_MINOR;
-use crate::ignition::{
-    Origin, Severity, Style, data_url, header, ignition_json, json_input, translate,
-};
+use crate::ignition::text::json;
+use crate::ignition::{Origin, Severity, Style};
 
 /// So many bytes of one text are unpacked, wrappers and contents together; what is more stays packed.
 const UNPACKED_MAX: u64 = 64 << 20;
@@ -168,12 +169,11 @@ fn parse(text: &str) -> Result<Json, Unusable> {
             Unusable::NotJson
         });
     }
-    let config =
-        serde_json::from_str::<Json>(trimmed).map_err(|_| match json_input::parse(trimmed) {
-            // Its reader keeps to the stack that it has.
-            Ok(_) => Unusable::TooDeep,
-            Err(_) => Unusable::NotJson,
-        })?;
+    let config = serde_json::from_str::<Json>(trimmed).map_err(|_| match json::parse(trimmed) {
+        // Its reader keeps to the stack that it has.
+        Ok(_) => Unusable::TooDeep,
+        Err(_) => Unusable::NotJson,
+    })?;
     if config["variant"].is_string() {
         return Err(Unusable::Butane);
     }
@@ -327,8 +327,8 @@ fn normal_form(text: &str) -> Option<Object> {
 }
 
 fn read(text: &str) -> Option<Object> {
-    let nodes = json_input::parse(text.trim_start_matches('\u{feff}')).ok()?;
-    let (config, mismatches) = ignition_json::decode(&nodes, NEWEST_MINOR);
+    let nodes = json::parse(text.trim_start_matches('\u{feff}')).ok()?;
+    let (config, mismatches) = from_json::decode(&nodes, NEWEST_MINOR);
     let version = config
         .object("ignition")?
         .text("version")
@@ -429,7 +429,7 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 }
 
 fn write(config: &Object) -> String {
-    json::write(
+    to_json::write(
         config,
         Writing {
             style: Style::Butane,
@@ -469,7 +469,7 @@ mod tests {
             style: Style::Ct,
             ..Options::default()
         };
-        let gzip = STANDARD.encode(crate::ignition::deflate::gzip(b"hello"));
+        let gzip = STANDARD.encode(crate::ignition::packing::deflate::gzip(b"hello"));
         let same = [
             rendered(BASE, "1.1.0", &pretty),
             rendered(BASE, "1.0.0", &Options::default()),
@@ -480,7 +480,7 @@ mod tests {
             ),
             format!(
                 r#"{{"ignition":{{"version":"3.3.0","config":{{"replace":{{"compression":"gzip","source":"data:;base64,{}"}}}}}}}}"#,
-                STANDARD.encode(crate::ignition::deflate::gzip(plain.as_bytes()))
+                STANDARD.encode(crate::ignition::packing::deflate::gzip(plain.as_bytes()))
             ),
         ];
         for other in same {
@@ -495,7 +495,7 @@ mod tests {
 
     #[test]
     fn contents_that_unpack_to_more_than_all_may_together_stay_packed() {
-        let packed = STANDARD.encode(crate::ignition::deflate::gzip(&[0; 1000]));
+        let packed = STANDARD.encode(crate::ignition::packing::deflate::gzip(&[0; 1000]));
         let file = |n| {
             format!(
                 r#"{{"path":"/{n}","contents":{{"compression":"gzip","source":"data:;base64,{packed}"}}}}"#

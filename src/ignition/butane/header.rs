@@ -1,10 +1,11 @@
 //! Which format and version a document is in, and what to write instead of one that is not taken.
 
-use crate::ignition::butane::{self, HEADER, SPECS, Version};
+use crate::ignition::butane::decode::{self, DecodeError};
+use crate::ignition::config::fields::{self, HEADER, SPECS, Version};
 use crate::ignition::config::{Object, Value};
-use crate::ignition::decode::{self, DecodeError};
-use crate::ignition::json_input;
-use crate::ignition::yaml::{Content, Nodes};
+use crate::ignition::text::json;
+use crate::ignition::text::yaml::{Content, Nodes};
+use crate::ignition::unread;
 
 /// Why a document's header names nothing that can be translated.
 pub(crate) struct Refused {
@@ -56,7 +57,7 @@ pub(crate) fn version(header: &Object, nodes: &Nodes) -> Result<&'static Version
             advice: format!("Write one of {}", versions()),
         });
     };
-    let found = butane::VERSIONS.iter().find(|known| known.name == version);
+    let found = fields::VERSIONS.iter().find(|known| known.name == version);
     match (variant, found) {
         ("flatcar", Some(found)) => Ok(found),
         ("rhcos", _) if version == "0.1.0" => Err(Refused {
@@ -85,9 +86,9 @@ pub(crate) fn version(header: &Object, nodes: &Nodes) -> Result<&'static Version
 
 /// Those that some release reads what comes of them.
 fn versions() -> String {
-    butane::VERSIONS
+    fields::VERSIONS
         .iter()
-        .filter(|version| super::unread(version.spec).is_none())
+        .filter(|version| unread(version.spec).is_none())
         .map(|v| format!("`{}`", v.name))
         .collect::<Vec<_>>()
         .join(", ")
@@ -172,7 +173,7 @@ pub(crate) fn is_ignition(text: &str) -> bool {
     if !inside.trim_start_matches(blank).starts_with('"') {
         return false;
     }
-    match json_input::parse(text) {
+    match json::parse(text) {
         Ok(nodes) => nodes.root().is_some_and(|root| {
             nodes.child(root, "ignition").is_some() && nodes.child(root, "variant").is_none()
         }),
@@ -217,7 +218,7 @@ pub(crate) fn rendered_version(config: &Object) -> Result<u8, Refused> {
     let version = config
         .object("ignition")
         .map_or("", |ignition| ignition.name("version"));
-    butane::VERSIONS
+    fields::VERSIONS
         .iter()
         .find(|known| known.spec == version)
         .map_or_else(|| ignition_version(config), |known| Ok(known.spec_minor))

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use libyaml_safer::{ErrorKind, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
-use crate::ignition::scalar;
+use crate::ignition::text::scalar;
 use crate::protocol::log::expecting_panics;
 
 /// Nesting beyond this is refused, as the reference does.

@@ -5,13 +5,13 @@
 
 use std::collections::HashSet;
 
-use crate::ignition::butane::UNIT;
-use crate::ignition::config::{At, FieldSource, Object, Path, Source, Step, Value};
-use crate::ignition::data_url;
-use crate::ignition::decode::lossy;
-use crate::ignition::files::Files;
-use crate::ignition::report::Problems;
-use crate::ignition::{merge, quadlet, tree};
+use crate::ignition::butane::decode::lossy;
+use crate::ignition::butane::files::Files;
+use crate::ignition::butane::{quadlets, trees};
+use crate::ignition::config::fields::UNIT;
+use crate::ignition::config::report::Problems;
+use crate::ignition::config::{At, FieldSource, Object, Path, Source, Step, Value, merge};
+use crate::ignition::packing::data_url;
 
 /// What desugaring needs to know, and where it puts what goes wrong.
 pub(crate) struct Kitchen<'a> {
@@ -49,8 +49,8 @@ impl Kitchen<'_> {
 pub(crate) fn desugar(config: &mut Object, kitchen: &mut Kitchen<'_>) {
     embed(config, &At::ROOT, kitchen);
     add_mount_units(config, kitchen);
-    tree::add_trees(config, kitchen);
-    quadlet::add_quadlets(config, kitchen);
+    trees::add_trees(config, kitchen);
+    quadlets::add_quadlets(config, kitchen);
 }
 
 /// Embeds what `inline` and `local` and their like name, all the way down.
@@ -255,7 +255,7 @@ fn remote_devices(luks: &[Object]) -> HashSet<String> {
 }
 
 /// systemd's escaping of a path, as the reference does it: hex digits are not padded.
-pub(crate) fn escape(path: &str) -> String {
+fn escape(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     if parts.is_empty() {
         return "-".to_owned();

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 
-use crate::ignition::butane::{DIRECTORY, FILE, LINK};
+use crate::ignition::butane::confined::{Directory, Nature, Place};
+use crate::ignition::butane::decode::lossy;
+use crate::ignition::butane::files::{clean, failed};
+use crate::ignition::butane::sugar::{Kitchen, path, set_contents};
+use crate::ignition::config::fields::{DIRECTORY, FILE, LINK};
+use crate::ignition::config::report::Problems;
 use crate::ignition::config::{Object, Path, Value};
-use crate::ignition::confined::{Directory, Nature, Place};
-use crate::ignition::decode::lossy;
-use crate::ignition::files::{clean, failed};
-use crate::ignition::report::Problems;
-use crate::ignition::sugar::{Kitchen, path, set_contents};
 
 pub(crate) const NODE_EXISTS: &str =
     "matching filesystem node has existing contents or different type";

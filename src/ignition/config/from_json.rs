@@ -1,14 +1,14 @@
 //! An Ignition config read from JSON nodes, by Go's rules: names match whatever their case, null is nothing, the last of a repeated key
 //! counts.
 
-use crate::ignition::butane::CONFIG;
+use crate::ignition::butane::translate::Format;
+use crate::ignition::config::fields::CONFIG;
+use crate::ignition::config::report::{Problem, Problems, Severity, UNUSED_KEY};
 use crate::ignition::config::{
-    At, Field, Kind, Object, Path, Shape, Step, Value, object_in, objects_in,
+    At, Field, Kind, Object, Path, Shape, Step, Value, keys, object_in, objects_in,
 };
-use crate::ignition::report::{Problem, Problems, Severity, UNUSED_KEY};
-use crate::ignition::translate::Format;
-use crate::ignition::yaml::{Content, NodeId, Nodes};
-use crate::ignition::{keys, scalar};
+use crate::ignition::text::scalar;
+use crate::ignition::text::yaml::{Content, NodeId, Nodes};
 
 /// Beyond so many the rest is not told.
 const MISMATCHES_MAX: usize = 1000;

@@ -1,10 +1,10 @@
 //! `systemd.quadlets`: Podman units as files below `/etc/containers/systemd`.
 
-use crate::ignition::butane::{FILE, LINK};
+use crate::ignition::butane::files::clean;
+use crate::ignition::butane::sugar::{Kitchen, path, set_contents};
+use crate::ignition::butane::trees::{NODE_EXISTS, Nodes};
+use crate::ignition::config::fields::{FILE, LINK};
 use crate::ignition::config::{Object, Path, Value};
-use crate::ignition::files::clean;
-use crate::ignition::sugar::{Kitchen, path, set_contents};
-use crate::ignition::tree::{NODE_EXISTS, Nodes};
 
 /// The extensions of quadlets.
 pub(crate) const EXTENSIONS: [&str; 8] = [

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use crate::ignition::confined::{Directory, Nature, Place, Unreachable};
+use crate::ignition::butane::confined::{Directory, Nature, Place, Unreachable};
 
 /// Where `local:` and `trees:` are looked for, and how much may still be read.
 pub(crate) struct Files {

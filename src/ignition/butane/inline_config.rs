@@ -2,11 +2,12 @@
 //!
 //! The reference loses its place here: paths are those of the inner config, positions the outer document's.
 
-use crate::ignition::butane::{SPECS, VERSIONS};
-use crate::ignition::config::Path;
-use crate::ignition::report::Problems;
-use crate::ignition::validate::{self, VersionProblem};
-use crate::ignition::{decode, ignition_json, json_input};
+use crate::ignition::butane::decode;
+use crate::ignition::config::fields::{SPECS, VERSIONS};
+use crate::ignition::config::report::Problems;
+use crate::ignition::config::validate::{self, VersionProblem};
+use crate::ignition::config::{Path, from_json};
+use crate::ignition::text::json;
 
 const INVALID: &str = "config is not valid";
 const UNKNOWN_VERSION: &str =
@@ -18,11 +19,11 @@ pub(crate) fn check(inline: &[u8], path: &Path, spec_minor: u8, problems: &mut P
         problems.error(Path::default(), message);
         problems.error(path.clone().name("inline"), INVALID);
     };
-    let nodes = match json_input::parse(&decode::lossy(inline)) {
+    let nodes = match json::parse(&decode::lossy(inline)) {
         Ok(nodes) => nodes,
         Err(error) => return fail(problems, error.exact),
     };
-    let (config, mismatches) = ignition_json::decode(&nodes, spec_minor);
+    let (config, mismatches) = from_json::decode(&nodes, spec_minor);
     if let Some(first) = mismatches.into_iter().next() {
         return fail(problems, first.exact);
     }
@@ -32,7 +33,7 @@ pub(crate) fn check(inline: &[u8], path: &Path, spec_minor: u8, problems: &mut P
             return problems.warning(path.clone().name("version"), UNKNOWN_VERSION);
         }
         Err(problem) => {
-            let path = crate::ignition::sugar::path(&["ignition", "version"]);
+            let path = crate::ignition::butane::sugar::path(&["ignition", "version"]);
             found.error(path, validate::version_message(&problem));
         }
         Ok(()) => {}
@@ -40,9 +41,9 @@ pub(crate) fn check(inline: &[u8], path: &Path, spec_minor: u8, problems: &mut P
     validate::rules_of(&config, spec_minor, &mut found);
     validate::repeats(&config, &crate::ignition::config::At::ROOT, &mut found);
     for problem in &mut found.list {
-        problem.path = ignition_json::path_in_json(&problem.path);
+        problem.path = from_json::path_in_json(&problem.path);
     }
-    ignition_json::unused_keys(&nodes, &config, spec_minor, &mut found);
+    from_json::unused_keys(&nodes, &config, spec_minor, &mut found);
     problems.append(found);
 }
 

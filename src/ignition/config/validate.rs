@@ -2,12 +2,13 @@
 //!
 //! Source: Ignition 2.26.0, config/v3_3, v3_4, v3_7_experimental (facts, section 12). Each message is a constant.
 
+mod storage;
+
 use std::collections::{HashMap, HashSet};
 
-use crate::ignition::config::{At, Field, Object, Value};
-use crate::ignition::files::clean;
-use crate::ignition::report::Problems;
-use crate::ignition::{unit, url, validate_storage};
+use crate::ignition::butane::files::clean;
+use crate::ignition::config::report::Problems;
+use crate::ignition::config::{At, Field, Object, Value, unit, url};
 
 const DUPLICATE: &str = "duplicate entry defined";
 const INVALID_VERSION: &str = "invalid config version (couldn't parse)";
@@ -69,7 +70,7 @@ pub(crate) fn version(config: &Object, spec: &str) -> Result<(), VersionProblem>
     let version = config
         .object("ignition")
         .map_or("", |ignition| ignition.name("version"));
-    match crate::ignition::header::semver(version) {
+    match crate::ignition::butane::header::semver(version) {
         None => Err(VersionProblem::Unparsable),
         Some(version) if version == spec => Ok(()),
         Some(_) => Err(VersionProblem::Other),
@@ -156,7 +157,7 @@ fn rules(object: &Object, at: &At<'_>, minor: u8, problems: &mut Problems) {
         "Systemd" => template_units(object, at, problems),
         "Unit" => systemd_unit(object, at, problems),
         "Dropin" => dropin(object, at, problems),
-        _ => validate_storage::rules(object, at, minor, problems),
+        _ => storage::rules(object, at, minor, problems),
     }
     if object.shape.name == "Raid" {
         for (index, device) in object.texts("devices").iter().enumerate() {

@@ -5,8 +5,8 @@
 //! preset's config is compared with what is left of it after merging.
 
 use crate::ignition::Origin;
+use crate::ignition::config::report;
 use crate::ignition::config::{Field, Object, Path, Source, Value};
-use crate::ignition::report;
 
 /// Something of a preset that is not what the preset wrote.
 pub(crate) struct Overridden {

@@ -1,0 +1,14 @@
+//! One document to an Ignition config: its header read, its nodes decoded, its sugar taken out, and everything that is wrong reported.
+//!
+//! [`translate`] is the way in; the other files stand in the order of a document's way through them.
+
+mod confined;
+pub(super) mod decode;
+pub(super) mod files;
+pub(super) mod header;
+mod inline_config;
+mod quadlets;
+pub(super) mod source;
+mod sugar;
+pub(super) mod translate;
+mod trees;
