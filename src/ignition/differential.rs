@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value as Json, json};
 
 use self::generator::{Generator, Random, torn};
-use crate::ignition::butane::decode::NO_UTF8;
+use crate::ignition::text::go::NO_UTF8;
 use crate::ignition::{Document, Input, Options, Origin, Style, render};
 
 #[test]

@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::butane::{header, source, translate};
+use super::butane::{header, source};
 use super::user_data::{Compress, pack};
-use super::{Document, Input, Options, Origin, Report, ReportEntry, Severity, render};
+use super::{Document, Input, Options, Origin, Report, ReportEntry, Severity, render, rendered};
 use crate::flatcar::known_platform;
 use crate::protocol::value::Number;
 use crate::provider::schema::{Parameter, Signature};
@@ -98,7 +98,7 @@ impl Function for PackUserData {
                 "This is not Ignition JSON: hand over what `rendered` of flatcar_ignition, or `provider::flatcar::ignition`, gives.",
             ));
         }
-        let report = translate::rendered(rendered, Origin::Argument("rendered"));
+        let report = rendered::check(rendered, Origin::Argument("rendered"));
         // Ignition would pass over a key that it does not know, and nothing that is rendered here has one.
         let (entries, _) = report.told_of(|entry| {
             entry.severity == Severity::Error || entry.message.starts_with("unused key ")

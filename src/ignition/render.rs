@@ -4,21 +4,60 @@ pub(super) mod embedded;
 mod overridden;
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 
 use crate::ignition::butane::files::Files;
-use crate::ignition::butane::header;
-use crate::ignition::butane::inline_config::spec;
-use crate::ignition::butane::translate::{self, Format, Translated};
-use crate::ignition::config::report::{self, Problems, Report, ReportEntry, Severity};
-use crate::ignition::config::to_json::{self, Writing};
-use crate::ignition::config::{Object, Path, from_json, merge, validate};
+use crate::ignition::butane::translate::{self, Translated};
+use crate::ignition::config::report::{self, Origin, Problems, Report, ReportEntry, Severity};
+use crate::ignition::config::to_json::{self, Style, Writing};
+use crate::ignition::config::versions::{NEWEST_MINOR, set_version, spec};
+use crate::ignition::config::{Format, Object, Path, blame, from_json, merge, validate};
 use crate::ignition::text::json;
-use crate::ignition::{Input, Options, Origin, Rendered, Style};
 
 /// Minor version of the Ignition that terraform-provider-ct writes.
 const CT_MINOR: u8 = 4;
-/// Minor version that has every field.
-pub(crate) const NEWEST_MINOR: u8 = 7;
+
+/// What to translate.
+#[derive(Clone, Default)]
+pub struct Input {
+    /// Butane YAML or Ignition JSON, lowest first: presets, content, snippets. The label is the attribute to blame.
+    pub documents: Vec<Document>,
+}
+
+/// One document. Its text may hold secrets: no `Debug`.
+#[derive(Clone)]
+pub struct Document {
+    /// Whose it is.
+    pub origin: Origin,
+    /// Butane YAML or Ignition JSON.
+    pub text: String,
+}
+
+/// How to translate and how to write.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Any entry of the report is a failure.
+    pub strict: bool,
+    /// Indent the JSON.
+    pub pretty: bool,
+    /// The root of `local:` and `trees:`; nothing outside it is read.
+    pub files_dir: Option<PathBuf>,
+    /// Whose bytes to write.
+    pub style: Style,
+    /// Data that the config carries is taken as it is: the reference does not look into it, and of a config that is not whole yet nobody can.
+    pub data_unchecked: bool,
+}
+
+/// A rendered config. It may hold secrets: no `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rendered {
+    /// Ignition JSON, without a line feed at its end.
+    pub json: String,
+    /// Its `ignition.version`: `"3.4.0"`.
+    pub spec: &'static str,
+    /// The document that this version comes from: the first of those with the highest.
+    pub raised_by: Origin,
+}
 
 /// Renders documents, lowest first. Nothing is rendered when an entry is an error, or, in strict mode, when there is an entry at all.
 pub fn render(input: &Input, options: &Options) -> (Option<Rendered>, Report) {
@@ -112,7 +151,7 @@ fn merge_all(
     report: &mut Report,
 ) -> Option<Object> {
     for config in &mut configs {
-        header::set_version(config, spec(minor));
+        set_version(config, spec(minor));
     }
     if configs.len() < 2 {
         return configs.pop();
@@ -188,7 +227,7 @@ fn clashes(
     for problem in problems.list {
         let is_error = problem.severity == Severity::Error;
         let message = problem.message.clone();
-        let source = report::written_at(merged, 0, &problem.path);
+        let source = blame::written_at(merged, 0, &problem.path);
         let document = &documents[source.document];
         let path = match document.format {
             Format::Butane => source.path,

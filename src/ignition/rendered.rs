@@ -13,12 +13,13 @@ use flate2::read::GzDecoder;
 use serde_json::{Map, Value as Json, json};
 
 use crate::ignition::butane::{header, translate};
-use crate::ignition::config::to_json::{self, Writing};
+use crate::ignition::config::report::{Origin, Report, Severity};
+use crate::ignition::config::to_json::{self, Style, Writing};
+use crate::ignition::config::versions::{NEWEST_MINOR, semver};
 use crate::ignition::config::{Kind, Object, Value, from_json};
 use crate::ignition::packing::data_url;
-use crate::ignition::render::NEWEST_MINOR;
+use crate::ignition::render::embedded;
 use crate::ignition::text::json;
-use crate::ignition::{Origin, Severity, Style};
 
 /// So many bytes of one text are unpacked, wrappers and contents together; what is more stays packed.
 const UNPACKED_MAX: u64 = 64 << 20;
@@ -104,10 +105,22 @@ pub fn version_of(text: &str) -> Option<String> {
     config["ignition"]["version"].as_str().map(str::to_owned)
 }
 
+/// What `render` gives, checked again: everything that is wrong with an Ignition config of a version that it writes.
+pub(crate) fn check(text: &str, origin: Origin) -> Report {
+    let mut translated = translate::rendered(text, origin);
+    if let Some(config) = &translated.config {
+        let found = embedded::check(config, std::slice::from_ref(&translated));
+        found
+            .into_iter()
+            .for_each(|entry| translated.report.push(entry));
+    }
+    translated.report
+}
+
 /// What keeps a machine from booting with an Ignition 3 config, with the place and without a value:
 /// `error at $.storage.files.0.path, line 1 col 60: path not specified`. Empty when nothing does.
 pub fn refusals(text: &str) -> Vec<String> {
-    let report = translate::rendered(text, Origin::Argument("user_data"));
+    let report = check(text, Origin::Argument("user_data"));
     let (entries, more) = report.told_of(|entry| entry.severity == Severity::Error);
     let told = entries.into_iter().map(|entry| match &entry.advice {
         Some(advice) => format!("{entry} ({advice})"),
@@ -177,9 +190,7 @@ fn parse(text: &str) -> Result<Json, Unusable> {
     if config["variant"].is_string() {
         return Err(Unusable::Butane);
     }
-    let version = config["ignition"]["version"]
-        .as_str()
-        .and_then(header::semver);
+    let version = config["ignition"]["version"].as_str().and_then(semver);
     match version
         .as_deref()
         .map(|version| version.split('.').next().unwrap_or_default())
@@ -332,7 +343,7 @@ fn read(text: &str) -> Option<Object> {
     let version = config
         .object("ignition")?
         .text("version")
-        .and_then(header::semver)?;
+        .and_then(semver)?;
     (mismatches.is_empty() && version.starts_with("3.")).then_some(config)
 }
 

@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::ignition::config::unit;
 use crate::ignition::config::{Field, Kind, Object, Shape, Value, object_in, objects_in};
+use crate::ignition::text::go::{self, NO_UTF8, lossy};
 use crate::ignition::text::scalar::{self, Resolved};
 use crate::ignition::text::yaml::{Content, NodeId, Nodes};
 
@@ -282,7 +282,7 @@ impl Decoder<'_> {
                     let (node, line) = (nodes.get(*later), nodes.get(*first).line);
                     let message = format!(
                         "mapping key {} already defined at line {line}",
-                        unit::quote(&node.text)
+                        go::quote(&node.text)
                     );
                     self.misfits.push(Misfit {
                         line: node.line,
@@ -572,17 +572,4 @@ fn truncated(float: f64) -> Option<i64> {
         return Some(float as i64);
     }
     Some(i64::MIN)
-}
-
-/// Stands in a text for a byte that is no UTF-8. It is no character, and the JSON writer turns it into `\\ufffd`.
-pub(crate) const NO_UTF8: char = '\u{10ffff}';
-
-/// Bytes as text, with one [`NO_UTF8`] for each byte that is no UTF-8, as Go reads them.
-pub(crate) fn lossy(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        text.extend(chunk.invalid().iter().map(|_| NO_UTF8));
-    }
-    text
 }

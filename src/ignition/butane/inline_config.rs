@@ -2,12 +2,11 @@
 //!
 //! The reference loses its place here: paths are those of the inner config, positions the outer document's.
 
-use crate::ignition::butane::decode;
-use crate::ignition::config::fields::{SPECS, VERSIONS};
 use crate::ignition::config::report::Problems;
 use crate::ignition::config::validate::{self, VersionProblem};
+use crate::ignition::config::versions::spec;
 use crate::ignition::config::{Path, from_json};
-use crate::ignition::text::json;
+use crate::ignition::text::{go, json};
 
 const INVALID: &str = "config is not valid";
 const UNKNOWN_VERSION: &str =
@@ -19,7 +18,7 @@ pub(crate) fn check(inline: &[u8], path: &Path, spec_minor: u8, problems: &mut P
         problems.error(Path::default(), message);
         problems.error(path.clone().name("inline"), INVALID);
     };
-    let nodes = match json::parse(&decode::lossy(inline)) {
+    let nodes = match json::parse(&go::lossy(inline)) {
         Ok(nodes) => nodes,
         Err(error) => return fail(problems, error.exact),
     };
@@ -33,7 +32,7 @@ pub(crate) fn check(inline: &[u8], path: &Path, spec_minor: u8, problems: &mut P
             return problems.warning(path.clone().name("version"), UNKNOWN_VERSION);
         }
         Err(problem) => {
-            let path = crate::ignition::butane::sugar::path(&["ignition", "version"]);
+            let path = Path::of(&["ignition", "version"]);
             found.error(path, validate::version_message(&problem));
         }
         Ok(()) => {}
@@ -45,15 +44,4 @@ pub(crate) fn check(inline: &[u8], path: &Path, spec_minor: u8, problems: &mut P
     }
     from_json::unused_keys(&nodes, &config, spec_minor, &mut found);
     problems.append(found);
-}
-
-/// `3.4.0` of 4.
-pub(crate) fn spec(minor: u8) -> &'static str {
-    let butane = VERSIONS
-        .iter()
-        .find(|version| version.spec_minor == minor)
-        .map(|version| version.spec);
-    butane
-        .or_else(|| SPECS.get(usize::from(minor)).copied())
-        .unwrap_or("3.5.0")
 }

@@ -3,7 +3,8 @@
 //! [`translate`] is the way in; the other files stand in the order of a document's way through them.
 
 mod confined;
-pub(super) mod decode;
+mod decode;
+mod desugar;
 pub(super) mod files;
 pub(super) mod header;
 mod inline_config;

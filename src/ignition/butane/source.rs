@@ -1,12 +1,10 @@
 //! What is checked of a Butane config before it is translated: keys that nobody reads, and what Ignition cannot check any more
 //! afterwards.
 
-use crate::ignition::Origin;
 use crate::ignition::butane::decode::known;
-use crate::ignition::butane::translate::Format;
 use crate::ignition::butane::{inline_config, quadlets};
-use crate::ignition::config::report::{self, Problems, Report, ReportEntry, Severity};
-use crate::ignition::config::{At, Object, Path, Value, keys};
+use crate::ignition::config::report::{self, Origin, Problems, Report, ReportEntry, Severity};
+use crate::ignition::config::{At, Format, Kind, Object, Path, Value, keys};
 use crate::ignition::text::yaml::{Content, NodeId, Nodes};
 
 pub(crate) const DECIMAL_MODE: &str =
@@ -84,9 +82,7 @@ impl Search<'_> {
             let at = at.name(field.name);
             match (&field.kind, value) {
                 (_, Value::Object(object)) => self.object(child, object, &at),
-                (crate::ignition::config::Kind::Object(shape), _) => {
-                    self.object(child, &Object::new(shape), &at)
-                }
+                (Kind::Object(shape), _) => self.object(child, &Object::new(shape), &at),
                 (_, Value::Objects(objects)) => {
                     for (index, object) in objects.iter().enumerate() {
                         if let Some(element) = self.nodes.element(child, index) {

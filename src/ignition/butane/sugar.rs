@@ -5,70 +5,36 @@
 
 use std::collections::HashSet;
 
-use crate::ignition::butane::decode::lossy;
-use crate::ignition::butane::files::Files;
+use crate::ignition::butane::desugar::{Desugar, set_contents};
 use crate::ignition::butane::{quadlets, trees};
 use crate::ignition::config::fields::UNIT;
-use crate::ignition::config::report::Problems;
-use crate::ignition::config::{At, FieldSource, Object, Path, Source, Step, Value, merge};
-use crate::ignition::packing::data_url;
-
-/// What desugaring needs to know, and where it puts what goes wrong.
-pub(crate) struct Kitchen<'a> {
-    /// The document's number, for blame.
-    pub(crate) document: usize,
-    pub(crate) files: &'a Files,
-    pub(crate) problems: Problems,
-}
-
-impl Kitchen<'_> {
-    /// Blame for one field on a place in the document.
-    pub(crate) fn blame(&self, field: &'static str, path: Path) -> FieldSource {
-        FieldSource {
-            field,
-            index: None,
-            source: Source {
-                document: self.document,
-                path,
-                whole: false,
-            },
-        }
-    }
-
-    /// Blame for all of an object on one place.
-    pub(crate) fn blame_whole(&self, path: Path) -> Option<Box<Source>> {
-        Some(Box::new(Source {
-            document: self.document,
-            path,
-            whole: true,
-        }))
-    }
-}
+use crate::ignition::config::{At, Object, Path, Source, Value, merge};
+use crate::ignition::text::go::lossy;
 
 /// Turns a Butane config into an Ignition config.
-pub(crate) fn desugar(config: &mut Object, kitchen: &mut Kitchen<'_>) {
-    embed(config, &At::ROOT, kitchen);
-    add_mount_units(config, kitchen);
-    trees::add_trees(config, kitchen);
-    quadlets::add_quadlets(config, kitchen);
+pub(crate) fn take_out(config: &mut Object, desugar: &mut Desugar<'_>) {
+    embed(config, &At::ROOT, desugar);
+    add_mount_units(config, desugar);
+    trees::add_trees(config, desugar);
+    quadlets::add_quadlets(config, desugar);
 }
 
 /// Embeds what `inline` and `local` and their like name, all the way down.
-fn embed(object: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
+fn embed(object: &mut Object, at: &At<'_>, desugar: &mut Desugar<'_>) {
     match object.shape.name {
-        "Resource" => embed_resource(object, at, kitchen),
-        "PasswdUser" => embed_keys(object, at, kitchen),
-        "Dropin" => embed_contents(object, at, kitchen),
+        "Resource" => embed_resource(object, at, desugar),
+        "PasswdUser" => embed_keys(object, at, desugar),
+        "Dropin" => embed_contents(object, at, desugar),
         "Tree" | "Quadlet" => return,
         _ => {}
     }
     for (field, value) in object.entries_mut() {
         let at = at.name(field.name);
         match value {
-            Value::Object(object) => embed(object, &at, kitchen),
+            Value::Object(object) => embed(object, &at, desugar),
             Value::Objects(objects) => {
                 for (index, object) in objects.iter_mut().enumerate() {
-                    embed(object, &at.index(index), kitchen);
+                    embed(object, &at.index(index), desugar);
                 }
             }
             _ => {}
@@ -76,39 +42,24 @@ fn embed(object: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
     }
     // The reference looks into a unit's drop-ins first.
     if object.shape.name == "Unit" {
-        embed_contents(object, at, kitchen);
+        embed_contents(object, at, desugar);
     }
 }
 
-fn embed_resource(resource: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
+fn embed_resource(resource: &mut Object, at: &At<'_>, desugar: &mut Desugar<'_>) {
     if let Value::Text(local) = resource.take("local") {
         let path = at.path().name("local");
-        match kitchen.files.read(&local) {
-            Ok(bytes) => set_contents(resource, &bytes, path, kitchen),
-            Err(message) => kitchen.problems.error(path, message),
+        match desugar.files.read(&local) {
+            Ok(bytes) => set_contents(resource, &bytes, path, desugar),
+            Err(message) => desugar.problems.error(path, message),
         }
     }
     if let Value::Bytes(bytes) = resource.take("inline") {
-        set_contents(resource, &bytes, at.path().name("inline"), kitchen);
+        set_contents(resource, &bytes, at.path().name("inline"), desugar);
     }
 }
 
-/// Makes `bytes` the contents of a resource. They are packed when that is shorter, unless the user says that they already are.
-pub(crate) fn set_contents(resource: &mut Object, bytes: &[u8], path: Path, kitchen: &Kitchen<'_>) {
-    if resource.filled("compression").is_some() {
-        resource.set("source", Value::Text(data_url::as_they_are(bytes)));
-    } else {
-        let url = data_url::shortest(bytes);
-        resource.set("source", Value::Text(url.source));
-        resource.set("compression", Value::Text(url.compression.to_owned()));
-        resource
-            .field_sources
-            .push(kitchen.blame("compression", path.clone()));
-    }
-    resource.field_sources.push(kitchen.blame("source", path));
-}
-
-fn embed_keys(user: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
+fn embed_keys(user: &mut Object, at: &At<'_>, desugar: &mut Desugar<'_>) {
     let Value::Texts(locals) = user.take("ssh_authorized_keys_local") else {
         return;
     };
@@ -116,17 +67,17 @@ fn embed_keys(user: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
         return;
     }
     let path = at.path().name("ssh_authorized_keys_local");
-    if let Err(message) = kitchen.files.check_given() {
-        kitchen.problems.error(path, message);
+    if let Err(message) = desugar.files.check_given() {
+        desugar.problems.error(path, message);
         return;
     }
     let mut keys = user.texts("ssh_authorized_keys").to_vec();
     for (file, local) in locals.iter().enumerate() {
         let path = path.clone().index(file);
-        let text = match kitchen.files.read(local) {
+        let text = match desugar.files.read(local) {
             Ok(bytes) => lossy(&bytes),
             Err(message) => {
-                kitchen.problems.error(path, message);
+                desugar.problems.error(path, message);
                 continue;
             }
         };
@@ -135,7 +86,7 @@ fn embed_keys(user: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
             if line.is_empty() {
                 continue;
             }
-            let mut blame = kitchen.blame("ssh_authorized_keys", path.clone());
+            let mut blame = desugar.blame("ssh_authorized_keys", path.clone());
             blame.index = Some(keys.len());
             user.field_sources.push(blame);
             keys.push(line.to_owned());
@@ -144,7 +95,7 @@ fn embed_keys(user: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
     user.set("ssh_authorized_keys", Value::Texts(keys));
 }
 
-fn embed_contents(unit: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
+fn embed_contents(unit: &mut Object, at: &At<'_>, desugar: &mut Desugar<'_>) {
     let Value::Text(local) = unit.take("contents_local") else {
         return;
     };
@@ -152,17 +103,17 @@ fn embed_contents(unit: &mut Object, at: &At<'_>, kitchen: &mut Kitchen<'_>) {
         return;
     }
     let path = at.path().name("contents_local");
-    match kitchen.files.read(&local) {
+    match desugar.files.read(&local) {
         Ok(bytes) => {
             unit.set("contents", Value::Text(lossy(&bytes)));
-            unit.field_sources.push(kitchen.blame("contents", path));
+            unit.field_sources.push(desugar.blame("contents", path));
         }
-        Err(message) => kitchen.problems.error(path, message),
+        Err(message) => desugar.problems.error(path, message),
     }
 }
 
 /// Puts a unit for each filesystem `with_mount_unit` before the user's units, and merges those over them.
-fn add_mount_units(config: &mut Object, kitchen: &Kitchen<'_>) {
+fn add_mount_units(config: &mut Object, desugar: &Desugar<'_>) {
     let Some(storage) = config.object("storage") else {
         return;
     };
@@ -170,11 +121,11 @@ fn add_mount_units(config: &mut Object, kitchen: &Kitchen<'_>) {
     let mut units = Vec::new();
     for (index, filesystem) in storage.objects("filesystems").iter().enumerate() {
         if filesystem.is_true("with_mount_unit") {
-            let path = path(&["storage", "filesystems"])
+            let path = Path::of(&["storage", "filesystems"])
                 .index(index)
                 .name("with_mount_unit");
             let mut unit = mount_unit(filesystem, remote.contains(filesystem.name("device")));
-            unit.source = kitchen.blame_whole(path);
+            unit.source = desugar.blame_whole(path);
             units.push(unit);
         }
     }
@@ -188,8 +139,8 @@ fn add_mount_units(config: &mut Object, kitchen: &Kitchen<'_>) {
     };
     for (index, unit) in users.iter_mut().enumerate() {
         unit.source = Some(Box::new(Source {
-            document: kitchen.document,
-            path: path(&["systemd", "units"]).index(index),
+            document: desugar.document,
+            path: Path::of(&["systemd", "units"]).index(index),
             whole: false,
         }));
     }
@@ -272,9 +223,4 @@ fn escape(path: &str) -> String {
         }
     }
     escaped
-}
-
-/// A path of names.
-pub(crate) fn path(names: &[&'static str]) -> Path {
-    Path(names.iter().map(|name| Step::Name(name)).collect())
 }

@@ -2,16 +2,16 @@
 //!
 //! A stage with an error hides those after it, but not the warnings before it.
 
-use crate::ignition::Origin;
 use crate::ignition::butane::decode::{self, DecodeError, Misfit};
+use crate::ignition::butane::desugar::Desugar;
 use crate::ignition::butane::files::Files;
-use crate::ignition::butane::header::{self, Refused};
-use crate::ignition::butane::source;
-use crate::ignition::butane::sugar::{Kitchen, desugar};
-use crate::ignition::config::fields::{CONFIG, Version};
-use crate::ignition::config::report::{self, Problem, Problems, Report, ReportEntry, Severity};
-use crate::ignition::config::{At, Object, Path, from_json, validate};
-use crate::ignition::render::embedded;
+use crate::ignition::butane::{header, source, sugar};
+use crate::ignition::config::fields::CONFIG;
+use crate::ignition::config::report::{
+    self, Origin, Problem, Problems, Report, ReportEntry, Severity,
+};
+use crate::ignition::config::versions::{self, Refused, Version};
+use crate::ignition::config::{At, Format, Object, Path, blame, from_json, validate};
 use crate::ignition::text::json;
 use crate::ignition::text::yaml::{self, Nodes};
 
@@ -30,13 +30,6 @@ pub(crate) struct Translated {
     pub(crate) report: Report,
 }
 
-/// The format of a document: whose names its paths have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
-    Butane,
-    Ignition,
-}
-
 /// Translates a document. `number` is its place among all documents.
 pub(crate) fn document(text: &str, origin: Origin, number: usize, files: &Files) -> Translated {
     let mut translated = Translated {
@@ -52,15 +45,15 @@ pub(crate) fn document(text: &str, origin: Origin, number: usize, files: &Files)
     if header::is_ignition(unmarked) {
         let text = unmarked;
         translated.format = Format::Ignition;
-        translated.ignition(text, header::ignition_version);
+        translated.ignition(text, versions::ignition_version);
     } else {
         translated.butane(text, number, files);
     }
     translated
 }
 
-/// What `render` gives, checked again: Ignition JSON of every version that it writes.
-pub(crate) fn rendered(text: &str, origin: Origin) -> Report {
+/// Reads what `render` gives: Ignition JSON of every version that it writes.
+pub(crate) fn rendered(text: &str, origin: Origin) -> Translated {
     let mut translated = Translated {
         origin,
         format: Format::Ignition,
@@ -69,14 +62,8 @@ pub(crate) fn rendered(text: &str, origin: Origin) -> Report {
         spec_minor: 0,
         report: Report::default(),
     };
-    translated.ignition(text, header::rendered_version);
-    if let Some(config) = &translated.config {
-        let found = embedded::check(config, std::slice::from_ref(&translated));
-        found
-            .into_iter()
-            .for_each(|entry| translated.report.push(entry));
-    }
-    translated.report
+    translated.ignition(text, versions::rendered_version);
+    translated
 }
 
 impl Translated {
@@ -133,7 +120,7 @@ impl Translated {
         number: usize,
         files: &Files,
     ) -> Option<Object> {
-        let mut kitchen = Kitchen {
+        let mut desugar = Desugar {
             document: number,
             files,
             problems: Problems::default(),
@@ -142,14 +129,14 @@ impl Translated {
             &config,
             &At::ROOT,
             version.spec_minor,
-            &mut kitchen.problems,
+            &mut desugar.problems,
         );
-        if kitchen.problems.is_fatal() {
-            return self.fail(kitchen.problems, SOURCE_INVALID);
+        if desugar.problems.is_fatal() {
+            return self.fail(desugar.problems, SOURCE_INVALID);
         }
-        let checked = kitchen.problems.list.len();
-        desugar(&mut config, &mut kitchen);
-        let mut problems = kitchen.problems;
+        let checked = desugar.problems.list.len();
+        sugar::take_out(&mut config, &mut desugar);
+        let mut problems = desugar.problems;
         for problem in &mut problems.list[checked..] {
             problem.of_files = problem.path.leads_to_files();
         }
@@ -159,12 +146,12 @@ impl Translated {
         if problems.is_fatal() {
             return self.fail(problems, SOURCE_INVALID);
         }
-        header::set_version(&mut config, version.spec);
+        versions::set_version(&mut config, version.spec);
         self.attach(problems);
         let mut problems = Problems::default();
         validate::check(&config, version.spec_minor, &mut problems);
         for problem in &mut problems.list {
-            problem.path = report::written_in_reference(&config, number, &problem.path).path;
+            problem.path = blame::written_in_reference(&config, number, &problem.path).path;
             problem.of_files = problem.path.leads_to_files();
         }
         if problems.is_fatal() {
@@ -253,10 +240,10 @@ impl Translated {
 
     /// A problem of this document as an entry of the report.
     pub(crate) fn entry(&self, problem: Problem) -> ReportEntry {
-        let position = report::position(&self.nodes, &problem.path, problem.unknown_key.as_deref());
+        let position = blame::position(&self.nodes, &problem.path, problem.unknown_key.as_deref());
         // Nothing is lost below a null, and Terraform's languages write what is left out so.
         let told = !problem.message.starts_with("context tree does not match")
-            || !report::is_null_at(&self.nodes, &problem.path);
+            || !blame::is_null_at(&self.nodes, &problem.path);
         let mut path = problem.path.to_string();
         if let Some(key) = problem.unknown_key {
             path = format!("{path}.{key}");
@@ -335,7 +322,7 @@ impl Translated {
             path = path.name("ignition");
         }
         path = path.name(refused.key);
-        let position = report::position(&self.nodes, &path, None);
+        let position = blame::position(&self.nodes, &path, None);
         let entry = self.unlisted(&path.to_string(), &refused.exact);
         self.report.push(ReportEntry {
             line: position.map(|(line, _)| line),

@@ -3,63 +3,8 @@
 //! A new field is one row here. Source: Butane 0.28 (base v0_4, v0_5, v0_8_exp), Ignition 2.26.0 (config 3.0 to 3.7.0-experimental).
 
 use crate::ignition::config::Kind::{Bool, Bytes, Int, Object, Objects, Text, Texts};
+use crate::ignition::config::versions::{NEVER, V1_1, V1_2};
 use crate::ignition::config::{Field, Shape};
-
-/// A version of the `flatcar` variant.
-pub(crate) struct Version {
-    /// As in the document's `version`.
-    pub(crate) name: &'static str,
-    /// Counts the versions: what [`Field::since`] compares with.
-    pub(crate) order: u8,
-    /// The reference's package, as its decoder's messages have it.
-    pub(crate) package: &'static str,
-    /// `ignition.version` of what comes out.
-    pub(crate) spec: &'static str,
-    /// Minor version of that.
-    pub(crate) spec_minor: u8,
-    /// A field of a LUKS device that this version refuses, with the reference's words.
-    pub(crate) refused_in_luks: (&'static str, &'static str),
-}
-
-/// What [`Field::since`] counts.
-const V1_1: u8 = 1;
-const V1_2: u8 = 2;
-/// In Ignition alone.
-const NEVER: u8 = 255;
-
-/// The versions of `variant: flatcar`.
-pub(crate) static VERSIONS: [Version; 3] = [
-    Version {
-        name: "1.0.0",
-        order: 0,
-        package: "v0_4",
-        spec: "3.3.0",
-        spec_minor: 3,
-        refused_in_luks: ("clevis", "clevis is not supported in this spec version"),
-    },
-    Version {
-        name: "1.1.0",
-        order: V1_1,
-        package: "v0_5",
-        spec: "3.4.0",
-        spec_minor: 4,
-        refused_in_luks: ("clevis", "clevis is not supported in this spec version"),
-    },
-    Version {
-        name: "1.2.0-experimental",
-        order: V1_2,
-        package: "v0_8_exp",
-        spec: "3.7.0-experimental",
-        spec_minor: 7,
-        refused_in_luks: (
-            "cex",
-            "cex is not currently supported on the target platform",
-        ),
-    },
-];
-
-/// Ignition's versions that are taken as JSON, by minor version.
-pub(crate) static SPECS: [&str; 6] = ["3.0.0", "3.1.0", "3.2.0", "3.3.0", "3.4.0", "3.5.0"];
 
 /// What is read before the version is known.
 pub(crate) static HEADER: Shape = Shape {

@@ -1,11 +1,10 @@
 //! An Ignition config read from JSON nodes, by Go's rules: names match whatever their case, null is nothing, the last of a repeated key
 //! counts.
 
-use crate::ignition::butane::translate::Format;
 use crate::ignition::config::fields::CONFIG;
 use crate::ignition::config::report::{Problem, Problems, Severity, UNUSED_KEY};
 use crate::ignition::config::{
-    At, Field, Kind, Object, Path, Shape, Step, Value, keys, object_in, objects_in,
+    At, Field, Format, Kind, Object, Path, Shape, Step, Value, keys, object_in, objects_in,
 };
 use crate::ignition::text::scalar;
 use crate::ignition::text::yaml::{Content, NodeId, Nodes};

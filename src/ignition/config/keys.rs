@@ -2,10 +2,9 @@
 //!
 //! `enable` of a unit is `enabled`, `passwordHash` of a user is `password_hash`. What can be read off the schemas is read off them.
 
-use crate::ignition::butane::translate::Format;
-use crate::ignition::config::fields::VERSIONS;
-use crate::ignition::config::{Field, Shape};
-use crate::ignition::unread;
+use crate::ignition::config::versions::VERSIONS;
+use crate::ignition::config::{Field, Format, Shape};
+use crate::ignition::release::unread;
 
 /// Keys of Container Linux Config, of Ignition 2 and of habit that no spelling leads from to what to write: shape, key, one imperative
 /// sentence.

@@ -3,6 +3,7 @@
 //! One tree serves both, for the two formats differ only in the spelling of names and in the sugar that translation takes away. A
 //! shape's fields stand in the order in which Ignition writes them.
 
+pub(super) mod blame;
 pub(super) mod fields;
 pub(super) mod from_json;
 pub(super) mod keys;
@@ -10,9 +11,10 @@ pub(super) mod merge;
 pub(super) mod report;
 pub(super) mod tally;
 pub(super) mod to_json;
-pub(super) mod unit;
+mod unit;
 mod url;
 pub(super) mod validate;
+pub(super) mod versions;
 
 use std::fmt;
 
@@ -33,7 +35,7 @@ pub(crate) struct Field {
     /// As in Ignition's JSON: `sizeMiB`.
     pub(crate) json: &'static str,
     pub(crate) kind: Kind,
-    /// The first minor version of Butane's base that has it: see [`crate::ignition::config::fields::VERSIONS`]. 255 in Ignition alone.
+    /// The first minor version of Butane's base that has it: see [`crate::ignition::config::versions::VERSIONS`]. 255 in Ignition alone.
     pub(crate) since: u8,
     /// The first minor version of Ignition 3 that has it. 255 in Butane alone.
     pub(crate) spec: u8,
@@ -334,6 +336,13 @@ pub(crate) fn objects_in(value: &mut Value) -> &mut Vec<Object> {
     }
 }
 
+/// The format of a document: whose names its paths have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Butane,
+    Ignition,
+}
+
 /// One step of a path into a config.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -347,6 +356,10 @@ pub(crate) enum Step {
 pub(crate) struct Path(pub(crate) Vec<Step>);
 
 impl Path {
+    pub(crate) fn of(names: &[&'static str]) -> Self {
+        Self(names.iter().map(|name| Step::Name(name)).collect())
+    }
+
     pub(crate) fn name(mut self, name: &'static str) -> Self {
         self.0.push(Step::Name(name));
         self

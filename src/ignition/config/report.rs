@@ -1,20 +1,39 @@
-//! Problems, collected: severity, place and words of each; positions are attached from the document's nodes.
+//! Problems, collected: severity, place and words of each, and what of them is told.
 
 use std::fmt;
 
-use crate::ignition::Origin;
-use crate::ignition::butane::header;
-use crate::ignition::config::tally::Tally;
-use crate::ignition::config::{Object, Path, Source, Step, Value};
-use crate::ignition::text::yaml::{NodeId, Nodes};
+use crate::ignition::config::Path;
+pub use crate::ignition::config::tally::Severity;
+use crate::ignition::config::tally::{Counts, Tally};
+use crate::ignition::config::versions::OTHER_VARIANTS;
 
-/// How bad a problem is.
+/// So many entries of one report are told, errors first.
+const TOLD: usize = 200;
+
+/// Where a document came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// The config is rendered all the same; strict mode fails.
-    Warning,
-    /// Nothing is rendered.
-    Error,
+pub enum Origin {
+    /// A preset, by its attribute.
+    Preset(&'static str),
+    /// `content`.
+    Content,
+    /// `snippets[n]`.
+    Snippet(usize),
+    /// A parameter of a function, by its name.
+    Argument(&'static str),
+    /// One of a function's further arguments: `overlays[n]`.
+    Further(&'static str, usize),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Preset(name) | Self::Argument(name) => out.write_str(name),
+            Self::Content => out.write_str("content"),
+            Self::Snippet(index) => write!(out, "snippets[{index}]"),
+            Self::Further(name, index) => write!(out, "{name}[{index}]"),
+        }
+    }
 }
 
 /// Everything that was found.
@@ -118,6 +137,38 @@ impl Report {
         self.entries.iter().any(|e| e.severity == Severity::Error)
     }
 
+    /// What to tell, in order, and how much there is beyond that. Warnings give way to errors.
+    pub fn told(&self) -> (Vec<&ReportEntry>, Counts) {
+        self.told_of(|_| true)
+    }
+
+    /// The same of the entries that are `wanted`.
+    pub fn told_of(&self, wanted: impl Fn(&ReportEntry) -> bool) -> (Vec<&ReportEntry>, Counts) {
+        let is_error = |entry: &ReportEntry| entry.severity == Severity::Error;
+        let wanted: Vec<&ReportEntry> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.told && wanted(entry))
+            .collect();
+        let errors = wanted.iter().filter(|entry| is_error(entry)).count();
+        let (mut errors_left, mut warnings_left) = (errors.min(TOLD), TOLD.saturating_sub(errors));
+        let (mut told, mut more) = (Vec::new(), self.tally.more());
+        for entry in wanted {
+            let left = match is_error(entry) {
+                true => &mut errors_left,
+                false => &mut warnings_left,
+            };
+            match left.checked_sub(1) {
+                Some(fewer) => {
+                    *left = fewer;
+                    told.push(entry);
+                }
+                None => *more.of(entry.severity) += 1,
+            }
+        }
+        (told, more)
+    }
+
     /// The entries exactly as the reference prints them. They may quote from the documents: for comparing only, never for a user.
     pub fn reference_entries(&self) -> String {
         let listed = self.entries.iter().filter(|e| e.listed);
@@ -203,7 +254,7 @@ pub(crate) fn redacted(message: &str) -> Option<String> {
         }
         "No translator exists for variant" => {
             let variant = rest.split_whitespace().next().unwrap_or("");
-            let known = variant == "flatcar" || header::OTHER_VARIANTS.contains(&variant);
+            let known = variant == "flatcar" || OTHER_VARIANTS.contains(&variant);
             Some(match known {
                 true => format!("{shown} {variant} with this version"),
                 false => "No translator exists for this variant".to_owned(),
@@ -346,146 +397,5 @@ impl Problems {
 
     pub(crate) fn is_fatal(&self) -> bool {
         self.list.iter().any(|p| p.severity == Severity::Error)
-    }
-}
-
-/// Line and column of the deepest node on the way that exists; of the key, where one ends the way that no schema knows.
-pub(crate) fn position(
-    nodes: &Nodes,
-    path: &Path,
-    unknown_key: Option<&str>,
-) -> Option<(u64, u64)> {
-    let mut node = nodes.root()?;
-    let mut whole = true;
-    for step in &path.0 {
-        match descend(nodes, node, *step) {
-            Some(next) => node = next,
-            None => {
-                whole = false;
-                break;
-            }
-        }
-    }
-    if let (true, Some(key)) = (whole, unknown_key)
-        && let Some((key, _)) = nodes.pair(node, key)
-    {
-        node = key;
-    }
-    let node = nodes.get(node);
-    Some((node.line, node.column))
-}
-
-/// Whether a path of the document leads to a null.
-pub(crate) fn is_null_at(nodes: &Nodes, path: &Path) -> bool {
-    let step = |node: NodeId, step: &Step| descend(nodes, node, *step);
-    nodes
-        .root()
-        .and_then(|root| path.0.iter().try_fold(root, step))
-        .is_some_and(|node| nodes.is_null(node))
-}
-
-fn descend(nodes: &Nodes, node: NodeId, step: Step) -> Option<NodeId> {
-    match step {
-        Step::Name(name) => nodes.child(node, name),
-        Step::Index(index) => nodes.element(node, index),
-    }
-}
-
-/// The same for a report of one document, with the reference's gap: it knows nothing of what is not set, and takes its place among the
-/// generated units for one among the user's.
-pub(crate) fn written_in_reference(root: &Object, document: usize, path: &Path) -> Source {
-    let in_units = path
-        .0
-        .starts_with(&[Step::Name("systemd"), Step::Name("units")]);
-    match in_units && !is_set(root, &path.0) {
-        false => written_at(root, document, path),
-        true => Source {
-            document,
-            path: path.clone(),
-            whole: false,
-        },
-    }
-}
-
-fn is_set(object: &Object, path: &[Step]) -> bool {
-    let (Some(Step::Name(name)), below) = (path.first(), path.get(1..).unwrap_or_default()) else {
-        return true;
-    };
-    let found = object.entries().find(|(field, _)| field.name == *name);
-    match (found, below.first()) {
-        (Some((_, Value::Objects(list))), Some(Step::Index(index))) => list
-            .get(*index)
-            .is_none_or(|object| is_set(object, &below[1..])),
-        (Some((_, Value::Object(object))), Some(_)) => is_set(object, below),
-        // A name that is "" is none.
-        (Some((field, Value::Text(text))), _) if field.always => !text.is_empty(),
-        (Some((_, value)), _) => !value.is_empty(),
-        (None, _) => false,
-    }
-}
-
-/// Where a place of a translated config was written: document and path there. `root` is what the path leads into.
-pub(crate) fn written_at(root: &Object, document: usize, path: &Path) -> Source {
-    let mut found = Source {
-        document,
-        path: Path::default(),
-        whole: false,
-    };
-    let mut object = Some(root);
-    let mut steps = path.0.iter().peekable();
-    while let Some(step) = steps.next() {
-        let Step::Name(name) = step else {
-            found.path.0.push(*step);
-            continue;
-        };
-        let index = match steps.peek() {
-            Some(Step::Index(index)) => Some(*index),
-            _ => None,
-        };
-        let Some(here) = object else {
-            push(&mut found, *step);
-            continue;
-        };
-        let exact = |field: &str, at| {
-            here.field_sources
-                .iter()
-                .find(|s| s.field == field && s.index == at)
-                .map(|s| s.source.clone())
-        };
-        match exact(name, None) {
-            Some(source) => found = source,
-            None => push(&mut found, *step),
-        }
-        let value = here
-            .entries()
-            .find(|(field, _)| field.name == *name)
-            .map(|(_, value)| value);
-        object = match (value, index) {
-            (Some(Value::Object(next)), _) => Some(next),
-            (Some(Value::Objects(list)), Some(index)) => {
-                steps.next();
-                push(&mut found, Step::Index(index));
-                list.get(index)
-            }
-            (_, Some(index)) => {
-                steps.next();
-                match exact(name, Some(index)) {
-                    Some(source) => found = source,
-                    None => push(&mut found, Step::Index(index)),
-                }
-                None
-            }
-            _ => None,
-        };
-        if let Some(source) = object.and_then(|o| o.source.as_deref()) {
-            found = source.clone();
-        }
-    }
-    found
-}
-
-fn push(source: &mut Source, step: Step) {
-    if !source.whole {
-        source.path.0.push(step);
     }
 }

@@ -3,12 +3,17 @@
 
 use std::fmt;
 
-use crate::ignition::config::report::{Report, ReportEntry, Severity};
-
 /// So many errors, and so many warnings, of one document or report are kept.
 const KEPT: usize = 1000;
-/// So many entries of one report are told, errors first.
-const TOLD: usize = 200;
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The config is rendered all the same; strict mode fails.
+    Warning,
+    /// Nothing is rendered.
+    Error,
+}
 
 /// Counts of errors and warnings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -27,7 +32,8 @@ pub(crate) struct Tally {
 }
 
 impl Counts {
-    fn of(&mut self, severity: Severity) -> &mut usize {
+    /// That of one severity.
+    pub(super) fn of(&mut self, severity: Severity) -> &mut usize {
         match severity {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
@@ -70,43 +76,14 @@ impl Tally {
         taken
     }
 
+    /// How many there are beyond those that are kept.
+    pub(super) fn more(&self) -> Counts {
+        self.more
+    }
+
     /// Counts what another one has beyond what it kept.
     pub(crate) fn append(&mut self, other: Self) {
         self.more.errors += other.more.errors;
         self.more.warnings += other.more.warnings;
-    }
-}
-
-impl Report {
-    /// What to tell, in order, and how much there is beyond that. Warnings give way to errors.
-    pub fn told(&self) -> (Vec<&ReportEntry>, Counts) {
-        self.told_of(|_| true)
-    }
-
-    /// The same of the entries that are `wanted`.
-    pub fn told_of(&self, wanted: impl Fn(&ReportEntry) -> bool) -> (Vec<&ReportEntry>, Counts) {
-        let is_error = |entry: &ReportEntry| entry.severity == Severity::Error;
-        let wanted: Vec<&ReportEntry> = self
-            .entries
-            .iter()
-            .filter(|entry| entry.told && wanted(entry))
-            .collect();
-        let errors = wanted.iter().filter(|entry| is_error(entry)).count();
-        let (mut errors_left, mut warnings_left) = (errors.min(TOLD), TOLD.saturating_sub(errors));
-        let (mut told, mut more) = (Vec::new(), self.tally.more);
-        for entry in wanted {
-            let left = match is_error(entry) {
-                true => &mut errors_left,
-                false => &mut warnings_left,
-            };
-            match left.checked_sub(1) {
-                Some(fewer) => {
-                    *left = fewer;
-                    told.push(entry);
-                }
-                None => *more.of(entry.severity) += 1,
-            }
-        }
-        (told, more)
     }
 }

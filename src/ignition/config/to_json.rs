@@ -3,9 +3,18 @@
 //! `Style::Butane` leaves out what is empty, as the `butane` command does; `Style::Ct` keeps empty objects, as terraform-provider-ct
 //! does.
 
-use crate::ignition::Style;
-use crate::ignition::butane::decode::NO_UTF8;
 use crate::ignition::config::{Field, Kind, Object, Shape, Value};
+use crate::ignition::text::go::NO_UTF8;
+
+/// Whose bytes to write.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Style {
+    /// The `butane` command's: what is empty is left out.
+    #[default]
+    Butane,
+    /// terraform-provider-ct's: Ignition 3.4.0, empty objects are kept.
+    Ct,
+}
 
 /// How to write.
 #[derive(Clone, Copy)]

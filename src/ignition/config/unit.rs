@@ -4,7 +4,7 @@
 //!
 //! Source: the facts about Ignition 2.26 and go-systemd 22 (section 12.4).
 
-use std::borrow::Cow;
+use crate::ignition::text::go::quote;
 
 /// What validation asks about the text of a unit.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -216,42 +216,6 @@ impl<'a> Reader<'a> {
         let line = line.strip_suffix('\r').unwrap_or(line);
         line.strip_suffix('\n').unwrap_or(line)
     }
-}
-
-/// A string as Go quotes it (`%q`).
-pub(crate) fn quote(text: &str) -> String {
-    let mut quoted = String::with_capacity(text.len() + 2);
-    quoted.push('"');
-    for char in text.chars() {
-        let escape: Cow<'static, str> = match char {
-            '"' => r#"\""#.into(),
-            '\\' => r"\\".into(),
-            '\u{7}' => r"\a".into(),
-            '\u{8}' => r"\b".into(),
-            '\u{c}' => r"\f".into(),
-            '\n' => r"\n".into(),
-            '\r' => r"\r".into(),
-            '\t' => r"\t".into(),
-            '\u{b}' => r"\v".into(),
-            printable if is_printable(printable) => {
-                quoted.push(printable);
-                continue;
-            }
-            '\0'..'\u{80}' => format!(r"\x{:02x}", u32::from(char)).into(),
-            '\u{80}'..='\u{ffff}' => format!(r"\u{:04x}", u32::from(char)).into(),
-            _ => format!(r"\U{:08x}", u32::from(char)).into(),
-        };
-        quoted.push_str(&escape);
-    }
-    quoted.push('"');
-    quoted
-}
-
-/// Letters, marks, numbers, punctuation, symbols and the ASCII blank.
-fn is_printable(char: char) -> bool {
-    // Within a string std escapes exactly the others; only at its start marks too, hence the letter.
-    let text: String = ['a', char].into_iter().collect();
-    char == '\'' || text.escape_debug().eq(text.chars())
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ mod storage;
 
 use std::collections::{HashMap, HashSet};
 
-use crate::ignition::butane::files::clean;
 use crate::ignition::config::report::Problems;
+use crate::ignition::config::versions::semver;
 use crate::ignition::config::{At, Field, Object, Value, unit, url};
+use crate::ignition::text::go::quote;
 
 const DUPLICATE: &str = "duplicate entry defined";
 const INVALID_VERSION: &str = "invalid config version (couldn't parse)";
@@ -25,9 +26,6 @@ const HASH_WRONG_SIZE: &str = "incorrect size for hash sum";
 const HEADERS_UNSUPPORTED: &str = "cannot use HTTP headers with this source scheme";
 const HEADER_NAME_EMPTY: &str = "HTTP header name can't be empty";
 const HEADER_INVALID: &str = "unable to parse HTTP header";
-const NO_PATH: &str = "path not specified";
-const PATH_RELATIVE: &str = "path not absolute";
-const PATH_DIRTY: &str = "path is not fully simplified";
 const BOTH_ID_AND_NAME: &str = "cannot set both id and name";
 const UNIT_EXTENSION: &str = "invalid systemd unit extension";
 const DROPIN_EXTENSION: &str = "invalid systemd drop-in extension";
@@ -70,7 +68,7 @@ pub(crate) fn version(config: &Object, spec: &str) -> Result<(), VersionProblem>
     let version = config
         .object("ignition")
         .map_or("", |ignition| ignition.name("version"));
-    match crate::ignition::butane::header::semver(version) {
+    match semver(version) {
         None => Err(VersionProblem::Unparsable),
         Some(version) if version == spec => Ok(()),
         Some(_) => Err(VersionProblem::Other),
@@ -159,27 +157,7 @@ fn rules(object: &Object, at: &At<'_>, minor: u8, problems: &mut Problems) {
         "Dropin" => dropin(object, at, problems),
         _ => storage::rules(object, at, minor, problems),
     }
-    if object.shape.name == "Raid" {
-        for (index, device) in object.texts("devices").iter().enumerate() {
-            if let Err(message) = path(device) {
-                problems.error(at.path().name("devices").index(index), message);
-            }
-        }
-    }
     each_object(object, at, |object, at| rules(object, at, minor, problems));
-}
-
-/// An absolute path in its simplest form.
-pub(crate) fn path(path: &str) -> Result<(), &'static str> {
-    if path.is_empty() {
-        Err(NO_PATH)
-    } else if !path.starts_with('/') {
-        Err(PATH_RELATIVE)
-    } else if clean(path) != path {
-        Err(PATH_DIRTY)
-    } else {
-        Ok(())
-    }
 }
 
 fn paths_of_units(config: &Object, at: &At<'_>, problems: &mut Problems) {
@@ -327,7 +305,7 @@ fn systemd_unit(unit: &Object, at: &At<'_>, problems: &mut Problems) {
         Ok(parsed) if unit.is_true("enabled") && !contents.is_empty() && !parsed.installs => {
             let message = format!(
                 "unit {} is enabled, but has no install section so enable does nothing",
-                unit::quote(name)
+                quote(name)
             );
             problems.warning(at.path().name("contents"), message);
         }
@@ -368,7 +346,7 @@ fn template_units(systemd: &Object, at: &At<'_>, problems: &mut Problems) {
         if let Some(Ok(parsed)) = contents.map(unit::parse)
             && !parsed.installs
         {
-            let (template, name) = (unit::quote(&template), unit::quote(name));
+            let (template, name) = (quote(&template), quote(name));
             let message =
                 format!("template unit {template} for {name} doesn't have Install section");
             problems.warning(

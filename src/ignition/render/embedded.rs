@@ -10,11 +10,11 @@ use std::io::{self, Read as _};
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256, Sha512};
 
-use crate::ignition::butane::header;
-use crate::ignition::butane::translate::{Format, Translated};
-use crate::ignition::config::report::{self, Problem, ReportEntry, Severity};
+use crate::ignition::butane::translate::Translated;
+use crate::ignition::config::report::{Problem, ReportEntry, Severity};
 use crate::ignition::config::validate::each_object;
-use crate::ignition::config::{At, Object, Path, from_json};
+use crate::ignition::config::versions::rendered_version;
+use crate::ignition::config::{At, Format, Object, Path, blame, from_json};
 use crate::ignition::packing::data_url;
 use crate::ignition::text::json;
 
@@ -111,7 +111,7 @@ fn config_in(resource: &Object, left: &mut Option<u64>) -> Option<Object> {
     };
     let nodes = json::parse(&text).ok()?;
     let (config, _) = from_json::decode(&nodes, u8::MAX - 1);
-    let minor = header::rendered_version(&config).ok()?;
+    let minor = rendered_version(&config).ok()?;
     let (config, mismatches) = from_json::decode(&nodes, minor);
     mismatches.is_empty().then_some(config)
 }
@@ -275,7 +275,7 @@ fn entry(config: &Object, documents: &[Translated], fault: Fault) -> ReportEntry
     let place = |field: &[&'static str]| {
         let steps = field.iter().copied();
         let path = steps.fold(fault.resource.clone(), |path, name| path.name(name));
-        let source = report::written_at(config, 0, &path);
+        let source = blame::written_at(config, 0, &path);
         let document = &documents[source.document];
         let path = match document.format {
             Format::Butane => source.path,

@@ -4,9 +4,8 @@
 //! the preset's settings are gone without a word: machines would reboot by themselves. Nothing here knows what presets write: each
 //! preset's config is compared with what is left of it after merging.
 
-use crate::ignition::Origin;
-use crate::ignition::config::report;
-use crate::ignition::config::{Field, Object, Path, Source, Value};
+use crate::ignition::config::report::Origin;
+use crate::ignition::config::{Field, Object, Path, Source, Value, blame};
 
 /// Something of a preset that is not what the preset wrote.
 pub(crate) struct Overridden {
@@ -103,7 +102,7 @@ impl Search<'_> {
         self.found.push(Overridden {
             preset: self.preset,
             what,
-            by: report::written_at(self.merged, 0, &path),
+            by: blame::written_at(self.merged, 0, &path),
         });
     }
 }

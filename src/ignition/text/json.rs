@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::ignition::text::scalar;
 use crate::ignition::text::yaml::{Content, NODES_MAX, Node, NodeId, Nodes};
+use crate::ignition::text::{go, scalar};
 
 /// Nesting beyond this is refused, as Go does.
 const DEPTH_MAX: usize = 10_000;
@@ -342,8 +342,7 @@ impl Reader<'_> {
                     '\'' => r"'\''".to_owned(),
                     '"' => "'\"'".to_owned(),
                     c => {
-                        let quoted =
-                            crate::ignition::config::unit::quote(c.encode_utf8(&mut [0; 4]));
+                        let quoted = go::quote(c.encode_utf8(&mut [0; 4]));
                         format!("'{}'", quoted.trim_matches('"'))
                     }
                 };

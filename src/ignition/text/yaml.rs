@@ -22,7 +22,7 @@ pub(crate) const NODES_MAX: usize = 1_000_000;
 /// A mapping of more keys than this gets an index.
 const SEARCHED_MAX: usize = 32;
 
-/// A parsed document: YAML, or JSON read by `json_input`.
+/// A parsed document: YAML, or JSON read by [`crate::ignition::text::json`].
 pub(crate) struct Nodes {
     nodes: Vec<Node>,
     root: Option<NodeId>,

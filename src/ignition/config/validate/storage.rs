@@ -4,12 +4,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::ignition::butane::files::clean;
 use crate::ignition::config::report::Problems;
-use crate::ignition::config::validate::path;
 use crate::ignition::config::{At, Object, url};
+use crate::ignition::text::go::clean;
 use crate::ignition::text::json;
 
+const NO_PATH: &str = "path not specified";
+const PATH_RELATIVE: &str = "path not absolute";
+const PATH_DIRTY: &str = "path is not fully simplified";
 const DIRECTORY_USED_SYMLINK: &str = "directory path includes link in config";
 const FILE_USED_SYMLINK: &str = "file path includes link in config";
 const LINK_USED_SYMLINK: &str = "link path includes link in config";
@@ -530,5 +532,23 @@ fn raid(raid: &Object, at: &At<'_>, problems: &mut Problems) {
     }
     if raid.texts("devices").is_empty() {
         problems.error(at.path().name("devices"), RAID_DEVICES_REQUIRED);
+    }
+    for (index, device) in raid.texts("devices").iter().enumerate() {
+        if let Err(message) = path(device) {
+            problems.error(at.path().name("devices").index(index), message);
+        }
+    }
+}
+
+/// An absolute path in its simplest form.
+fn path(path: &str) -> Result<(), &'static str> {
+    if path.is_empty() {
+        Err(NO_PATH)
+    } else if !path.starts_with('/') {
+        Err(PATH_RELATIVE)
+    } else if clean(path) != path {
+        Err(PATH_DIRTY)
+    } else {
+        Ok(())
     }
 }
