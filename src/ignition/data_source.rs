@@ -65,8 +65,9 @@ pub struct Model {
     warnings: Option<Vec<String>>,
 }
 
-/// What can be said before everything is known. Core validates again right before it reads, and reading tells the warnings of what has
-/// no errors: here they are told beside an error only, for nothing is read then.
+/// Finds what is wrong before everything is known. Core validates again right before it reads, and
+/// reading reports the warnings of what has no errors: here they are reported beside an error only,
+/// for nothing is read then.
 pub(super) fn validate(config: &Model) -> Diagnostics {
     if config.sources().iter().all(|(_, absent)| *absent) {
         return nothing_to_render(config).into();
@@ -103,7 +104,7 @@ fn piecewise(config: &Model) -> Diagnostics {
             documents: vec![document],
         };
         let (_, report) = render(&input, &options);
-        let (entries, more) = report.told_of(|entry| !is_wanted(entry) && !entry.of_files);
+        let (entries, more) = report.shown_of(|entry| !is_wanted(entry) && !entry.of_files);
         for entry in entries {
             problems.push(diagnostic(entry, strict));
         }
@@ -131,7 +132,7 @@ impl Model {
             Attr::Null => true,
             Attr::Known(elements) => !elements.iter().any(Attr::is_unknown),
         };
-        let told = &mut Diagnostics::none();
+        let ignored = &mut Diagnostics::none();
         self.files_dir.is_null()
             && !self.content.is_unknown()
             && !self.output_format.is_unknown()
@@ -139,8 +140,9 @@ impl Model {
             && list(&self.ssh_authorized_keys)
             && self.updates.is_wholly_known()
             && self.proxy.is_wholly_known()
-            && known::<Updates>(&self.updates, "updates", told).is_none_or(|known| known.is_sound())
-            && known::<Proxy>(&self.proxy, "proxy", told).is_none_or(|known| known.is_sound())
+            && known::<Updates>(&self.updates, "updates", ignored)
+                .is_none_or(|known| known.is_sound())
+            && known::<Proxy>(&self.proxy, "proxy", ignored).is_none_or(|known| known.is_sound())
     }
 
     fn options(&self) -> Options {
@@ -180,7 +182,7 @@ pub(super) fn answer(config: Model) -> Outcome<Model> {
         return Outcome::failed(problems);
     }
     let (rendered, report) = render(&Input { documents }, &config.options());
-    let (entries, more) = report.told_of(|entry| !is_wanted(entry));
+    let (entries, more) = report.shown_of(|entry| !is_wanted(entry));
     for entry in &entries {
         problems.push(diagnostic(entry, config.is_strict()));
     }
@@ -328,7 +330,8 @@ fn documents(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
     documents
 }
 
-/// Those that are known, of keys each for itself. The schema tells what is not of the right form; nothing is made of it.
+/// The presets that are known, and of keys each that is. The schema reports what is not of the right
+/// form; nothing is made of it.
 fn presets(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
     let mut documents = Vec::new();
     if let Attr::Known(keys) = &config.ssh_authorized_keys {
@@ -437,7 +440,7 @@ mod tests {
         object
     }
 
-    fn told(problems: &Diagnostics) -> Vec<String> {
+    fn reported(problems: &Diagnostics) -> Vec<String> {
         problems
             .0
             .iter()
@@ -475,7 +478,7 @@ mod tests {
             "platform": "aws",
             "flatcar_version": "4593.2.5",
         })));
-        assert_eq!(told(&outcome.problems), Vec::<String>::new());
+        assert_eq!(reported(&outcome.problems), Vec::<String>::new());
         let model = outcome.value.expect("it renders");
         let rendered = r#"{"ignition":{"version":"3.4.0"},"passwd":{"users":[{"gecos":"y","name":"core","sshAuthorizedKeys":["KEY"]}]}}"#
             .replace("KEY", KEY);
@@ -496,7 +499,7 @@ mod tests {
         let outcome = answer(config(json!({"content": KEYS, "snippets": [null, wrong]})));
         assert!(outcome.value.is_none());
         assert_eq!(
-            told(&outcome.problems),
+            reported(&outcome.problems),
             [
                 "warning snippets[1]: Unused key odd: warning at $.storage.files.0.odd, line 6 col 7: unused key odd",
                 "error snippets[1]: Path not specified: error at $.storage.files.0.path, line 5 col 7: path not specified",
@@ -519,7 +522,7 @@ mod tests {
         let line = "warning at $.odd, line 7 col 1: unused key odd";
         let outcome = answer(config(json!({"content": content})));
         assert_eq!(
-            told(&outcome.problems),
+            reported(&outcome.problems),
             [format!("warning content: Unused key odd: {line}")]
         );
         assert_eq!(
@@ -528,7 +531,7 @@ mod tests {
         );
         let outcome = answer(config(json!({"content": content, "strict": true})));
         assert_eq!(
-            told(&outcome.problems),
+            reported(&outcome.problems),
             [format!("error content: Unused key odd: {line}")]
         );
         assert!(outcome.value.is_none());
@@ -540,7 +543,7 @@ mod tests {
         let outcome = answer(config(
             json!({"proxy": proxy, "strict": true, "content": KEYS}),
         ));
-        assert_eq!(told(&outcome.problems), Vec::<String>::new());
+        assert_eq!(reported(&outcome.problems), Vec::<String>::new());
         assert!(
             outcome
                 .value
@@ -589,10 +592,10 @@ mod tests {
             ),
         ] {
             let outcome = answer(config(attributes.clone()));
-            let told = told(&outcome.problems);
+            let reported = reported(&outcome.problems);
             assert!(
-                told.len() == 1 && told[0].starts_with(expected),
-                "{attributes}: {told:#?}"
+                reported.len() == 1 && reported[0].starts_with(expected),
+                "{attributes}: {reported:#?}"
             );
             assert!(outcome.value.is_none());
         }
@@ -610,7 +613,7 @@ mod tests {
             validate(&config(attributes.clone())),
             answer(config(attributes)).problems,
         ] {
-            let places: Vec<String> = told(&problems)
+            let places: Vec<String> = reported(&problems)
                 .iter()
                 .filter_map(|line| line.split_once(": ").map(|(place, _)| place.to_owned()))
                 .collect();
@@ -666,7 +669,7 @@ mod tests {
             ] {
                 let mut attributes = others.clone();
                 attributes["content"] = json!(content);
-                let begun: Vec<String> = told(&validate(&config(attributes)))
+                let begun: Vec<String> = reported(&validate(&config(attributes)))
                     .iter()
                     .map(|line| line.splitn(3, ": ").take(2).collect::<Vec<_>>().join(": "))
                     .collect();
@@ -711,7 +714,7 @@ mod tests {
                 json!({"http_proxy": address, "https_proxy": null, "no_proxy": null, "profile": 1});
             for content in [json!(KEYS), json!(null)] {
                 let problems = validate(&config(json!({"proxy": proxy, "content": content})));
-                assert_eq!(told(&problems), Vec::<String>::new());
+                assert_eq!(reported(&problems), Vec::<String>::new());
             }
         }
     }
@@ -786,7 +789,7 @@ mod tests {
                 "proxy": proxy,
             })));
             assert_eq!(
-                told(&outcome.problems),
+                reported(&outcome.problems),
                 Vec::from_iter(expected),
                 "{snippet}"
             );
@@ -815,10 +818,10 @@ mod tests {
                 "error flatcar_version: This release cannot read the config: ",
             ),
         ] {
-            let told = told(&answer(config(attributes.clone())).problems);
+            let reported = reported(&answer(config(attributes.clone())).problems);
             assert!(
-                told.len() == 1 && told[0].starts_with(expected),
-                "{attributes}: {told:#?}"
+                reported.len() == 1 && reported[0].starts_with(expected),
+                "{attributes}: {reported:#?}"
             );
         }
     }
@@ -836,10 +839,14 @@ mod tests {
             let outcome = answer(config(
                 json!({"content": nothing, "snippets": [nothing, KEYS]}),
             ));
-            assert_eq!(told(&outcome.problems), Vec::<String>::new(), "{nothing:?}");
+            assert_eq!(
+                reported(&outcome.problems),
+                Vec::<String>::new(),
+                "{nothing:?}"
+            );
             let outcome = answer(config(json!({"content": nothing, "snippets": [nothing]})));
             assert!(
-                told(&outcome.problems)[0].starts_with("error : Nothing to render: "),
+                reported(&outcome.problems)[0].starts_with("error : Nothing to render: "),
                 "{nothing:?}"
             );
         }
@@ -861,18 +868,18 @@ mod tests {
         let ignition = r#"{"ignition":{"version":"3.4.0","proxy":null},"storage":{"files":[{"path":"/a","user":null,"mode":null,"contents":null}]},"systemd":null}"#;
         for content in [butane, ignition] {
             let outcome = answer(config(json!({"content": content, "strict": true})));
-            assert_eq!(told(&outcome.problems), Vec::<String>::new());
+            assert_eq!(reported(&outcome.problems), Vec::<String>::new());
             assert_eq!(
                 outcome.value.and_then(|model| model.warnings),
                 Some(Vec::new())
             );
         }
-        // Below an alias keys go unchecked, which is told.
+        // Below an alias keys go unchecked, which is reported.
         let alias = "variant: flatcar\nversion: 1.1.0\nstorage: {files: [{path: /a, user: &u {id: 1}}, {path: /b, user: *u}]}\n";
-        let told = told(&answer(config(json!({"content": alias}))).problems);
+        let reported = reported(&answer(config(json!({"content": alias}))).problems);
         assert!(
-            told.len() == 1 && told[0].contains("context tree does not match"),
-            "{told:?}"
+            reported.len() == 1 && reported[0].contains("context tree does not match"),
+            "{reported:?}"
         );
     }
 
@@ -880,7 +887,7 @@ mod tests {
     fn a_byte_order_mark_before_a_document_is_passed_over() {
         for content in [KEYS, r#"{"ignition":{"version":"3.4.0"}}"#] {
             let outcome = answer(config(json!({"content": format!("\u{feff}{content}")})));
-            assert_eq!(told(&outcome.problems), Vec::<String>::new());
+            assert_eq!(reported(&outcome.problems), Vec::<String>::new());
             let plain = answer(config(json!({"content": content})));
             assert_eq!(
                 outcome.value.and_then(|model| model.rendered),
@@ -897,11 +904,11 @@ mod tests {
             r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a","mode":600}]}}"#;
         for content in [butane, ignition] {
             let problems = answer(config(json!({"content": content}))).problems;
-            let told = problems.0.iter().any(|problem| {
+            let reported = problems.0.iter().any(|problem| {
                 problem.detail.contains("unreasonable mode")
                     && problem.detail.contains(r#"parseint("0644", 8)"#)
             });
-            assert!(told, "{content}");
+            assert!(reported, "{content}");
         }
     }
 
@@ -918,35 +925,38 @@ mod tests {
 
     #[test]
     fn a_platform_by_another_name_is_told_what_it_is_called_here() {
-        let told = |word: &str| {
-            told(&check_platform(
+        let reported = |word: &str| {
+            reported(&check_platform(
                 &Value::String(word.to_owned()),
                 &Path::of("platform"),
             ))
         };
-        assert!(told("ec2")[0].starts_with(
+        assert!(reported("ec2")[0].starts_with(
             "error platform: Platform is not known here: It is called aws here. Accepted: "
         ));
-        assert!(told("aws").is_empty());
+        assert!(reported("aws").is_empty());
     }
 
     #[test]
     fn compression_without_a_platform_is_warned_of() {
         let outcome = answer(config(json!({"content": KEYS, "compress": "always"})));
-        assert_eq!(told(&outcome.problems).len(), 1);
-        assert!(told(&outcome.problems)[0].starts_with("warning compress: "));
+        assert_eq!(reported(&outcome.problems).len(), 1);
+        assert!(reported(&outcome.problems)[0].starts_with("warning compress: "));
         assert!(outcome.value.is_some());
     }
 
     #[test]
     fn what_is_known_is_checked_before_the_rest_is() {
         let wrong = "variant: flatcar\nversion: 9.9.9\n";
-        assert_eq!(told(&validate(&config(json!({})))).len(), 1);
+        assert_eq!(reported(&validate(&config(json!({})))).len(), 1);
         assert_eq!(
-            told(&validate(&config(json!({"content": "?"})))),
+            reported(&validate(&config(json!({"content": "?"})))),
             Vec::<String>::new()
         );
-        assert_eq!(told(&validate(&config(json!({"content": wrong})))).len(), 1);
+        assert_eq!(
+            reported(&validate(&config(json!({"content": wrong})))).len(),
+            1
+        );
         for unknown in [
             json!({"content": wrong, "files_dir": "files"}),
             json!({"content": wrong, "snippets": "?"}),
@@ -957,14 +967,14 @@ mod tests {
             json!({"content": "?", "snippets": ["?", wrong]}),
             json!({"content": "?", "ssh_authorized_keys": ["?", "AAAA"]}),
         ] {
-            let problems = told(&validate(&config(unknown.clone())));
+            let problems = reported(&validate(&config(unknown.clone())));
             assert_eq!(problems.len(), 1, "{unknown}: {problems:#?}");
         }
         // The file may be made by this apply.
         let local = "variant: flatcar\nversion: 1.1.0\nstorage: {trees: [{local: t}], files: [{path: /a, contents: {local: a}}]}\n";
         for files_dir in ["no-such-directory", "?"] {
             assert_eq!(
-                told(&validate(&config(
+                reported(&validate(&config(
                     json!({"content": local, "files_dir": files_dir})
                 ))),
                 Vec::<String>::new()
@@ -972,14 +982,14 @@ mod tests {
         }
         let contradiction = updates(json!({"automatic": false, "server": "https://a"}));
         assert_eq!(
-            told(&validate(&config(
+            reported(&validate(&config(
                 json!({"content": "?", "updates": contradiction})
             )))
             .len(),
             1
         );
         assert_eq!(
-            told(&validate(&config(
+            reported(&validate(&config(
                 json!({"content": format!("{KEYS}odd: 1\n")})
             ))),
             Vec::<String>::new()

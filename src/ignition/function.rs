@@ -100,7 +100,7 @@ impl Function for PackUserData {
         }
         let report = rendered::check(rendered, Origin::Argument("rendered"));
         // Ignition would pass over a key that it does not know, and nothing that is rendered here has one.
-        let (entries, _) = report.told_of(|entry| {
+        let (entries, _) = report.shown_of(|entry| {
             entry.severity == Severity::Error || entry.message.starts_with("unused key ")
         });
         let wrong: Vec<String> = entries.into_iter().map(line).collect();
@@ -233,12 +233,12 @@ fn documents(arguments: &[Value], first: &'static str, further: &'static str) ->
 
 /// All that is wrong, warnings too: without an error nobody would see them.
 fn refused(report: &Report) -> FunctionError {
-    let (entries, more) = report.told();
+    let (entries, more) = report.shown();
     let Some(first) = entries.first() else {
         return misfit();
     };
     let beyond = (!more.is_empty()).then(|| format!("There are {more}, which are not shown"));
-    // Core names one argument; where several are to blame the text does.
+    // Core names one argument; where several are to blame, the text names them.
     if entries.iter().all(|entry| entry.origin == first.origin) {
         let lines: Vec<String> = entries
             .iter()

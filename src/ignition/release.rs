@@ -133,8 +133,8 @@ mod tests {
             assert_eq!(unread(spec), None, "{spec}");
         }
         for spec in ["3.5.0-experimental", "3.6.0", "3.7.0-experimental"] {
-            let told = unread(spec).unwrap_or_default();
-            assert!(told.contains("reads 3.5.0 and older"), "{spec}: {told}");
+            let answer = unread(spec).unwrap_or_default();
+            assert!(answer.contains("reads 3.5.0 and older"), "{spec}: {answer}");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Rendered configs side by side: what makes two of them one, what differs between two, and a host name put into one.
 //!
 //! Two configs are one when a machine would come out the same: order of keys, whitespace, the packing of contents and of the whole, and
-//! the version of Ignition do not count. Differences are told by name, `file /etc/motd changed`, never by what is inside.
+//! the version of Ignition do not count. Differences are given by name, `file /etc/motd changed`,
+//! never by what is inside.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,11 +22,12 @@ use crate::ignition::packing::data_url;
 use crate::ignition::render::embedded;
 use crate::ignition::text::json;
 
-/// So many bytes of one text are unpacked, wrappers and contents together; what is more stays packed.
+/// This many bytes of one text are unpacked, wrappers and contents together; what is beyond stays
+/// packed.
 const UNPACKED_MAX: u64 = 64 << 20;
 /// Configs inside configs beyond this stay packed.
 const WRAPPERS_MAX: usize = 4;
-/// So many differences are told by name.
+/// This many differences are given by name.
 const DIFFERENCES_MAX: usize = 50;
 const HOSTNAME: &str = "/etc/hostname";
 
@@ -92,7 +94,7 @@ impl fmt::Display for Unusable {
 
 impl std::error::Error for Unusable {}
 
-/// That the text is an Ignition 3 config in the open.
+/// Checks that the text is an Ignition 3 config, neither packed nor encoded.
 /// # Errors
 /// What it is instead.
 pub fn check_user_data(text: &str) -> Result<(), Unusable> {
@@ -121,13 +123,13 @@ pub(crate) fn check(text: &str, origin: Origin) -> Report {
 /// `error at $.storage.files.0.path, line 1 col 60: path not specified`. Empty when nothing does.
 pub fn refusals(text: &str) -> Vec<String> {
     let report = check(text, Origin::Argument("user_data"));
-    let (entries, more) = report.told_of(|entry| entry.severity == Severity::Error);
-    let told = entries.into_iter().map(|entry| match &entry.advice {
+    let (entries, more) = report.shown_of(|entry| entry.severity == Severity::Error);
+    let shown = entries.into_iter().map(|entry| match &entry.advice {
         Some(advice) => format!("{entry} ({advice})"),
         None => entry.to_string(),
     });
     let beyond = (more.errors > 0).then(|| more.to_string());
-    told.chain(beyond).collect()
+    shown.chain(beyond).collect()
 }
 
 /// The config with `/etc/hostname` as its own file, in place of whatever it has at that path.
@@ -183,7 +185,7 @@ fn parse(text: &str) -> Result<Json, Unusable> {
         });
     }
     let config = serde_json::from_str::<Json>(trimmed).map_err(|_| match json::parse(trimmed) {
-        // Its reader keeps to the stack that it has.
+        // Only serde_json's depth is exceeded: the reader here needs no stack.
         Ok(_) => Unusable::TooDeep,
         Err(_) => Unusable::NotJson,
     })?;
@@ -240,7 +242,8 @@ pub fn differences(old: &str, new: &str) -> Vec<String> {
     differences
 }
 
-/// Lists whose elements are told by name: the list's name in its object, and the user's word for an element.
+/// Lists whose elements are named: the list's name in its object, and the user's word for an
+/// element.
 const NAMED: [(&str, &str); 11] = [
     ("directories", "directory"),
     ("disks", "disk"),

@@ -139,7 +139,7 @@ fn many_faults_are_told_in_bounded_time() {
     assert!(clean.entries.is_empty());
     let report = report(&format!("{HEADER}storage:\n  files:\n{files}"), None);
     assert_eq!(report.entries.len(), 1_000);
-    let (told, beyond) = report.told();
+    let (told, beyond) = report.shown();
     assert_eq!((told.len(), beyond.errors), (200, 4_800));
 }
 

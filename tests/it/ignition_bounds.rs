@@ -251,7 +251,7 @@ fn time_grows_with_the_size_and_no_faster() {
         let before = processor();
         let report = report(&texts, None);
         let seconds = processor() - before;
-        let (entries, _) = report.told();
+        let (entries, _) = report.shown();
         writeln!(
             told,
             "{name}: {} KB in {seconds:.2} s, {} told",

@@ -19,7 +19,7 @@ pub(crate) struct Directory(system::Handle);
 /// Where something is: the directory that holds it, and its name there.
 pub(crate) struct Place {
     directory: Directory,
-    /// `None`: it is the directory itself.
+    /// `None` stands for the directory itself.
     name: Option<OsString>,
     pub(crate) nature: Nature,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Place {
 pub(crate) enum Nature {
     Directory,
     File {
-        /// By its owner, its group or all.
+        /// Its owner, its group or all may execute it.
         executable: bool,
     },
     Link,
@@ -37,7 +37,7 @@ pub(crate) enum Nature {
     Other,
 }
 
-/// Why there is nothing to be had.
+/// Why nothing was found.
 pub(crate) enum Unreachable {
     /// The way leads out of the directory.
     Outside,
@@ -195,7 +195,7 @@ mod step_by_step {
                             passed.push(next);
                             continue;
                         }
-                        // What is no link tells why it cannot be passed.
+                        // It is no link, so the error says why the way ends here.
                         Err(error) if here.target(&name).is_err() => return Err(error.into()),
                         Err(_) => {}
                     }
@@ -225,7 +225,7 @@ mod step_by_step {
 
         /// The rest of an absolute path that begins with this directory's.
         fn below(&self, target: &Path) -> Option<PathBuf> {
-            // `..` in it means what it means to the system only without links before it.
+            // The system reads `..` as text does only where no link stands before it.
             if target.components().any(|part| part == Component::ParentDir) {
                 return None;
             }

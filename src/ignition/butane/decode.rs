@@ -18,7 +18,7 @@ const MERGES_MAX: usize = 64;
 /// Text that aliases repeat beyond this is refused: a megabyte that is anchored once may be meant a thousand times. The reference counts
 /// nodes alone.
 const REPEATED_MAX: usize = 16 << 20;
-/// Beyond so many faults the rest is not told.
+/// Faults beyond this are not reported.
 const FAULTS_MAX: usize = 1000;
 
 /// Why a document is not what it should be.

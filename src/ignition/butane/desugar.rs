@@ -1,4 +1,5 @@
-//! What all sugar is taken out with: blame for what is made, contents embedded, and the paths that are taken.
+//! What every kind of sugar needs when it is taken out: where to report, whom to blame for what is
+//! made, how contents are embedded, and which paths are taken.
 
 use std::collections::HashMap;
 

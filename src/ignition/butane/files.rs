@@ -19,7 +19,7 @@ pub(crate) struct Files {
 }
 
 struct Root {
-    /// As given, in its simplest form.
+    /// The path as it was given, in its simplest form.
     given: String,
     directory: io::Result<Directory>,
 }
@@ -51,7 +51,7 @@ impl Files {
         }
     }
 
-    /// That there is a directory at all.
+    /// Checks that a directory was given.
     pub(crate) fn check_given(&self) -> Result<(), String> {
         self.root().map(|_| ())
     }
@@ -88,7 +88,7 @@ impl Files {
         directory
             .find(&below, through)
             .map_err(|unreachable| match unreachable {
-                // Where there is nothing, that is told as the reference tells it.
+                // A path that leads to nothing is reported in the reference's words.
                 Unreachable::Outside => match fs::metadata(path) {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         failed(call, path, &error)
@@ -112,7 +112,7 @@ impl Files {
         let (left, mut bytes) = (self.bytes_left.get(), Vec::new());
         let length = file.metadata().map_or(0, |metadata| metadata.len());
         if length <= left {
-            // It may grow while it is read, and some say that they are empty.
+            // A file may grow while it is read, and some report that they are empty.
             file.take(left + 1)
                 .read_to_end(&mut bytes)
                 .map_err(|error| failed("read", path, &error))?;
@@ -129,7 +129,7 @@ impl Files {
 
     /// Counts an entry of a tree.
     /// # Errors
-    /// When there are too many; only the first time, then nothing more is to be walked.
+    /// When there are too many. Later calls answer `false`: nothing more is to be walked.
     pub(crate) fn count_entry(&self) -> Result<bool, String> {
         match self.entries_left.get() {
             0 => Ok(false),
@@ -206,10 +206,10 @@ mod tests {
             assert_eq!(files.read("link"), Err(OUTSIDE.to_owned()), "{given:?}");
         }
         let missing = root.join("nope");
-        let told = Files::new(Some(&missing)).read("file");
+        let answer = Files::new(Some(&missing)).read("file");
         let path = missing.display();
         assert_eq!(
-            told,
+            answer,
             Err(format!("open {path}/file: no such file or directory"))
         );
     }
@@ -224,7 +224,7 @@ mod tests {
         assert!(
             files
                 .read("status")
-                .is_err_and(|told| told.contains("bytes of local files in all"))
+                .is_err_and(|answer| answer.contains("bytes of local files in all"))
         );
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn version(header: &Object, nodes: &Nodes) -> Result<&'static Version
     }
 }
 
-/// Those that some release reads what comes of them.
+/// The versions whose Ignition some release reads.
 fn versions() -> String {
     VERSIONS
         .iter()
@@ -118,7 +118,7 @@ pub(crate) fn is_blank(text: &str) -> bool {
         })
 }
 
-/// What some editors put at the beginning of a text.
+/// Some editors put this at the beginning of a text.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// Whether the text is an Ignition config in JSON rather than Butane, which may be written as JSON too.

@@ -1,6 +1,6 @@
 //! One document to an Ignition config: its header read, its nodes decoded, its sugar taken out, and everything that is wrong reported.
 //!
-//! [`translate`] is the way in; the other files stand in the order of a document's way through them.
+//! [`translate`] is the way in. A document goes through `header`, `decode`, `source` and `sugar`.
 
 mod confined;
 mod decode;

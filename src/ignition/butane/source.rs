@@ -9,7 +9,7 @@ use crate::ignition::text::yaml::{Content, NodeId, Nodes};
 
 pub(crate) const DECIMAL_MODE: &str =
     "unreasonable mode would be reasonable if specified in octal; remember to add a leading zero";
-/// The same of Ignition JSON, which knows no octal numbers.
+/// The same warning for Ignition JSON, which has no octal numbers.
 pub(crate) const DECIMAL_MODE_IN_JSON: &str =
     "unreasonable mode would be reasonable if its digits were octal";
 const MOUNT_UNIT_NO_FORMAT: &str = "format is required if with_mount_unit is true";
@@ -51,9 +51,9 @@ impl Search<'_> {
                 "context tree does not match content tree at {path}. Line and column reporting may be inconsistent. Unused keys may \
                  not be reported"
             );
-            // Nothing is lost below a null, and Terraform's languages write what is left out so.
-            let told = !(self.nodes.is_null(id) && object.is_empty());
-            self.warn(id, path, message, None, told);
+            // Nothing is lost below a null: Terraform's languages write null for what is left out.
+            let shown = !(self.nodes.is_null(id) && object.is_empty());
+            self.warn(id, path, message, None, shown);
             return;
         };
         for (key, _) in pairs {
@@ -101,7 +101,7 @@ impl Search<'_> {
         path: String,
         message: String,
         advice: Option<String>,
-        told: bool,
+        shown: bool,
     ) {
         let node = self.nodes.get(id);
         self.report.push(ReportEntry {
@@ -115,7 +115,7 @@ impl Search<'_> {
             exact: None,
             of_files: false,
             listed: true,
-            told,
+            shown,
         });
     }
 }
@@ -236,7 +236,8 @@ pub(crate) enum Nature {
     File,
 }
 
-/// 644 where 0644 was meant: its digits, read as octal, are a mode as one sees it, and it itself is not.
+/// Whether a mode looks like 644 where 0644 was meant: its digits, read as octal, make a usual mode,
+/// and the number itself does not.
 pub(crate) fn looks_decimal(mode: i64, nature: Nature) -> bool {
     if !(0..=7777).contains(&mode) {
         return false;
@@ -254,7 +255,7 @@ fn is_usual(mode: i64, nature: Nature) -> bool {
     if mode == 0 {
         return true;
     }
-    // What one class may, each closer class may; from all to the owner.
+    // Each class may do what the wider one may: from all, to the group, to the owner.
     let mut granted = 0;
     for class in [mode & 7, mode >> 3 & 7, mode >> 6 & 7] {
         let (reads, runs) = (class & 4 != 0, class & 1 != 0);

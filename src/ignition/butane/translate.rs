@@ -241,8 +241,8 @@ impl Translated {
     /// A problem of this document as an entry of the report.
     pub(crate) fn entry(&self, problem: Problem) -> ReportEntry {
         let position = blame::position(&self.nodes, &problem.path, problem.unknown_key.as_deref());
-        // Nothing is lost below a null, and Terraform's languages write what is left out so.
-        let told = !problem.message.starts_with("context tree does not match")
+        // Nothing is lost below a null: Terraform's languages write null for what is left out.
+        let shown = !problem.message.starts_with("context tree does not match")
             || !blame::is_null_at(&self.nodes, &problem.path);
         let mut path = problem.path.to_string();
         if let Some(key) = problem.unknown_key {
@@ -262,12 +262,12 @@ impl Translated {
             message: report::redacted(&problem.message).unwrap_or(problem.message),
             of_files: problem.of_files,
             listed: true,
-            told,
+            shown,
         }
     }
 
-    /// Unused keys of a document of which not everything fits: the reference stops before it looks for them. What does not fit is told
-    /// already.
+    /// Warns of unused keys in a document of which not everything fits. The reference stops before it
+    /// looks for them. What does not fit is reported already.
     fn warn_beside_misfits(&mut self, warnings: Report) {
         self.report.tally.append(warnings.tally);
         for entry in warnings.entries {
@@ -280,7 +280,7 @@ impl Translated {
         }
     }
 
-    /// Tells why, and gives what fits.
+    /// Reports why, and returns what fits.
     fn cannot_decode(&mut self, error: DecodeError, prefix: &str) -> Option<Box<Object>> {
         let (misfits, config) = match error {
             DecodeError::Stopped(misfit) => {
@@ -333,7 +333,7 @@ impl Translated {
         self.report.fail(refused.exact);
     }
 
-    /// An entry about what the reference tells without a report.
+    /// An entry about what the reference prints outside its report.
     fn unlisted(&self, path: &str, message: &str) -> ReportEntry {
         ReportEntry {
             severity: Severity::Error,
@@ -346,7 +346,7 @@ impl Translated {
             exact: None,
             of_files: false,
             listed: false,
-            told: true,
+            shown: true,
         }
     }
 }

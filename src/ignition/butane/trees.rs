@@ -51,7 +51,8 @@ pub(crate) fn add_trees(config: &mut Object, desugar: &mut Desugar<'_>) {
     }
 }
 
-/// Path and place of a tree. One that a link stands for is that link alone, as for the reference.
+/// Path and place of a tree. If its root is a link, the tree is that link alone, as in the
+/// reference.
 fn tree_root(tree: &Object, desugar: &Desugar<'_>) -> Result<(String, Place), String> {
     let root = desugar.files.path_of(tree.name("local"))?;
     let place = desugar.files.find(&root, "stat", true)?;
@@ -78,7 +79,7 @@ struct Open {
     names: std::vec::IntoIter<OsString>,
     /// Its path, for messages.
     source: String,
-    /// Where it comes to stand.
+    /// Its path on the machine.
     target: String,
 }
 
@@ -151,7 +152,7 @@ impl Walk<'_> {
         if owned || self.tree.is_set("dir_mode") {
             if self.taken.has(&target) {
                 self.fail(NODE_EXISTS.to_owned(), &mut desugar.problems);
-                // The walk goes on below.
+                // The walk goes on: what is in it may be reported, too.
             } else {
                 let mut directory = self.node(&DIRECTORY, target.clone(), desugar);
                 directory.set(
@@ -196,7 +197,7 @@ impl Walk<'_> {
         if completed.is_none() && self.taken.has(&target) {
             return self.fail(NODE_EXISTS.to_owned(), &mut desugar.problems);
         }
-        // A file that cannot be read is in its place all the same.
+        // A file that cannot be read takes its place all the same.
         let (index, is_new) = match completed {
             Some(index) => (index, false),
             None => {

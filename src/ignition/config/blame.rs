@@ -1,10 +1,10 @@
-//! From a place in a config to the place in a document that a user wrote: through what translation and merging have noted, and to line
-//! and column.
+//! Where a user wrote what is at some place in a config. Translation and merging note where things
+//! come from; this file follows the notes, and finds line and column.
 
 use crate::ignition::config::{Object, Path, Source, Step, Value};
 use crate::ignition::text::yaml::{NodeId, Nodes};
 
-/// Line and column of the deepest node on the way that exists; of the key, where one ends the way that no schema knows.
+/// Line and column of the deepest node that exists on the path; of the unknown key, if one ends it.
 pub(crate) fn position(
     nodes: &Nodes,
     path: &Path,
@@ -112,8 +112,8 @@ fn push(source: &mut Source, step: Step) {
     }
 }
 
-/// The same for a report of one document, with the reference's gap: it knows nothing of what is not set, and takes its place among the
-/// generated units for one among the user's.
+/// As [`written_at`], with the reference's gap, for the report of one document: the reference does
+/// not follow a field that is not set, and blames its place in the list with the generated units.
 pub(crate) fn written_in_reference(root: &Object, document: usize, path: &Path) -> Source {
     let in_units = path
         .0

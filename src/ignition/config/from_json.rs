@@ -9,14 +9,14 @@ use crate::ignition::config::{
 use crate::ignition::text::scalar;
 use crate::ignition::text::yaml::{Content, NodeId, Nodes};
 
-/// Beyond so many the rest is not told.
+/// Mismatches beyond this are not reported.
 const MISMATCHES_MAX: usize = 1000;
 
 /// Something that is not of the type that its field has.
 pub(crate) struct Mismatch {
     /// Go's words.
     pub(crate) exact: String,
-    /// The same without quoting a number.
+    /// The same words without a quoted number.
     pub(crate) message: String,
     pub(crate) line: u64,
     pub(crate) column: u64,

@@ -1,6 +1,7 @@
 //! What a key that a schema lacks was meant to be: one of Container Linux Config or of the other format, one of a later version, or a slip.
 //!
-//! `enable` of a unit is `enabled`, `passwordHash` of a user is `password_hash`. What can be read off the schemas is read off them.
+//! `enable` of a unit is `enabled`, `passwordHash` of a user is `password_hash`. The schemas answer
+//! what they can; the rest is a table.
 
 use crate::ignition::config::versions::VERSIONS;
 use crate::ignition::config::{Field, Format, Shape};
@@ -132,7 +133,7 @@ impl Speller {
         self.first(field) <= self.version
     }
 
-    /// Versions that no release reads are no way out.
+    /// A version that no release reads is not recommended.
     fn in_a_later_version(&self, field: &Field) -> String {
         let first = self.first(field);
         let (version, spec) = match self.format {
@@ -153,7 +154,8 @@ impl Speller {
     }
 }
 
-/// Whether one letter put in, left out or changed makes one of the other; words of under four letters are too short for that.
+/// Whether one letter added, left out or changed turns one word into the other. Words of under four
+/// letters are too short for that.
 fn is_one_letter_off(one: &str, other: &str) -> bool {
     let (short, long) = match one.len() <= other.len() {
         true => (one.as_bytes(), other.as_bytes()),
@@ -280,13 +282,13 @@ mod tests {
                     (field.json, 0, Format::Ignition),
                     (field.json, 5, Format::Ignition),
                 ] {
-                    let told = advice(shape, key, version, format).unwrap_or_default();
-                    let named = told.split("Write `version: ").nth(1);
+                    let found = advice(shape, key, version, format).unwrap_or_default();
+                    let named = found.split("Write `version: ").nth(1);
                     let named = named.and_then(|rest| rest.split('`').next());
                     let Some(named) = named else { continue };
                     let spec = VERSIONS.iter().find(|known| known.name == named);
                     let spec = spec.map_or(named, |known| known.spec);
-                    assert_eq!(unread(spec), None, "{}.{key}: {told}", shape.name);
+                    assert_eq!(unread(spec), None, "{}.{key}: {found}", shape.name);
                 }
             }
         }

@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::ignition::config::{Field, FieldSource, Object, Path, Source, Value};
 
-/// Marks everything in a config with the document that it comes from, so that it can be told after merging.
+/// Marks everything in a config with the document that it comes from, so that a problem can be
+/// blamed on that document after merging.
 pub(crate) fn stamp(object: &mut Object, document: usize, path: &Path) {
     if object.source.is_none() {
         object.source = Some(Box::new(Source {

@@ -24,7 +24,8 @@ pub(crate) struct Shape {
     pub(crate) name: &'static str,
     /// In Ignition's order of writing.
     pub(crate) fields: &'static [Field],
-    /// The field that tells list elements of this shape apart, by its YAML name; "" where there is none.
+    /// The YAML name of the field that is the key of list elements of this shape; "" where there is
+    /// none.
     pub(crate) key: &'static str,
 }
 
@@ -35,13 +36,14 @@ pub(crate) struct Field {
     /// As in Ignition's JSON: `sizeMiB`.
     pub(crate) json: &'static str,
     pub(crate) kind: Kind,
-    /// The first minor version of Butane's base that has it: see [`crate::ignition::config::versions::VERSIONS`]. 255 in Ignition alone.
+    /// The first version of Butane that has it, as [`versions::VERSIONS`] counts them. 255 in
+    /// Ignition alone.
     pub(crate) since: u8,
     /// The first minor version of Ignition 3 that has it. 255 in Butane alone.
     pub(crate) spec: u8,
     /// Written even when empty: names, paths and devices.
     pub(crate) always: bool,
-    /// Elements are not told apart: they may repeat, and merging appends.
+    /// Elements have no key: they may repeat, and merging appends.
     pub(crate) unkeyed: bool,
     /// Shares its elements' keys with the other such lists of its object: files, directories and links.
     pub(crate) shared_keys: bool,
@@ -139,7 +141,7 @@ pub(crate) struct Object {
 pub(crate) struct Source {
     pub(crate) document: usize,
     pub(crate) path: Path,
-    /// Everything below is blamed on this very place: what a tree or a mount unit made.
+    /// Everything below is blamed on this very place, for a tree or a mount unit made it.
     pub(crate) whole: bool,
 }
 
@@ -286,7 +288,7 @@ impl Object {
         self.values.iter().all(Value::is_empty)
     }
 
-    /// What tells this list element apart from the others: `path` of a file, number or label of a partition.
+    /// The key of this list element: `path` of a file, number or label of a partition.
     pub(crate) fn key(&self) -> String {
         if self.shape.key != "number" {
             return match self.shape.key {

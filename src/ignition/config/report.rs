@@ -1,4 +1,4 @@
-//! Problems, collected: severity, place and words of each, and what of them is told.
+//! Problems, collected: severity, place and words of each, and which of them a user sees.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ pub use crate::ignition::config::tally::Severity;
 use crate::ignition::config::tally::{Counts, Tally};
 use crate::ignition::config::versions::OTHER_VARIANTS;
 
-/// So many entries of one report are told, errors first.
-const TOLD: usize = 200;
+/// Of one report, this many entries are shown, errors first.
+const SHOWN: usize = 200;
 
 /// Where a document came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +39,8 @@ impl fmt::Display for Origin {
 /// Everything that was found.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// In the order in which the reference reports; of errors and of warnings the first thousand.
+    /// They stand in the order in which the reference reports them: the first thousand errors, and
+    /// the first thousand warnings.
     pub entries: Vec<ReportEntry>,
     pub(crate) tally: Tally,
     failure: Option<Failure>,
@@ -68,8 +69,9 @@ pub struct ReportEntry {
     pub(crate) of_files: bool,
     /// The reference's report has it too.
     pub(crate) listed: bool,
-    /// A user hears of it. What is no fault in a config that Terraform's languages have written is for comparing only.
-    pub(crate) told: bool,
+    /// A user sees it. What is no fault in a config that Terraform's languages have written is kept
+    /// for comparing only.
+    pub(crate) shown: bool,
 }
 
 /// Words of the reference that may quote from a document, and so do not show in `Debug`.
@@ -89,7 +91,7 @@ enum Failure {
     Strict,
 }
 
-/// How the warning begins about a key that nobody reads.
+/// The beginning of the warning about a key that nobody reads.
 pub(crate) const UNUSED_KEY: &str = "unused key ";
 
 const STRICT: &str = "Config produced warnings and --strict was specified";
@@ -137,22 +139,23 @@ impl Report {
         self.entries.iter().any(|e| e.severity == Severity::Error)
     }
 
-    /// What to tell, in order, and how much there is beyond that. Warnings give way to errors.
-    pub fn told(&self) -> (Vec<&ReportEntry>, Counts) {
-        self.told_of(|_| true)
+    /// The entries to show, in order, and how many there are beyond. Warnings give way to errors.
+    pub fn shown(&self) -> (Vec<&ReportEntry>, Counts) {
+        self.shown_of(|_| true)
     }
 
-    /// The same of the entries that are `wanted`.
-    pub fn told_of(&self, wanted: impl Fn(&ReportEntry) -> bool) -> (Vec<&ReportEntry>, Counts) {
+    /// As [`Self::shown`], of the entries that are `wanted` alone.
+    pub fn shown_of(&self, wanted: impl Fn(&ReportEntry) -> bool) -> (Vec<&ReportEntry>, Counts) {
         let is_error = |entry: &ReportEntry| entry.severity == Severity::Error;
         let wanted: Vec<&ReportEntry> = self
             .entries
             .iter()
-            .filter(|entry| entry.told && wanted(entry))
+            .filter(|entry| entry.shown && wanted(entry))
             .collect();
         let errors = wanted.iter().filter(|entry| is_error(entry)).count();
-        let (mut errors_left, mut warnings_left) = (errors.min(TOLD), TOLD.saturating_sub(errors));
-        let (mut told, mut more) = (Vec::new(), self.tally.more());
+        let (mut errors_left, mut warnings_left) =
+            (errors.min(SHOWN), SHOWN.saturating_sub(errors));
+        let (mut shown, mut more) = (Vec::new(), self.tally.more());
         for entry in wanted {
             let left = match is_error(entry) {
                 true => &mut errors_left,
@@ -161,12 +164,12 @@ impl Report {
             match left.checked_sub(1) {
                 Some(fewer) => {
                     *left = fewer;
-                    told.push(entry);
+                    shown.push(entry);
                 }
                 None => *more.of(entry.severity) += 1,
             }
         }
-        (told, more)
+        (shown, more)
     }
 
     /// The entries exactly as the reference prints them. They may quote from the documents: for comparing only, never for a user.
@@ -224,7 +227,7 @@ impl Report {
     }
 }
 
-/// Messages of the reference that go on with a quotation: up to where they may be shown.
+/// How messages of the reference begin that then quote from the document: this much may be shown.
 const QUOTING: [&str; 5] = [
     "invalid unit content: found garbage after section name",
     "expected base64, got",
@@ -357,7 +360,7 @@ impl Problem {
     }
 }
 
-/// Problems in the order of finding; of errors and of warnings the first thousand.
+/// Problems in the order of finding: the first thousand errors, and the first thousand warnings.
 #[derive(Default)]
 pub(crate) struct Problems {
     pub(crate) list: Vec<Problem>,
@@ -373,7 +376,7 @@ impl Problems {
         self.push(Problem::new(Severity::Warning, path, message.into()));
     }
 
-    /// The same error so many times.
+    /// Reports the same error `count` times.
     pub(crate) fn errors(&mut self, count: usize, path: impl Fn() -> Path, message: &str) {
         for _ in 0..self.tally.take(Severity::Error, count) {
             self.list

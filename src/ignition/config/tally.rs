@@ -1,9 +1,9 @@
-//! How much of what is wrong is kept, and how much of that is told: something that is wrong a million times costs no memory for each, and
-//! nobody reads a million lines.
+//! Counts of problems: what is wrong a million times costs no memory for each, and nobody reads a
+//! million lines.
 
 use std::fmt;
 
-/// So many errors, and so many warnings, of one document or report are kept.
+/// Of one document or report, this many errors and this many warnings are kept.
 const KEPT: usize = 1000;
 
 /// How bad a problem is.
@@ -18,13 +18,13 @@ pub enum Severity {
 /// Counts of errors and warnings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Of errors.
+    /// How many errors.
     pub errors: usize,
-    /// Of warnings.
+    /// How many warnings.
     pub warnings: usize,
 }
 
-/// How many problems were found: those that are kept, and those beyond.
+/// How many problems were found: those that are kept, and those beyond them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Tally {
     kept: Counts,
@@ -32,7 +32,7 @@ pub(crate) struct Tally {
 }
 
 impl Counts {
-    /// That of one severity.
+    /// The count of one severity.
     pub(super) fn of(&mut self, severity: Severity) -> &mut usize {
         match severity {
             Severity::Error => &mut self.errors,
@@ -40,7 +40,7 @@ impl Counts {
         }
     }
 
-    /// Whether there is none.
+    /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -67,7 +67,7 @@ impl fmt::Display for Counts {
 }
 
 impl Tally {
-    /// How many more problems of this severity are kept; counts them all.
+    /// Counts problems of one severity, and returns how many of them are to be kept.
     pub(crate) fn take(&mut self, severity: Severity, count: usize) -> usize {
         let kept = self.kept.of(severity);
         let taken = count.min(KEPT - *kept);

@@ -9,10 +9,10 @@ use crate::ignition::text::go::NO_UTF8;
 /// Whose bytes to write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Style {
-    /// The `butane` command's: what is empty is left out.
+    /// Those of the `butane` command: what is empty is left out.
     #[default]
     Butane,
-    /// terraform-provider-ct's: Ignition 3.4.0, empty objects are kept.
+    /// Those of terraform-provider-ct: Ignition 3.4.0, and empty objects are kept.
     Ct,
 }
 
@@ -99,7 +99,7 @@ impl Writer {
                 }
                 self.close(']', first);
             }
-            // A name that is not there.
+            // A required name is written even where it is not set.
             _ => self.out.push_str("\"\""),
         }
     }
@@ -157,7 +157,7 @@ pub(crate) fn quote(text: &str, style: Style, out: &mut String) {
             '\n' => "\\n",
             '\r' => "\\r",
             '\t' => "\\t",
-            // The reference's own encoder is an old copy of Go's, ct's is today's.
+            // The reference's own encoder is an old copy of Go's; ct uses today's.
             '\u{8}' if style == Style::Ct => "\\b",
             '\u{c}' if style == Style::Ct => "\\f",
             '<' => "\\u003c",

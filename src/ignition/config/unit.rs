@@ -44,7 +44,7 @@ pub(crate) fn parse(text: &str) -> Result<Unit, String> {
             Step::SectionEnd { installs } => {
                 let garbage = reader.line().trim();
                 if !garbage.is_empty() {
-                    // The reference means to name the section here, and does not.
+                    // The reference wants to name the section here, and leaves it out.
                     return Err(format!(
                         "found garbage after section name : {}",
                         quote(garbage)

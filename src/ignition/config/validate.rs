@@ -46,7 +46,7 @@ const UNIT_EXTENSIONS: [&str; 12] = [
     ".scope",
 ];
 
-/// What an inline or imported config's version must be.
+/// Why the version of a config inside a config is not what it must be.
 pub(crate) enum VersionProblem {
     Unparsable,
     Other,

@@ -6,24 +6,24 @@ use crate::ignition::config::{Object, Value};
 
 /// A version of the `flatcar` variant.
 pub(crate) struct Version {
-    /// As in the document's `version`.
+    /// What a document has as its `version`.
     pub(crate) name: &'static str,
-    /// Counts the versions: what [`crate::ignition::config::Field::since`] compares with.
+    /// Its number, which `Field::since` counts in.
     pub(crate) order: u8,
     /// The reference's package, as its decoder's messages have it.
     pub(crate) package: &'static str,
     /// `ignition.version` of what comes out.
     pub(crate) spec: &'static str,
-    /// Minor version of that.
+    /// The minor version of `spec`.
     pub(crate) spec_minor: u8,
     /// A field of a LUKS device that this version refuses, with the reference's words.
     pub(crate) refused_in_luks: (&'static str, &'static str),
 }
 
-/// What [`crate::ignition::config::Field::since`] counts.
+/// The `order` of these versions, for `Field::since`.
 pub(super) const V1_1: u8 = 1;
 pub(super) const V1_2: u8 = 2;
-/// In Ignition alone.
+/// The field is in Ignition alone.
 pub(super) const NEVER: u8 = 255;
 
 /// The versions of `variant: flatcar`.
@@ -62,10 +62,10 @@ pub(crate) static SPECS: [&str; 6] = ["3.0.0", "3.1.0", "3.2.0", "3.3.0", "3.4.0
 
 /// Other variants of Butane.
 pub(crate) const OTHER_VARIANTS: [&str; 5] = ["fcos", "openshift", "r4e", "fiot", "rhcos"];
-/// Minor version that has every field.
+/// The minor version of Ignition that has every field.
 pub(crate) const NEWEST_MINOR: u8 = 7;
 
-/// `3.4.0` of 4.
+/// The Ignition version of a minor version: `3.4.0` of 4.
 pub(crate) fn spec(minor: u8) -> &'static str {
     let butane = VERSIONS
         .iter()
@@ -150,7 +150,8 @@ pub(crate) fn ignition_version(config: &Object) -> Result<u8, Refused> {
     }
 }
 
-/// The same, of a config that may have been rendered here from an experimental Butane version.
+/// As [`ignition_version`], of a config that may have been rendered here from an experimental
+/// version of Butane.
 pub(crate) fn rendered_version(config: &Object) -> Result<u8, Refused> {
     let version = config
         .object("ignition")

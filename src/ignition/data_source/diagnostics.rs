@@ -3,7 +3,7 @@
 use crate::ignition::{Counts, Origin, ReportEntry, Severity};
 use crate::provider::{Diagnostic, Diagnostics, Path};
 
-/// One entry, on the attribute that its document is.
+/// One entry, on the attribute that its document came from.
 pub(super) fn diagnostic(entry: &ReportEntry, strict: bool) -> Diagnostic {
     let mut detail = entry.to_string();
     // Core shows no index where the list is an expression.
@@ -37,7 +37,7 @@ pub(super) fn blamed(origin: Origin) -> Path {
     }
 }
 
-/// The message where it is short, else that there is one.
+/// The message where it is short, else that there is a problem.
 fn summary(message: &str) -> String {
     const LONGEST: usize = 60;
     let line = message.lines().next().unwrap_or_default();
@@ -57,14 +57,15 @@ fn summary(message: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Those that are told, and how many there are beyond.
+/// The entries that are shown, and how many there are beyond them.
 pub(super) fn warnings(entries: &[&ReportEntry], more: Counts) -> Vec<String> {
-    let told = entries.iter().map(|entry| entry.to_string());
-    told.chain((!more.is_empty()).then(|| more.to_string()))
+    let shown = entries.iter().map(|entry| entry.to_string());
+    shown
+        .chain((!more.is_empty()).then(|| more.to_string()))
         .collect()
 }
 
-/// That there is more wrong than is told.
+/// Says that there are more problems than are shown.
 pub(super) fn beyond(more: Counts, strict: bool) -> Diagnostics {
     if more.is_empty() {
         return Diagnostics::none();

@@ -133,10 +133,10 @@ mod tests {
                 "certificate",
             ),
         ] {
-            let told = check(&line).err().unwrap_or_default();
-            assert_eq!(told.is_empty(), words.is_empty(), "{line}: {told}");
-            assert!(told.contains(words), "{line}: {told}");
-            assert!(!told.contains("hunter2"), "{told}");
+            let refusal = check(&line).err().unwrap_or_default();
+            assert_eq!(refusal.is_empty(), words.is_empty(), "{line}: {refusal}");
+            assert!(refusal.contains(words), "{line}: {refusal}");
+            assert!(!refusal.contains("hunter2"), "{refusal}");
         }
     }
 }

@@ -53,7 +53,8 @@ pub(crate) fn check(config: &Object, documents: &[Translated]) -> Vec<ReportEntr
         .collect()
 }
 
-/// `left` is what may still be unpacked, nothing once too much was; `inside` how many configs are around this one.
+/// `left` says how much may still be unpacked, `None` once it was too much; `inside` says how many
+/// configs are around this one.
 fn visit(
     object: &Object,
     at: &At<'_>,
@@ -135,7 +136,7 @@ fn fault_of(resource: &Object, left: &mut Option<u64>) -> Option<Wrong> {
             }
         },
     };
-    // What is too large to be checked is told once.
+    // Data that is too large to be checked is reported once.
     if (packed && left.is_none()) || (!packed && hash.is_none()) {
         return None;
     }
@@ -214,7 +215,7 @@ fn unpack(
             Err(_) => break Err(Unpacking::Damaged),
         }
     };
-    // What is damaged has cost as much.
+    // Damaged data has cost as much.
     *left = most.checked_sub(unpacked);
     left.ok_or(Unpacking::TooLarge).and(end)
 }
@@ -225,14 +226,14 @@ struct Expected {
     bytes: Vec<u8>,
 }
 
-/// A hash on its way.
+/// A hash that is being computed.
 enum Sum {
     Sha256(Sha256),
     Sha512(Box<Sha512>),
 }
 
 impl Expected {
-    /// Its form but for the digits was checked before.
+    /// Only its digits are checked here; validation has checked the rest of its form.
     fn of(text: &str) -> Option<Self> {
         let (function, digits) = text.split_once('-')?;
         let digits = digits.as_bytes().chunks(2).map(|pair| {
@@ -310,7 +311,7 @@ fn entry(config: &Object, documents: &[Translated], fault: Fault) -> ReportEntry
                 .map_or_else(String::new, |line| format!(", line {line}")),
         ),
     };
-    // What a merge has left beside other data wants a word there.
+    // A merge has put this data beside a field that was meant for other data.
     let beside = match (other.origin == blamed.origin, fault.message) {
         (false, NOT_GZIP) => Some("set compression to \"\""),
         (false, OTHER_HASH) => Some("set verification.hash"),
@@ -333,7 +334,7 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     /// `origin: path: message` of each entry, with what stands before the advice that every such entry has.
-    fn told(texts: &[&str], style: Style) -> Vec<String> {
+    fn reported(texts: &[&str], style: Style) -> Vec<String> {
         let documents = texts.iter().enumerate().map(|(index, text)| Document {
             origin: match index {
                 0 => Origin::Content,
@@ -389,7 +390,7 @@ mod tests {
             (vec![file("inline: hello, compression: gzip")], vec![not_gzip]),
             (vec![file(&format!("source: \"{packed}\", compression: gzip"))], vec![]),
             (vec![file(&format!("source: \"{twice}\", compression: gzip, verification: {{hash: sha256-{sum}}}"))], vec![]),
-            // The data of a remote source is not at hand, its hash is.
+            // The data of a remote source is not at hand; only its hash is.
             (vec![file(&format!("source: \"https://x/\", compression: gzip, verification: {{hash: sha256-{zeros}}}"))], vec![]),
             (
                 vec![file(&format!("source: \"https://x/\", verification: {{hash: sha256-{}}}", "x".repeat(64)))],
@@ -477,7 +478,7 @@ mod tests {
         for (texts, expected) in cases {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
             for style in [Style::Butane, Style::Ct] {
-                assert_eq!(told(&texts, style), expected, "{texts:?}");
+                assert_eq!(reported(&texts, style), expected, "{texts:?}");
             }
         }
     }

@@ -7,13 +7,13 @@
 use crate::ignition::config::report::Origin;
 use crate::ignition::config::{Field, Object, Path, Source, Value, blame};
 
-/// Something of a preset that is not what the preset wrote.
+/// Something of a preset that another document changed.
 pub(crate) struct Overridden {
     /// The preset's attribute: `updates`.
     pub(crate) preset: &'static str,
     /// `/etc/flatcar/update.conf`, `10-proxy.conf of containerd.service`, `ignition.proxy.http_proxy`.
     pub(crate) what: String,
-    /// Where the other word stands.
+    /// Where the other value was written.
     pub(crate) by: Source,
 }
 
@@ -60,7 +60,7 @@ impl Search<'_> {
                 (wrote, is) => wrote.is_empty() || wrote == is,
             };
             if !same && names.is_empty() {
-                self.tell(path, names);
+                self.note(path, names);
             } else {
                 whole &= same;
             }
@@ -85,15 +85,15 @@ impl Search<'_> {
                 Some(index) => {
                     let at = path.clone().index(index);
                     if !self.object(element, &merged[index], &at, &names) {
-                        self.tell(at, &names);
+                        self.note(at, &names);
                     }
                 }
-                None => self.tell(elsewhere(holder, &key, path), &names),
+                None => self.note(elsewhere(holder, &key, path), &names),
             }
         }
     }
 
-    fn tell(&mut self, path: Path, names: &[String]) {
+    fn note(&mut self, path: Path, names: &[String]) {
         let what = match names {
             [] => path.to_string().trim_start_matches("$.").to_owned(),
             [name] => name.clone(),

@@ -34,7 +34,8 @@ pub(crate) fn short_tag(tag: String) -> Cow<'static, str> {
     }
 }
 
-/// A tag as it may be told: one of YAML's own by its name, for another may be a value that was to be quoted.
+/// A tag as it may be shown. Only YAML's own are shown by name: any other may be a value whose
+/// quotes were forgotten.
 pub(crate) fn shown_tag(tag: &str) -> &str {
     const OWN: [&str; 10] = [
         STR, BOOL, INT, FLOAT, NULL, TIMESTAMP, BINARY, MERGE, "!!seq", "!!map",

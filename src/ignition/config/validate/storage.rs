@@ -139,7 +139,7 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
             false if link.name("path").is_empty() => clean(target),
             false => clean(&format!("{}/{target}", link.name("path"))),
         };
-        // Once for each directory of that path, should they repeat.
+        // Directories may repeat; the reference reports this once for each of that path.
         let repeats = directories.get(target.as_str()).copied().unwrap_or(0);
         problems.errors(repeats, path, HARD_LINK_TO_DIRECTORY);
         for owner in ["user", "group"] {
@@ -176,7 +176,7 @@ fn storage(storage: &Object, at: &At<'_>, problems: &mut Problems) {
 /// The paths of links, part by part: a part below another one is found by that one's number.
 struct LinkPaths<'a> {
     parts: HashMap<(usize, &'a str), usize>,
-    /// How many links end at each part. The first is where all paths begin.
+    /// How many links end at each part. The first part is the root, where all paths begin.
     links: Vec<usize>,
 }
 
