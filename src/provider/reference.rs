@@ -260,9 +260,6 @@ fn entry(text: &mut String, attribute: &Attribute, path: &str) {
     if attribute.write_only {
         words.push(format!("[Write-only]({WRITE_ONLY})"));
     }
-    if attribute.deprecated.is_some() {
-        words.push("Deprecated".to_owned());
-    }
     let _ = write!(
         text,
         "- `{}` ({}) {}",
@@ -270,9 +267,6 @@ fn entry(text: &mut String, attribute: &Attribute, path: &str) {
         words.join(", "),
         attribute.description
     );
-    if let Some(instead) = attribute.deprecated {
-        let _ = write!(text, " **Deprecated**: {instead}");
-    }
     if !matches!(attribute.kind, Kind::Plain(_)) {
         let anchor = path.replace('.', "--");
         let _ = write!(

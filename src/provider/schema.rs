@@ -63,8 +63,6 @@ pub struct Attribute {
     pub computed: bool,
     pub sensitive: bool,
     pub write_only: bool,
-    /// Why, and what instead.
-    pub deprecated: Option<&'static str>,
     /// Filled in before validate, plan, read and open, where the configuration is null.
     pub default: Option<Value>,
     /// A change replaces the resource.
@@ -148,7 +146,6 @@ impl Attribute {
             computed: false,
             sensitive: false,
             write_only: false,
-            deprecated: None,
             default: None,
             requires_replace: false,
             skips_nulls: false,
@@ -194,14 +191,6 @@ impl Attribute {
     pub fn write_only(self) -> Self {
         Self {
             write_only: true,
-            ..self
-        }
-    }
-    /// Warns whoever writes it; `instead` says what to write.
-    #[must_use]
-    pub fn deprecated(self, instead: &'static str) -> Self {
-        Self {
-            deprecated: Some(instead),
             ..self
         }
     }

@@ -185,9 +185,9 @@ fn attribute(attribute: &Attribute) -> pb::schema::Attribute {
         computed: attribute.computed,
         sensitive: attribute.sensitive,
         description_kind: pb::StringKind::Markdown.into(),
-        deprecated: attribute.deprecated.is_some(),
+        deprecated: false,
         write_only: attribute.write_only,
-        deprecation_message: attribute.deprecated.unwrap_or_default().to_owned(),
+        deprecation_message: String::new(),
     }
 }
 
