@@ -444,8 +444,6 @@ pub enum Kind {
     Unavailable,
     /// The answer was lost: it may have been carried out. Look before another try.
     Ambiguous,
-    /// A create was accepted and ended in a machine that will never run.
-    Failed,
     /// The provider itself failed in the call, which may have been carried out. Said by the engine, never by a cloud.
     Bug,
 }

@@ -62,8 +62,7 @@ impl Roll<'_> {
     }
 
     pub(super) fn not_created(&mut self, name: &str, error: &CloudError) {
-        let failed = error.kind == Kind::Failed;
-        let may_exist = failed || matches!(error.kind, Kind::Ambiguous | Kind::Bug);
+        let may_exist = matches!(error.kind, Kind::Ambiguous | Kind::Bug);
         if let Some(tracked) = self.find(name) {
             tracked.stage = Stage::Unclear;
             tracked.counted = true;
@@ -72,22 +71,19 @@ impl Roll<'_> {
             self.tracked.retain(|tracked| tracked.name != name);
         }
         self.failures += 1;
-        let again = failed && self.failures <= self.order.pace.max_failures;
-        if !again {
-            let summary = match error.kind {
-                Kind::Quota => short("No quota or capacity for machine", name),
-                _ => short("Could not create machine", name),
-            };
-            let mut problem = Problem::of(summary, error);
-            let rolls = self.tracked.iter().any(|tracked| tracked.leaves);
-            if error.kind == Kind::Quota && rolls && self.order.limits.surge > 0 {
-                problem.detail = format!(
-                    "{} With max_surge = \"0\" in rolling_update each machine goes before the one in its place comes.",
-                    problem.detail
-                );
-            }
-            self.halt(problem);
+        let summary = match error.kind {
+            Kind::Quota => short("No quota or capacity for machine", name),
+            _ => short("Could not create machine", name),
+        };
+        let mut problem = Problem::of(summary, error);
+        let rolls = self.tracked.iter().any(|tracked| tracked.leaves);
+        if error.kind == Kind::Quota && rolls && self.order.limits.surge > 0 {
+            problem.detail = format!(
+                "{} With max_surge = \"0\" in rolling_update each machine goes before the one in its place comes.",
+                problem.detail
+            );
         }
+        self.halt(problem);
     }
 
     pub(super) fn not_deleted(&mut self, name: &str, refusal: &Refusal) {
