@@ -25,6 +25,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
+use super::bounded::bounded;
 use super::failure::fault;
 use super::renewal::{Again, Renewable, WholeAnswers};
 use super::tagging::{self, DefaultTags, IgnoreTags, Tagging};
@@ -451,7 +452,7 @@ fn http_client(config: &Config) -> Result<SharedHttpClient, Diagnostics> {
         .with_trust_store(store)
         .build()
         .map_err(|error| Diagnostic::error("Could not set up TLS for AWS", format!("{error}.")))?;
-    Ok(
+    Ok(bounded(
         aws_smithy_http_client::Builder::new().build_with_connector_fn(
             move |settings, components| {
                 let mut builder = Connector::builder().proxy_config(ProxyConfig::from_env());
@@ -467,7 +468,7 @@ fn http_client(config: &Config) -> Result<SharedHttpClient, Diagnostics> {
                     .build()
             },
         ),
-    )
+    ))
 }
 
 /// Checked here: the SDK panics on what is no certificate.

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
+use super::bounded::TooLong;
 use crate::http::wait;
 use crate::worker_group::cloud::{CloudError, Kind};
 
@@ -21,6 +22,8 @@ pub(super) fn fault<E: ProvideErrorMetadata + std::error::Error + 'static>(
         (Some(code), _) => kind_of(code, error.message().unwrap_or_default(), status),
         (None, Some(status)) if status >= 400 => (kind_of_status(status), None),
         _ if lacks_credentials(error) => (Kind::Unauthenticated, None),
+        // It will be as long the next time.
+        _ if is_too_long(error) => (Kind::BadRequest, None),
         _ => (Kind::Unavailable, None),
     };
     CloudError {
@@ -132,6 +135,10 @@ fn prefix(status: Option<u16>) -> String {
 
 fn lacks_credentials<E: std::error::Error + 'static>(error: &SdkError<E>) -> bool {
     causes(error).any(|cause| cause.is::<aws_credential_types::provider::error::CredentialsError>())
+}
+
+pub(super) fn is_too_long(error: &(dyn std::error::Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<TooLong>())
 }
 
 fn causes<'a>(

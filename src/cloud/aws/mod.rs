@@ -6,6 +6,7 @@
 
 mod api;
 mod auth;
+mod bounded;
 mod failure;
 mod health;
 mod preflight;

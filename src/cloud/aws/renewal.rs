@@ -19,6 +19,8 @@ use aws_sdk_ec2::error::BoxError;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 
+use super::failure::is_too_long;
+
 /// Credentials that last until they end or AWS says that they have. The SDK's own cache believes the date alone, and its providers read
 /// a file once.
 pub(super) struct Renewable {
@@ -97,8 +99,11 @@ impl ClassifyRetry for Again {
     }
 
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        if !matches!(context.output_or_error(), Some(Err(_))) {
+        let Some(Err(error)) = context.output_or_error() else {
             return RetryAction::NoActionIndicated;
+        };
+        if is_too_long(error) {
+            return RetryAction::RetryForbidden;
         }
         let Some(response) = context.response() else {
             return RetryAction::NoActionIndicated;
