@@ -52,6 +52,21 @@ pub(super) async fn read(
     })
 }
 
+/// A file that says how a server is reached: certificates, profiles, clouds. Regular, and not longer than any such file is.
+///
+/// # Errors
+/// The system's words, or ours, for why it is not read.
+pub fn small_file(path: &Path) -> Result<Vec<u8>, String> {
+    match read_now(path, None, SMALL_FILE) {
+        Ok(Answer::File(file)) => Ok(file.body),
+        Ok(Answer::NotModified) => Ok(Vec::new()),
+        Err((_, why)) => Err(why),
+    }
+}
+
+/// All the certificates that a system trusts have 0.2 MB.
+const SMALL_FILE: usize = 4 * 1024 * 1024;
+
 type Failure = (Kind, String);
 
 fn read_now(path: &Path, etag: Option<&str>, max_bytes: usize) -> Result<Answer, Failure> {
@@ -112,6 +127,25 @@ fn unreadable(problem: std::io::Error) -> Failure {
 mod tests {
     use super::super::{Client, Settings};
     use super::*;
+
+    #[test]
+    fn a_small_file_is_regular_and_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = |name: &str| folder.path().join(name);
+        std::fs::write(place("some"), "certificates").unwrap();
+        let long = Open::create(place("long")).unwrap();
+        long.set_len(SMALL_FILE as u64 + 1).unwrap();
+        assert_eq!(small_file(&place("some")).unwrap(), b"certificates");
+        for (path, why) in [
+            (place("long"), "longer than 4194304 bytes"),
+            (folder.path().to_owned(), "not a regular file"),
+            (PathBuf::from("/dev/zero"), "not a regular file"),
+            (place("none"), "No such file"),
+        ] {
+            let told = small_file(&path).unwrap_err();
+            assert!(told.contains(why), "{}: {told}", path.display());
+        }
+    }
 
     async fn get(url: &str, etag: Option<&str>, max_bytes: usize) -> Result<Answer, Error> {
         let client = Client::new(Settings::default());

@@ -7,6 +7,8 @@ pub mod cache;
 mod local;
 pub mod wait;
 
+pub use self::local::small_file;
+
 use std::error::Error as _;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};

@@ -5,6 +5,7 @@
 //! would look gone; it costs one STS GetCallerIdentity, which needs no permission, and only when nobody has said the account.
 
 use std::collections::HashSet;
+use std::path::Path as FsPath;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use super::bounded::bounded;
 use super::failure::fault;
 use super::renewal::{Again, Renewable, WholeAnswers};
 use super::tagging::{self, DefaultTags, IgnoreTags, Tagging};
-use crate::http::{ENDPOINT_SAYS, is_endpoint, redacted};
+use crate::http::{ENDPOINT_SAYS, is_endpoint, redacted, small_file};
 use crate::provider::{
     Attribute, Diagnostic, Diagnostics, Model as _, Path, Type, Value, without_empty,
 };
@@ -374,6 +375,7 @@ async fn load(config: &Config) -> Result<SdkConfig, Diagnostics> {
         loader = loader.profile_name(profile);
         profile_region = profile_region.profile_name(profile);
     }
+    check_files(config)?;
     if let Some(files) = profile_files(config) {
         loader = loader.profile_files(files.clone());
         profile_region = profile_region.profile_files(files);
@@ -414,6 +416,32 @@ async fn load(config: &Config) -> Result<SdkConfig, Diagnostics> {
 
 fn is_empty(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| value.is_empty())
+}
+
+/// The SDK reads them whole, however long they are. That one is not there is for it to say.
+fn check_files(config: &Config) -> Result<(), Diagnostics> {
+    let named = |name: &str, listed: &Option<Vec<String>>| match listed {
+        Some(files) => files.clone(),
+        None => std::env::var(name).into_iter().collect(),
+    };
+    let mut files = named("AWS_CONFIG_FILE", &config.shared_config_files);
+    files.extend(named(
+        "AWS_SHARED_CREDENTIALS_FILE",
+        &config.shared_credentials_files,
+    ));
+    for file in files.iter().filter(|file| FsPath::new(file).exists()) {
+        if let Err(why) = small_file(file.as_ref()) {
+            return Err(Diagnostic::error(
+                "Could not read a file of AWS profiles",
+                format!(
+                    "{file}: {why}. Set aws.shared_config_files and aws.shared_credentials_files of the provider block, or AWS_CONFIG_FILE \
+                     and AWS_SHARED_CREDENTIALS_FILE, to files of profiles."
+                ),
+            )
+            .into());
+        }
+    }
+    Ok(())
 }
 
 fn profile_files(config: &Config) -> Option<EnvConfigFiles> {
@@ -481,7 +509,7 @@ fn certificates(path: &str) -> Result<Vec<u8>, Diagnostics> {
             ),
         )
     };
-    let pem = std::fs::read(path).map_err(|error| refuse(error.to_string()))?;
+    let pem = small_file(path.as_ref()).map_err(refuse)?;
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| refuse(error.to_string()))?;

@@ -809,6 +809,19 @@ async fn a_provider_block_that_cannot_do_says_what_to_set() {
         let broken = refused(serde_json::json!({"region": "x", "ca_bundle": path})).await;
         assert!(broken.contains(name), "{broken}");
     }
+    for (field, value) in [
+        ("ca_bundle", serde_json::json!("/dev/zero")),
+        ("shared_config_files", serde_json::json!(["/dev/zero"])),
+        ("shared_credentials_files", serde_json::json!(["/dev/zero"])),
+    ] {
+        let endless = refused(serde_json::json!({"region": "x", field: value})).await;
+        let field = format!("aws.{field}");
+        assert!(
+            endless.contains("/dev/zero: it is not a regular file"),
+            "{endless}"
+        );
+        assert!(endless.contains(&field), "{endless}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! In: the provider block's `openstack`. Out: a session of openstack_sdk, or the attribute or variable that would set what is missing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use openstack_sdk::config::{self, Auth, CloudConfig, ConfigFile, ConfigFileBuilderError};
@@ -13,7 +13,7 @@ use openstack_sdk_auth_applicationcredential as _;
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::http::{ENDPOINT_SAYS, is_endpoint};
+use crate::http::{ENDPOINT_SAYS, is_endpoint, small_file};
 use crate::protocol::log;
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Value, without_empty};
 
@@ -89,6 +89,7 @@ pub(super) async fn login(setting: &Value) -> Result<Login, Diagnostics> {
     let config = config(&settings)?;
     complete(&config)?;
     check_auth_url(&config)?;
+    check_cacert(&config)?;
     let mut pauses = PAUSES.into_iter();
     let sdk = loop {
         let builder = AsyncOpenStack::builder(&config).disable_auth_cache(true);
@@ -312,6 +313,7 @@ fn entry(cloud: &str, client_config_file: Option<String>) -> Result<CloudConfig,
         .chain(clouds)
         .chain(config::find_secure_file());
     for file in files {
+        check_file("clouds.yaml", &file, "Correct the file.")?;
         builder = builder.add_source(&file).map_err(|error| {
             let what = match &error {
                 ConfigFileBuilderError::FileParse { source, .. } => {
@@ -402,6 +404,31 @@ fn check_auth_url(config: &CloudConfig) -> Result<(), Diagnostics> {
             format!(
                 "Accepted for OS_AUTH_URL and for auth_url in clouds.yaml: {ENDPOINT_SAYS}. Correct it."
             ),
+        )
+        .into()),
+        _ => Ok(()),
+    }
+}
+
+/// The SDK reads this one whole, however long it is.
+fn check_cacert(config: &CloudConfig) -> Result<(), Diagnostics> {
+    let Some(file) = &config.cacert else {
+        return Ok(());
+    };
+    let path = match (file.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(file),
+    };
+    let advice = "Set openstack.cacert_file of the provider block, or OS_CACERT, to a file of PEM certificates.";
+    check_file("the certificate authority", &path, advice)
+}
+
+/// Whether a file is such as the SDK may read. That it is not there is for the SDK to say.
+fn check_file(what: &str, path: &Path, advice: &str) -> Result<(), Diagnostics> {
+    match small_file(path) {
+        Err(why) if path.exists() => Err(Diagnostic::error(
+            format!("Could not read {what}"),
+            format!("{}: {why}. {advice}", path.display()),
         )
         .into()),
         _ => Ok(()),
@@ -588,6 +615,22 @@ mod tests {
             let problems = check_auth_url(&config).err().unwrap_or_default().0;
             assert_eq!(!problems.is_empty(), is_refused, "{url}");
             assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_never_ends_is_refused_before_the_sdk_reads_it() {
+        for (cacert, is_refused) in [("/dev/zero", true), ("/does/not/exist.pem", false)] {
+            let config = serde_json::from_value(json!({"cacert": cacert})).unwrap();
+            let problems = check_cacert(&config).err().unwrap_or_default().0;
+            assert_eq!(!problems.is_empty(), is_refused, "{cacert}");
+            for problem in problems {
+                assert!(problem.detail.contains(cacert), "{problem:?}");
+                assert!(
+                    problem.detail.contains("openstack.cacert_file"),
+                    "{problem:?}"
+                );
+            }
         }
     }
 
