@@ -37,6 +37,8 @@ pub(crate) struct Outlook {
     pub(crate) shapes: BTreeMap<String, String>,
     /// What new machines would be made from and nobody knows.
     pub(crate) unknown: Unknown,
+    /// As [`Basis::untold`].
+    pub(crate) untold: Vec<String>,
     pub(crate) generation: Generation,
 }
 
@@ -126,6 +128,7 @@ pub(crate) fn outlook(
         history,
         shapes,
         unknown: basis.unknown,
+        untold: basis.untold,
         generation,
     }
 }

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::generation::{Generation, Rolls, UserData, Written};
-use super::model::Private;
+use super::model::{Private, completions, first_form, lacks_required, rolling, untold};
 use super::wanted::Wanted;
 
 /// What machines that exist are compared with.
@@ -21,6 +21,9 @@ pub(crate) struct Basis {
     pub(crate) rolls: Rolls,
     /// What machines are made from and nobody knows: no new one can be made.
     pub(crate) unknown: Unknown,
+    /// Fields of the shape that are null since an import, and one of which machines may have been made with: what the import told and
+    /// what the configuration says beside it does not explain their marks.
+    pub(crate) untold: Vec<String>,
     /// Hashes of shapes that mean the wanted one.
     same: BTreeSet<String>,
     /// Hashes of shapes that meant the one that was wanted before, and today's hash of that.
@@ -47,6 +50,7 @@ impl Basis {
             generation: fresh.clone(),
             rolls: wanted.rolls,
             unknown: Unknown::default(),
+            untold: Vec::new(),
             earlier: None,
         };
         let Some((prior, recorded)) = before else {
@@ -61,6 +65,8 @@ impl Basis {
                 basis.unknown.shape = true;
                 basis.rolls.shape = false;
             }
+        } else if !is_known && !explained(wanted, prior, recorded, private) {
+            basis.untold = untold(wanted.entry, [&prior.shape, &wanted.shape]);
         }
         if basis.unknown.shape || basis.same.contains(recorded.shape()) {
             basis.generation = basis.generation.with_shape(recorded);
@@ -139,6 +145,29 @@ fn of_no_user_data(wanted: &Wanted, recorded: &Generation) -> bool {
         });
         recorded.has_user_data(&without)
     })
+}
+
+/// Whether marks are those of what an import told of the shape, completed by what the configuration says of the rest: that is all then.
+fn explained(wanted: &Wanted, imported: &Wanted, recorded: &Generation, private: &Private) -> bool {
+    let entry = wanted.entry;
+    completions(entry, &imported.shape, &wanted.shape).any(|shape| {
+        let was = Wanted {
+            rolling: rolling(entry, &shape),
+            first_form: first_form(entry, &shape, &private.configured),
+            ..imported.clone()
+        };
+        meaning(&was, &was.generation(), private).contains(recorded.shape())
+    })
+}
+
+/// What stands for the generation of a group that was imported without a machine: nobody knows its user data, nor its shape where a core
+/// alone can have left out what has to be written.
+pub(crate) fn of_no_machine(imported: &Wanted) -> Generation {
+    let generation = imported.generation().of_unknown_user_data();
+    match lacks_required(imported.entry, &imported.shape) {
+        true => generation.of_unknown_shape(),
+        false => generation,
+    }
 }
 
 /// Whether both marks were made from one shape.

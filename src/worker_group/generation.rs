@@ -97,6 +97,27 @@ impl Generation {
         }
     }
 
+    /// The same, of which nobody knows the user data: it differs from all that may be given.
+    pub(crate) fn of_unknown_user_data(self) -> Self {
+        Self {
+            user_data: UNKNOWN.to_owned(),
+            ..self
+        }
+    }
+
+    /// Whether no machine has ever told the user data.
+    pub(crate) fn knows_no_user_data(&self) -> bool {
+        self.user_data == UNKNOWN
+    }
+
+    /// The same, of which nobody knows the shape.
+    pub(crate) fn of_unknown_shape(self) -> Self {
+        Self {
+            shape: UNKNOWN.to_owned(),
+            ..self
+        }
+    }
+
     /// Whether a machine of this generation is outdated beside another.
     pub(crate) fn differs(&self, other: &Self, rolls: Rolls) -> bool {
         (rolls.shape && self.shape != other.shape)
@@ -299,6 +320,9 @@ fn triggers_reason(before: &BTreeMap<String, String>, now: &BTreeMap<String, Str
         false => format!("{} changed", paths.join(", ")),
     }
 }
+
+/// In the place of a hash; no hash is written so.
+const UNKNOWN: &str = "unknown";
 
 /// 12 hexadecimal digits over parts that cannot run into each other.
 pub(crate) fn hash(parts: &[&[u8]]) -> String {

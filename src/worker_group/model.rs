@@ -18,7 +18,10 @@ use self::computed::computed;
 pub(crate) use self::computed::{Machine, Step};
 pub(crate) use self::identity::{identity, identity_schema};
 pub(crate) use self::private::{Note, Private};
-pub(crate) use self::shape::{Allowed, as_compared, attributes, in_place_of, observed_value};
+pub(crate) use self::shape::{
+    Allowed, as_compared, attributes, completions, first_form, in_place_of, lacks_required,
+    observed_value, rolling, untold,
+};
 pub(crate) use self::whole::Whole;
 use super::cloud::Entry;
 use super::generation::Rolls;
@@ -219,8 +222,8 @@ impl Group {
                 Attr::Null => None,
                 Attr::Unknown => return None,
             },
-            rolling: shape::rolling(entry, &shape),
-            first_form: shape::first_form(entry, &shape, &private.configured),
+            rolling: rolling(entry, &shape),
+            first_form: first_form(entry, &shape, &private.configured),
             in_place: shape::in_place(entry, &shape),
             places: shape::places(entry, &shape),
             shape,

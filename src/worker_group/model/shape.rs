@@ -107,6 +107,57 @@ pub(crate) fn observed_value(attribute: &Attribute, observed: &BTreeMap<String, 
     as_compared(&value)
 }
 
+/// What an import told of a shape, with what the configuration says of the rest: once where a default counts as told, and once where it
+/// stands for nothing told, for both look alike.
+pub(crate) fn completions(
+    entry: &Entry,
+    imported: &Value,
+    said: &Value,
+) -> impl Iterator<Item = Value> {
+    [false, true].into_iter().map(move |without_defaults| {
+        let (Value::Map(imported), Value::Map(said)) = (imported, said) else {
+            return said.clone();
+        };
+        let mut completed = said.clone();
+        for attribute in attributes(entry) {
+            let Some(told) = imported.get(attribute.name) else {
+                continue;
+            };
+            let as_by_default = attribute.default.as_ref() == Some(told);
+            if !told.is_null() && !(without_defaults && as_by_default) {
+                completed.insert(attribute.name.to_owned(), told.clone());
+            }
+        }
+        Value::Map(completed)
+    })
+}
+
+/// Fields that roll and are null in all of these shapes.
+pub(crate) fn untold(entry: &Entry, shapes: [&Value; 2]) -> Vec<String> {
+    let is_null = |shape: &Value, name: &str| match shape {
+        Value::Map(fields) => fields.get(name).is_none_or(Value::is_null),
+        _ => true,
+    };
+    attributes(entry)
+        .iter()
+        .map(|attribute| attribute.name)
+        .filter(|name| matches!(entry.change_of(name), None | Some(Change::Set)))
+        .filter(|name| shapes.iter().all(|shape| is_null(shape, name)))
+        .map(|name| format!("{}.{name}", entry.name))
+        .collect()
+}
+
+/// Whether something is missing that a configuration has to say.
+pub(crate) fn lacks_required(entry: &Entry, shape: &Value) -> bool {
+    let is_missing = |attribute: &Attribute| match shape {
+        Value::Map(fields) => fields.get(attribute.name).is_none_or(Value::is_null),
+        _ => true,
+    };
+    let attributes = attributes(entry);
+    let mut required = attributes.iter().filter(|attribute| attribute.required);
+    required.any(is_missing)
+}
+
 /// Where a machine may be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Allowed {

@@ -9,6 +9,8 @@ use crate::worker_group::plan::Action;
 use crate::worker_group::user_data;
 use crate::worker_group::wanted::Wanted;
 
+use super::report::first_of;
+
 /// Exactly one cloud is written, or it is not known yet which one.
 pub(super) fn check_cloud(config: &Group, clouds: &'static [&'static Entry]) -> Diagnostics {
     let names = |entries: &[&Entry]| {
@@ -77,17 +79,19 @@ pub(super) fn nobody_knows(outlook: &Outlook, wanted: &Wanted) -> Diagnostics {
     if new == 0 {
         return problems;
     }
-    let are_new = match new {
-        1 => "1 machine is to be created".to_owned(),
-        new => format!("{new} machines are to be created"),
-    };
+    let are_new = are_new(new);
     if outlook.unknown.user_data {
+        let made = match outlook.generation.knows_no_user_data() {
+            // It was imported without a machine.
+            true => "what they are to boot with was never said",
+            false => "they were made with some",
+        };
         problems.push(refusal(
             Path::of("user_data"),
             "User data of new machines is not known",
             format!(
-                "{are_new}, and no cloud tells what an imported group's machines boot with: user_data is null since the import, and they were \
-                 made with some. Write user_data, and take it out of ignore_changes. Where new machines are to have none, write \
+                "{are_new}, and no cloud tells what an imported group's machines boot with: user_data is null since the import, and {made}. \
+                 Write user_data, and take it out of ignore_changes. Where new machines are to have none, write \
                  user_data = jsonencode({{ ignition = {{ version = \"3.3.0\" }} }})."
             ),
         ));
@@ -104,6 +108,33 @@ pub(super) fn nobody_knows(outlook: &Outlook, wanted: &Wanted) -> Diagnostics {
         ));
     }
     problems
+}
+
+/// Machines are made in the place of imported ones, or beside them, and what these were made from is known in part.
+pub(super) fn half_known(outlook: &Outlook) -> Diagnostics {
+    let new = outlook.changes.names(Action::Create).count();
+    if new == 0 || outlook.untold.is_empty() {
+        return Diagnostics::none();
+    }
+    let untold: Vec<&str> = outlook.untold.iter().map(String::as_str).collect();
+    Diagnostic::warning(
+        "Imported machines have more than this says",
+        format!(
+            "{} without what is null in this configuration ({}). No import reads that, and the machines that exist were made from something \
+             that neither the import nor this configuration tells. If it is one of these, write it as the machines have it and take it out \
+             of ignore_changes, before anything is applied.",
+            are_new(new),
+            first_of(&untold)
+        ),
+    )
+    .into()
+}
+
+fn are_new(new: usize) -> String {
+    match new {
+        1 => "1 machine is to be created".to_owned(),
+        new => format!("{new} machines are to be created"),
+    }
 }
 
 /// One of the two user datas, with a version where it needs one, and in a form that a machine of this cloud can boot with.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
-use crate::provider::Stored;
+use crate::provider::{Attr, Stored};
 use crate::worker_group::apply::{self, Before, Outlook, Performed};
-use crate::worker_group::basis::same_shape;
+use crate::worker_group::basis::{self, same_shape};
 use crate::worker_group::compare;
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{Group, Note, Private, Step, Whole};
@@ -104,13 +104,17 @@ pub(super) fn outlook_of_cloud(
 }
 
 fn before<'a>(prior: &Group, private: &'a Private, wanted: &Wanted) -> Before<'a> {
+    let entry = wanted.entry;
+    let was = prior.wanted(entry, private);
+    let generation = match &prior.fields.generation {
+        Attr::Known(text) => Some(Generation::parse(text)),
+        // An import that found no machine to tell it.
+        Attr::Null => was.as_ref().map(basis::of_no_machine),
+        Attr::Unknown => None,
+    };
     Before {
-        wanted: prior.wanted(wanted.entry, private),
-        generation: prior
-            .fields
-            .generation
-            .known()
-            .map(|text| Generation::parse(text)),
+        wanted: was,
+        generation,
         private,
     }
 }

@@ -12,7 +12,7 @@ use crate::worker_group::plan::{Action, Change, Changes};
 use crate::worker_group::slots::{self, Slots};
 use crate::worker_group::wanted::Wanted;
 
-use super::check::nobody_knows;
+use super::check::{half_known, nobody_knows};
 use super::many::many;
 use super::outlook::outlook_of_state;
 use super::report::{count, first_of, never_there, news_since_the_plan, no_names, paused};
@@ -57,7 +57,12 @@ pub(super) fn promised(
     match wanted.paused {
         true if !changes.list.is_empty() => problems.push(paused(changes)),
         true => {}
-        false => problems.extend(nobody_knows(&outlook, wanted)),
+        false => {
+            problems.extend(nobody_knows(&outlook, wanted));
+            if !machines.is_empty() {
+                problems.extend(half_known(&outlook));
+            }
+        }
     }
     if changes.unnamed > 0 {
         problems.push(no_names(changes.unnamed));

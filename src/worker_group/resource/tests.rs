@@ -153,6 +153,23 @@ fn configuration(changes: &Json) -> Value {
     value
 }
 
+/// The identity that a core has of the group.
+fn identity_of(uid: &str) -> pb::ResourceIdentityData {
+    let identity = [
+        ("cloud", "memory"),
+        ("scope", "memory/1"),
+        ("cluster", "prod"),
+        ("name", "w"),
+        ("uid", uid),
+    ];
+    let identity = identity.map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())));
+    let attributes = identity_schema().into_iter();
+    let kind = Type::Object(attributes.map(|a| (a.name.to_owned(), a.kind)).collect());
+    pb::ResourceIdentityData {
+        identity_data: dynamic(&Value::Map(identity.into()), &kind),
+    }
+}
+
 impl World {
     async fn new(id: &str, memory: Memory) -> Self {
         Self::on(id, memory::open(id, memory)).await
@@ -1656,28 +1673,9 @@ async fn an_imported_group_is_planned_without_touching_a_machine() {
     world.run(json!({})).await;
     world.refresh().await;
     let uid = world.uid();
-    let identity = Value::Map(
-        [
-            ("cloud", "memory"),
-            ("scope", "memory/1"),
-            ("cluster", "prod"),
-            ("name", "w"),
-            ("uid", &uid),
-        ]
-        .map(|(key, value)| (key.to_owned(), Value::String(value.to_owned())))
-        .into(),
-    );
-    let identity_kind = Type::Object(
-        identity_schema()
-            .into_iter()
-            .map(|a| (a.name.to_owned(), a.kind))
-            .collect(),
-    );
     for by_id in [true, false] {
         let asked = if by_id { "memory/memory/1/prod/w" } else { "" };
-        let identity = (!by_id).then(|| pb::ResourceIdentityData {
-            identity_data: dynamic(&identity, &identity_kind),
-        });
+        let identity = (!by_id).then(|| identity_of(&uid));
         world.import(asked, identity).await;
         // A configuration that is generated from it has its cloud in it.
         let Value::Map(shape) = &world.group().clouds["memory"] else {

@@ -85,6 +85,67 @@ async fn what_nobody_knows_since_an_import_rolls_nothing_and_makes_no_machine() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_field_of_the_shape_that_nobody_knows_since_an_import_rolls_nothing_by_itself() {
+    let disks = json!([{"name": "b"}]);
+    // how machines were made; what is ignored within the shape and so stays null; the first plan after the import; what it warns of
+    let cases = [
+        // All else is as the import read it.
+        (
+            json!({"size": "large", "disks": disks}),
+            json!({"size": "large", "disks": null}),
+            0,
+            None,
+        ),
+        // No import reads the zone either, so a hash of both tells nothing of one.
+        (
+            json!({"size": "large", "disks": disks, "zone": "z"}),
+            json!({"size": "large", "disks": null, "zone": "z"}),
+            6,
+            Some("memory.disks, memory.networks"),
+        ),
+        // Everything is said, or was never there: there is nothing to warn of.
+        (
+            json!({"size": "large", "disks": disks, "zone": "z"}),
+            json!({"size": "huge", "disks": disks, "zone": "z"}),
+            6,
+            None,
+        ),
+        (json!({"size": "large"}), json!({"size": "huge"}), 6, None),
+        (json!({}), json!({"size": "huge"}), 6, None),
+        (
+            json!({"disks": disks, "zone": "z"}),
+            json!({"disks": disks, "zone": "z"}),
+            0,
+            None,
+        ),
+    ];
+    for (number, (made, now, steps, warned)) in cases.into_iter().enumerate() {
+        let mut world = World::new(&format!("nested-{number}"), Memory::default()).await;
+        world.run(json!({"memory": made})).await;
+        world.refresh().await;
+        world.import("memory/memory/1/prod/w", None).await;
+        world.refresh().await;
+        let plan = world.plan(json!({"memory": now})).await;
+        let rollout = world.rollout(&plan.planned);
+        assert_eq!(rollout.len(), steps, "{made} {now} {rollout:?}");
+        let said: Vec<bool> = plan
+            .said
+            .iter()
+            .map(|said| {
+                said.starts_with("Imported machines have more than this says")
+                    && warned.is_some_and(|fields| said.contains(fields))
+            })
+            .collect();
+        assert_eq!(
+            said,
+            Vec::from_iter(warned.map(|_| true)),
+            "{:?}",
+            plan.said
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_knows_makes_no_machine_in_place_of_one_that_is_lost_either() {
     let id = "ignored-lost";
     let mut world = World::new(id, Memory::default()).await;
@@ -110,6 +171,52 @@ async fn what_nobody_knows_makes_no_machine_in_place_of_one_that_is_lost_either(
     assert_eq!(problems, NOTHING);
     assert_eq!(rollout, ["create 3: replaces 1, which is gone"]);
     world.is_settled(made).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_knows_of_a_group_that_was_imported_without_a_machine_makes_none() {
+    let id = "ignored-empty";
+    let mut world = World::new(id, Memory::default()).await;
+    let made = json!({"user_data": with_motd("a"), "replicas": 0});
+    world.run(made.clone()).await;
+    let uid = world.uid();
+    let empty = |replicas: u32| json!({"user_data": null, "replicas": replicas});
+    for is_applied_first in [false, true] {
+        world.import("", Some(identity_of(&uid))).await;
+        assert_eq!(world.refresh().await, NOTHING);
+        if is_applied_first {
+            assert_eq!(world.run(empty(0)).await.1, NOTHING);
+            world.is_settled(empty(0)).await;
+        }
+        let plan = world.plan(empty(2)).await;
+        assert_eq!(plan.said.len(), 1, "{:?}", plan.said);
+        let said = &plan.said[0];
+        assert!(
+            said.starts_with("User data of new machines is not known"),
+            "{said}"
+        );
+        assert!(said.contains("was never said"), "{said}");
+        // A plan that is applied all the same makes none.
+        let plan = world.plan(empty(2)).await;
+        let problems = world.apply(plan).await;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!(world.memory.names(), NOTHING);
+
+        // What the configuration says is known; and none at all can be said.
+        let none = json!({"user_data": IGNITION, "replicas": 2});
+        let (rollout, problems) = world.run(none).await;
+        assert_eq!(problems, NOTHING);
+        assert_eq!(rollout.len(), 2, "{rollout:?}");
+        let (_, problems) = world.run(made.clone()).await;
+        assert_eq!(problems, NOTHING);
+        world.is_settled(made.clone()).await;
+    }
+    // What was made here without user data is known to have none.
+    let mut world = World::new("ignored-empty-made", Memory::default()).await;
+    world.run(empty(0)).await;
+    let (rollout, problems) = world.run(empty(1)).await;
+    assert_eq!(problems, NOTHING);
+    assert_eq!(rollout, ["create 0: scale out to 1"]);
 }
 
 #[tokio::test(start_paused = true)]
