@@ -39,7 +39,7 @@ use self::check::{check_cloud, check_user_data, emptied, nobody_knows, refuse_ma
 use self::create::new_uid;
 use self::holders::Holders;
 use self::import::{import_id, imported, one_uid, own_machines};
-use self::outlook::{live_member, outlook_of_cloud, recorded};
+use self::outlook::{live_member, outlook_of_cloud, recorded, still_missing};
 use self::place::{existing, ids, refreshed, saved_is_saved, within};
 use self::promise::{ended, open_slots, promised};
 use self::report::{
@@ -359,10 +359,9 @@ impl Resource for WorkerGroup {
         problems.extend(adopted_meanwhile(&performed.adopted, None));
         let private = Private {
             copies: observed.copies,
-            gone: if failed {
-                private.gone.clone()
-            } else {
-                Vec::new()
+            gone: match failed {
+                true => still_missing(&private.gone, &outlook.changes, &performed),
+                false => Vec::new(),
             },
             history: outlook.history,
             shapes: outlook.shapes,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Group;
 use crate::provider::{Diagnostic, Stored, Value};
 use crate::worker_group::generation::Reasons;
+use crate::worker_group::plan::{next_ordinal, ordinal};
 use crate::worker_group::proof::Secret;
 
 /// Private state.
@@ -26,7 +27,7 @@ pub(crate) struct Private {
     pub(crate) configured: BTreeMap<String, Value>,
     /// What else is known of machines, by name.
     pub(crate) machines: BTreeMap<String, Note>,
-    /// Machines that the last refresh found to be gone.
+    /// Machines that refreshes found to be gone, and in whose place none was made yet: at most as many as the group is to have.
     pub(crate) gone: Vec<String>,
     /// What proves which machines are the group's own: kept as the attribute `proof_key`.
     #[serde(skip)]
@@ -105,6 +106,19 @@ impl Private {
             private.first_image = only.cloned();
         }
         Ok(private)
+    }
+
+    /// Machines are gone, of a group that is to have so many. No more of them can be missing, so the oldest of more are forgotten. All else
+    /// that depends on one is that its name never comes back, and the lowest unused ordinal is above it.
+    pub(crate) fn lose(&mut self, names: Vec<String>, replicas: usize) {
+        self.gone.extend(names);
+        let of_all = self.gone.iter().map(String::as_str);
+        self.next_ordinal = next_ordinal(self.next_ordinal, of_all);
+        self.gone
+            .sort_by_cached_key(|name| (ordinal(name), name.clone()));
+        self.gone.dedup();
+        let oldest = self.gone.len().saturating_sub(replicas);
+        self.gone.drain(..oldest);
     }
 
     /// The bytes of it.

@@ -125,6 +125,26 @@ pub(super) fn live_member(known: &Known, wanted: &Wanted) -> Member {
     apply::recorded_member(&known.machine.name, &machine, &Note::default(), wanted)
 }
 
+/// Machines that are gone, without those in whose place there is another now.
+pub(super) fn still_missing(
+    gone: &[String],
+    changes: &Changes,
+    performed: &Performed,
+) -> Vec<String> {
+    let exist: BTreeSet<&str> = performed
+        .machines
+        .iter()
+        .map(|known| known.machine.name.as_str())
+        .collect();
+    let made = changes.list.iter();
+    let made = made.filter(|change| exist.contains(change.machine.as_str()));
+    let replaced: BTreeSet<&str> = made
+        .filter_map(|change| change.replaces.as_deref())
+        .collect();
+    let missing = gone.iter().filter(|name| !replaced.contains(name.as_str()));
+    missing.cloned().collect()
+}
+
 /// The state after an apply of what state had before.
 pub(super) fn recorded(
     mut model: Group,

@@ -18,7 +18,7 @@ use crate::worker_group::plan::{self, Action, Changes, ordinal};
 use crate::worker_group::roll::{Calls, Known, Observed, Own, Problem, Recorded, observe};
 use crate::worker_group::wanted::Wanted;
 
-use super::promise::slots_of;
+use super::promise::{replicas, slots_of};
 use super::{WorkerGroup, bug, diagnostic};
 
 /// A group's cloud, connected, and the group's identity there.
@@ -327,9 +327,7 @@ pub(super) fn refreshed(
     }
     let names = machines.keys().map(String::as_str);
     private.next_ordinal = plan::next_ordinal(private.next_ordinal, names);
-    private.gone.extend(observed.gone);
-    private.gone.sort();
-    private.gone.dedup();
+    private.lose(observed.gone, replicas(&model.fields));
     private.machines = notes;
     seen.sort_by_key(|(ordinal, _)| *ordinal);
     let seen: Vec<BTreeMap<String, Value>> = seen.into_iter().map(|(_, has)| has).collect();

@@ -153,7 +153,8 @@ fn slots_of_names<'a>(
     )
 }
 
-fn replicas(fields: &Fields) -> usize {
+/// `replicas` of a state or plan.
+pub(super) fn replicas(fields: &Fields) -> usize {
     let replicas = fields.replicas.known().copied().unwrap_or_default();
     usize::try_from(replicas).unwrap_or_default()
 }

@@ -301,6 +301,73 @@ async fn reasons_and_private_state_stay_short_over_a_long_life() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_gone_is_remembered_until_it_is_replaced_and_no_more_of_it_than_can_be_missing() {
+    let mut world = World::new("gone", Memory::default()).await;
+    let of = |owner: usize| json!({"memory": {"tags": {"owner": owner.to_string()}}});
+    world.run(of(0)).await;
+    for round in 1..20 {
+        let lost = world.machine(u64::try_from(round - 1).unwrap());
+        world.memory.remove(&lost);
+        // What is lost is made again, and something else fails.
+        world
+            .memory
+            .order(Call::Mark, "", Fault::Refused(Kind::Forbidden));
+        let (rollout, problems) = world.run(of(round)).await;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let gone = format!("replaces {}, which is gone", round - 1);
+        let replaced: Vec<&String> = rollout
+            .iter()
+            .filter(|step| step.ends_with("gone"))
+            .collect();
+        assert_eq!(replaced.len(), 1, "{rollout:?}");
+        assert!(replaced[0].ends_with(&gone), "{rollout:?}");
+        let private = Private::read(&world.private).unwrap();
+        assert_eq!(private.gone, NOTHING, "round {round}");
+    }
+    // Two places, and one of them is filled: the other one's machine is still missing.
+    world.run(of(20)).await;
+    for ordinal in [19, 20] {
+        world.memory.remove(&world.machine(ordinal));
+    }
+    world
+        .memory
+        .order(Call::Create, "", Fault::Refused(Kind::Forbidden));
+    let mut config = of(20);
+    config["rolling_update"] = json!({"parallelism": 1});
+    world.run(config.clone()).await;
+    let (rollout, problems) = world.run(config.clone()).await;
+    assert_eq!(problems, NOTHING);
+    assert!(!rollout.is_empty());
+    world.is_settled(config).await;
+}
+
+#[test]
+fn no_more_is_remembered_of_what_is_gone_than_can_be_missing() {
+    let names = |ordinals: &[u64]| -> Vec<String> {
+        ordinals
+            .iter()
+            .map(|ordinal| format!("w-u-{ordinal}"))
+            .collect()
+    };
+    // remembered, gone now, replicas, remembered then, the lowest unused ordinal
+    for (before, now, replicas, expected, next) in [
+        (&[][..], &[10, 9][..], 3, &[9, 10][..], 11),
+        (&[2, 3], &[3, 10], 3, &[2, 3, 10], 11),
+        (&[2, 3], &[9, 10], 3, &[3, 9, 10], 11),
+        (&[2, 3], &[], 0, &[], 5),
+    ] {
+        let mut private = Private {
+            next_ordinal: 5,
+            gone: names(before),
+            ..Private::default()
+        };
+        private.lose(names(now), replicas);
+        assert_eq!(private.gone, names(expected));
+        assert_eq!(private.next_ordinal, next);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_state_without_slots_has_them_when_it_is_taken_up() {
     let world = World::new("taken-up", Memory::default()).await;
     let request = pb::upgrade_resource_state::Request {
