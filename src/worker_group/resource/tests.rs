@@ -55,6 +55,8 @@ struct World {
     memory: Arc<Memory>,
     state: Value,
     private: Vec<u8>,
+    /// Whether the last apply ended with an error.
+    failed: bool,
 }
 
 struct Plan {
@@ -205,6 +207,7 @@ impl World {
             memory,
             state: Value::Null,
             private: Vec::new(),
+            failed: false,
         }
     }
 
@@ -305,6 +308,7 @@ impl World {
         let failed = response.diagnostics.iter().any(|d| d.severity() == error);
         self.state = undynamic(response.new_state);
         self.private = response.private;
+        self.failed = failed;
         if !failed {
             fits(&plan.planned, &self.state, "");
             assert!(self.state.is_wholly_known());
@@ -890,6 +894,55 @@ async fn a_creation_that_falls_short_says_what_exists_and_the_next_apply_goes_on
         assert!(problems[0].contains("No machine exists"), "{problems:?}");
         assert!(!problems[0].contains("untaint"), "{problems:?}");
         assert!(world.state.is_null());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_ends_short_fails_or_warns_as_the_group_says_and_is_completed() {
+    // what befalls creates, how often, machines that exist then, what is said
+    let cases = [
+        (
+            Fault::Refused(Kind::Quota),
+            1,
+            2,
+            "No quota or capacity for machine",
+        ),
+        (
+            Fault::Refused(Kind::Forbidden),
+            2,
+            1,
+            "Could not create machine",
+        ),
+        // One more than a creation makes again.
+        (Fault::Dead, 6, 3, "Machine does not serve"),
+    ];
+    for (number, (fault, times, exist, said)) in cases.into_iter().enumerate() {
+        for (policy, fails) in [
+            (Json::Null, true),
+            (json!("error"), true),
+            (json!("warn"), false),
+        ] {
+            let what = format!("{fault:?} {policy}");
+            let id = format!("ends-short-{number}-{policy}");
+            let mut world = World::new(&id, Memory::default()).await;
+            for _ in 0..times {
+                world.memory.order(Call::Create, "", fault);
+            }
+            let config = json!({"on_incomplete_create": policy});
+            let (_, problems) = world.run(config.clone()).await;
+            assert_eq!(problems.len(), 1, "{what}: {problems:?}");
+            assert!(problems[0].contains(said), "{what}: {problems:?}");
+            assert_eq!(world.failed, fails, "{what}: {problems:?}");
+            assert_eq!(world.ordinals().len(), exist, "{what}: {problems:?}");
+            assert_eq!(problems[0].contains("untaint"), fails, "{what}");
+            if fails {
+                continue;
+            }
+            let (_, problems) = world.run(config.clone()).await;
+            assert_eq!(problems, NOTHING, "{what}");
+            assert_eq!(world.ordinals().len(), 3, "{what}");
+            world.is_settled(config).await;
+        }
     }
 }
 
