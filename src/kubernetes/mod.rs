@@ -1,12 +1,17 @@
-//! Places for Kubernetes in a machine's life: *joined* after running, *drained* before delete.
+//! The Nodes of a group's machines: how each is, what is set on it, how it is emptied. What a
+//! cluster is to the engine of worker groups.
 //!
-//! The engine of worker groups waits here. [`NoNodes`] is a group that is no part of a cluster: a machine has joined when it runs, and
-//! there is nothing to drain.
+//! In: hosts (`{name: "w-u-0", id: "i-1"}`). Out: a [`Status`] of each, what could not be moved off
+//! one ([`Left`]), errors. An implementation only asks and answers: when to ask again, how long to
+//! wait, and what becomes of the machine are decided once, in `worker_group::roll`. A group that is
+//! no part of a cluster has none of this, and makes no call.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 /// A machine as its Node is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,61 +24,241 @@ pub struct Host {
     pub addresses: Vec<String>,
 }
 
-/// The Nodes of a group's machines. Calls are idempotent, and retried by the caller when [`NodeError::retryable`].
+/// How the Node of a host is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// There is none: the kubelet has not registered it, or somebody has removed it.
+    Absent,
+    /// It is there and does not serve; why, in the words of its conditions: `KubeletNotReady:
+    /// container runtime network not ready`.
+    NotReady(Node, String),
+    /// It serves.
+    Ready(Node),
+}
+
+impl Status {
+    /// The Node, where there is one.
+    pub fn node(&self) -> Option<&Node> {
+        match self {
+            Status::Absent => None,
+            Status::NotReady(node, _) | Status::Ready(node) => Some(node),
+        }
+    }
+}
+
+/// A Node as the cluster has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The kubelet's version: `"v1.34.2"`.
+    pub kubelet: String,
+    /// All its labels.
+    pub labels: BTreeMap<String, String>,
+    /// All its taints, but those by which [`Scheduling`] is said.
+    pub taints: Vec<Taint>,
+    /// What this provider has set on it and not taken back, be it in an apply that was cut off. A
+    /// `kubectl cordon` of somebody else's is not shown here.
+    pub scheduling: Scheduling,
+}
+
+/// A taint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taint {
+    /// `example.com/gpu`
+    pub key: String,
+    /// `""`: none.
+    pub value: String,
+    /// What it does to pods.
+    pub effect: Effect,
+}
+
+/// What a taint does to pods that do not tolerate it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Effect {
+    NoSchedule,
+    PreferNoSchedule,
+    NoExecute,
+}
+
+/// Whether new pods come to a Node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Scheduling {
+    /// As the cluster pleases.
+    #[default]
+    Open,
+    /// Only where there is no other place: a taint of ours with the effect `PreferNoSchedule`.
+    Discouraged,
+    /// None: cordoned.
+    Closed,
+}
+
+/// What is to be set on Nodes; what is `None` stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Settings {
+    /// Of this provider's labels these, and no others; other people's stay.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Of this provider's taints these, and no others; other people's stay.
+    pub taints: Option<Vec<Taint>>,
+    /// [`Scheduling::Open`] takes back what this provider has set, and nothing of what somebody
+    /// else has.
+    pub scheduling: Option<Scheduling>,
+}
+
+impl Settings {
+    /// Nothing but this.
+    pub fn scheduling(scheduling: Scheduling) -> Self {
+        Self {
+            scheduling: Some(scheduling),
+            ..Self::default()
+        }
+    }
+}
+
+/// How a Node is emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Eviction {
+    /// As PodDisruptionBudgets allow: what they forbid is asked for again until the deadline.
+    Allowed,
+    /// Without asking them.
+    Forced,
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Drained {
+    /// What had to go is gone, or there is no Node.
+    Empty,
+    /// There was no use in it, and why: `the Node is not ready`, `there is no other Node to go to`,
+    /// an annotation that excludes it.
+    Useless(String),
+    /// The deadline has passed, and these are still there.
+    Left(Vec<Left>),
+}
+
+/// A pod that is still there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Left {
+    /// `shop/web-0`
+    pub pod: String,
+    /// What keeps it: `budget shop/web allows no disruption`; `""` where it is just ending.
+    pub why: String,
+}
+
+/// Called whenever that has changed, with the pods of a drain that are still there.
+pub type Progress<'a> = &'a (dyn Fn(&[Left]) + Send + Sync);
+
+/// The Nodes of one cluster, opened for one operation on one group. Calls are idempotent, made for
+/// many hosts at once where they can be, and asked again by the caller while
+/// [`NodeError::retryable`]. A call that is dropped leaves nothing half said: the next one goes on.
 #[async_trait]
 pub trait Nodes: Send + Sync {
-    /// Of these hosts, those whose Node is there and Ready: host name to Node name (`""` where there are no Nodes). One list for all.
-    async fn joined(&self, hosts: &[Host]) -> Result<BTreeMap<String, String>, NodeError>;
+    /// How the Nodes of these hosts are, by host name; one that is missing in the answer is
+    /// [`Status::Absent`]. One list for all.
+    async fn status(&self, hosts: &[Host]) -> Result<BTreeMap<String, Status>, NodeError>;
 
-    /// Keeps new pods away from these hosts. Called for all that leave before the first is drained.
-    async fn cordon(&self, hosts: &[Host]) -> Result<(), NodeError>;
+    /// Answers once the status of a host of the last [`Nodes::status`] is another than it answered,
+    /// by a watch. Where nothing can be watched it never answers: the caller looks now and then in
+    /// any case.
+    async fn changed(&self);
 
-    /// Moves the pods off a host and waits until they are gone, as the group's `drain` says. A host without a Node is drained.
-    async fn drain(&self, host: &Host) -> Result<(), NodeError>;
+    /// Sets labels, taints and scheduling on the Nodes of these hosts. One without a Node is passed
+    /// over.
+    async fn set(&self, hosts: &[Host], settings: &Settings) -> Result<(), NodeError>;
 
-    /// Removes the Node object of a host that no longer exists.
-    async fn forget(&self, host: &Host) -> Result<(), NodeError>;
+    /// Moves the pods off the Node of a host that is closed, and answers when they are gone, or
+    /// once the deadline has passed. A Node or a pod that vanishes meanwhile is a success.
+    async fn drain(
+        &self,
+        host: &Host,
+        eviction: Eviction,
+        deadline: Instant,
+        progress: Progress<'_>,
+    ) -> Result<Drained, NodeError>;
+
+    /// Removes the Nodes of hosts that no longer exist. One without a Node is passed over.
+    async fn forget(&self, hosts: &[Host]) -> Result<(), NodeError>;
+}
+
+/// A cluster, opened for one operation, and what the group wants of it.
+pub struct Cluster {
+    /// The connection.
+    pub nodes: Box<dyn Nodes>,
+    /// Whether a machine counts only once its Node is ready.
+    pub wait_for_node: bool,
+    /// Whether the Node of a machine that is gone is removed.
+    pub delete_node: bool,
+    /// `None`: nothing is closed, and no pod is moved.
+    pub drain: Option<Drain>,
+}
+
+/// What becomes of pods when a machine goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// How long the pods of one Node may take; where the operation has less time, that counts.
+    pub timeout: Duration,
+    /// What comes after that; `None`: [`OnTimeout::Force`] where the whole group is destroyed, else
+    /// [`OnTimeout::Fail`].
+    pub on_timeout: Option<OnTimeout>,
+}
+
+/// What becomes of a machine whose Node could not be emptied in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnTimeout {
+    /// It stays, and the apply ends with an error.
+    Fail,
+    /// Its pods are deleted without asking budgets, and it goes.
+    Force,
+    /// It goes with the pods that are left on it.
+    Skip,
+}
+
+impl Drain {
+    /// What comes after the time is over.
+    pub fn after_timeout(&self, destroys: Destroys) -> OnTimeout {
+        let default = match destroys {
+            Destroys::Group => OnTimeout::Force,
+            Destroys::Machines => OnTimeout::Fail,
+        };
+        self.on_timeout.unwrap_or(default)
+    }
+}
+
+/// What an operation takes away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destroys {
+    /// The whole group: there may be nowhere for its pods to go.
+    Group,
+    /// No more than some machines.
+    Machines,
 }
 
 /// What the cluster did not do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeError {
-    /// What was tried and what answered, without secrets.
+    /// The API's word: `"Kubernetes Evict"`.
+    pub action: &'static str,
+    /// What it was about: a Node, a pod, `3 machines`.
+    pub object: String,
+    /// The cluster's own words, without secrets: `403 pods is forbidden: ...`.
     pub message: String,
-    /// Whether a later try may succeed.
+    /// Whether the same call may succeed a little later.
     pub retryable: bool,
+    /// How long the cluster asked to wait.
+    pub retry_after: Option<Duration>,
 }
 
 impl fmt::Display for NodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        let Self {
+            action,
+            object,
+            message,
+            ..
+        } = self;
+        write!(f, "{action} for {object} answered {message}")
     }
 }
 
 impl std::error::Error for NodeError {}
-
-/// No cluster: everything has joined, nothing needs draining.
-#[derive(Debug, Clone, Copy)]
-pub struct NoNodes;
-
-#[async_trait]
-impl Nodes for NoNodes {
-    async fn joined(&self, hosts: &[Host]) -> Result<BTreeMap<String, String>, NodeError> {
-        Ok(hosts
-            .iter()
-            .map(|host| (host.name.clone(), String::new()))
-            .collect())
-    }
-
-    async fn cordon(&self, _hosts: &[Host]) -> Result<(), NodeError> {
-        Ok(())
-    }
-
-    async fn drain(&self, _host: &Host) -> Result<(), NodeError> {
-        Ok(())
-    }
-
-    async fn forget(&self, _host: &Host) -> Result<(), NodeError> {
-        Ok(())
-    }
-}

@@ -15,7 +15,7 @@ use super::proof::Secret;
 use super::roll::{Calls, Known, Leftovers, Order, Places, Problem, Roll};
 use super::start::start;
 use super::wanted::{OnStopped, Wanted};
-use crate::kubernetes::Nodes;
+use crate::kubernetes::{Cluster, Destroys};
 use crate::protocol::value::Value;
 
 /// What was there before, as far as reasons need it.
@@ -337,7 +337,9 @@ pub(crate) async fn remark(
 pub(crate) struct Job<'a> {
     pub(crate) wanted: &'a Wanted,
     pub(crate) calls: Calls<'a>,
-    pub(crate) nodes: &'a dyn Nodes,
+    /// Where its machines are Nodes; `None`: nowhere.
+    pub(crate) cluster: Option<&'a Cluster>,
+    pub(crate) destroys: Destroys,
     /// Of new machines.
     pub(crate) mark: Mark,
     /// What proves them to be this group's.
@@ -359,6 +361,8 @@ pub(crate) struct Performed {
     pub(crate) machines: Vec<Known>,
     pub(crate) next_ordinal: u64,
     pub(crate) problems: Vec<Problem>,
+    /// What went as it was to go, and should be known.
+    pub(crate) warnings: Vec<Problem>,
     /// Machines whose change in place was refused.
     pub(crate) not_updated: BTreeSet<String>,
     /// Machines that were to go, and that another state has adopted.
@@ -425,7 +429,7 @@ pub(crate) async fn perform(
             .collect(),
         mark: job.mark,
     };
-    let places = Places::new(job.nodes, job.calls, &order.deletes);
+    let places = Places::new(job.cluster, job.calls, &order.deletes, job.destroys);
     let ended = Roll::new(job.calls, &places, order, existing).run().await;
     problems.extend(ended.problems);
     // What is not asked now, the next apply asks; a cloud that is in trouble is told of once.
@@ -441,6 +445,7 @@ pub(crate) async fn perform(
         machines: ended.machines.into_iter().chain(left).collect(),
         next_ordinal: ended.next_ordinal,
         problems,
+        warnings: ended.warnings,
         not_updated,
         adopted: ended.adopted,
     }

@@ -3,6 +3,7 @@
 //! Everything that decides or performs is in `plan`, `apply` and `roll`; here it meets Terraform's state and diagnostics.
 
 mod check;
+mod cluster;
 mod create;
 mod delete;
 mod holders;
@@ -29,13 +30,14 @@ use super::proof::Secret;
 use super::roll::{Calls, Leftovers, Problem};
 use super::user_data;
 use super::wanted::Wanted;
-use crate::kubernetes::{NoNodes, Nodes};
+use crate::kubernetes::Destroys;
 use crate::provider::{
     Attr, Context, Diagnostic, Diagnostics, IdentityAttribute, Outcome, Path, PlanRequest, Planned,
     Resource, Schema, Stored, Value,
 };
 
 use self::check::{check_cloud, check_user_data, emptied, nobody_knows, refuse_made_up};
+use self::cluster::OpenCluster;
 use self::create::new_uid;
 use self::holders::Holders;
 use self::import::{import_id, imported, one_uid, own_machines};
@@ -44,14 +46,15 @@ use self::place::{existing, ids, refreshed, saved_is_saved, within};
 use self::promise::{ended, open_slots, promised};
 use self::report::{
     LIFT, adopted_meanwhile, are, bug, diagnostic, errors, found_since_the_plan, refuses, replaces,
-    strangers, taken_since_the_plan, unproven,
+    strangers, taken_since_the_plan, unproven, warnings,
 };
 use self::taken_up::{lifted, taken_up};
 
 /// Groups on these clouds.
 pub struct WorkerGroup {
     clouds: &'static [&'static Entry],
-    nodes: Box<dyn Nodes>,
+    /// `None`: no group is part of a cluster.
+    open_cluster: Option<OpenCluster>,
     /// [`LIFT`] of this run: groups whose protection is lifted from their deletion.
     lift: String,
     /// Which groups this process has created, and which ones are in its state.
@@ -65,7 +68,7 @@ impl WorkerGroup {
     pub fn new(clouds: &'static [&'static Entry]) -> Self {
         Self {
             clouds,
-            nodes: Box::new(NoNodes),
+            open_cluster: None,
             lift: std::env::var(LIFT).unwrap_or_default(),
             holders: Mutex::default(),
             origin: OnceLock::new(),
@@ -321,6 +324,13 @@ impl Resource for WorkerGroup {
         if problems.has_errors() {
             return Outcome::failed(problems);
         }
+        let cluster = match self.cluster(context, &model, deadline).await {
+            Ok(cluster) => cluster,
+            Err(more) => {
+                problems.extend(more);
+                return Outcome::failed(problems);
+            }
+        };
         problems.extend(found_since_the_plan(&unplanned));
         problems.extend(unproven(&observed));
         let mut aside = ids(&observed.strangers);
@@ -329,7 +339,8 @@ impl Resource for WorkerGroup {
         let job = Job {
             wanted: &wanted,
             calls,
-            nodes: self.nodes.as_ref(),
+            cluster: cluster.as_ref(),
+            destroys: Destroys::Machines,
             mark: place.mark(outlook.generation.to_string()),
             secret: &private.secret,
             user_data: &user_data_of(&wanted, &config),
@@ -356,6 +367,7 @@ impl Resource for WorkerGroup {
         let failed = !performed.problems.is_empty();
         let prefix = apply::prefix(&wanted, &place.uid);
         problems.extend(errors(&performed.problems, &hint, &prefix));
+        problems.extend(warnings(&performed.warnings, &prefix));
         problems.extend(adopted_meanwhile(&performed.adopted, None));
         let private = Private {
             copies: observed.copies,

@@ -6,9 +6,12 @@
 //! tokio's.
 
 mod answers;
+mod begin;
 mod calls;
 mod caught;
+mod drain;
 mod ending;
+mod joining;
 mod observe;
 mod ownership;
 mod places;
@@ -23,17 +26,19 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::cloud::{CloudError, Deletion, Machine, Mark, Phase, Spec};
+use super::cloud::{CloudError, Deletion, Machine, Mark, Phase};
 use super::generation::Rolls;
-use super::plan::{self, Limits, Slot, State};
+use super::plan::{Limits, Slot, State};
 use super::proof::Secret;
-use crate::kubernetes::{Host, NodeError, Nodes};
+use crate::kubernetes::{Host, Scheduling};
 use crate::protocol::value::Value;
 
 pub(crate) use self::calls::Calls;
+use self::calls::{LAST_CALLS, TRIES};
 use self::caught::{caught, failed_apply, failed_inside};
 pub(crate) use self::observe::{Observed, Own, Recorded, observe, take_twins};
 use self::ownership::Ownership;
+use self::places::Forgotten;
 pub(crate) use self::places::Places;
 use self::watch::Seen;
 
@@ -102,6 +107,8 @@ pub(crate) struct Ended {
     pub(crate) next_ordinal: u64,
     /// In the order in which they came.
     pub(crate) problems: Vec<Problem>,
+    /// What went as it was to go, and should be known.
+    pub(crate) warnings: Vec<Problem>,
     /// Whether the cloud did not say what exists: nothing more should be asked of it.
     pub(crate) blind: bool,
     /// Machines that were to be deleted, and that another state has adopted meanwhile: they are left.
@@ -150,7 +157,7 @@ impl Problem {
 /// An apply under way.
 pub(crate) struct Roll<'a> {
     calls: Calls<'a>,
-    nodes: &'a dyn Nodes,
+    places: &'a Places<'a>,
     order: Order<'a>,
     /// Those to delete first, in their order; then the others.
     tracked: Vec<Tracked>,
@@ -170,6 +177,18 @@ pub(crate) struct Roll<'a> {
     /// What a create of this order whose answer was lost made a second time.
     twins: BTreeMap<String, Machine>,
     problems: Vec<Problem>,
+    /// What went as it was to go, and should be known.
+    warnings: Vec<Problem>,
+    /// Steps under way that are no calls to the cloud, and hold none of its `parallelism`: drains,
+    /// Nodes that are removed.
+    beside: usize,
+    /// A Node has changed since the last look began.
+    woken: bool,
+    /// Machines that are gone, whose Nodes are to be removed; and those where that is under way.
+    to_forget: Vec<Host>,
+    forgetting: Vec<Host>,
+    /// Machines that are nothing of this apply's any more, and whose Nodes it has closed.
+    to_reopen: Vec<Host>,
     /// When no more step begins: the rest of the time is for calls under way, and for a last look.
     closes: Instant,
 }
@@ -194,9 +213,17 @@ struct Tracked {
     since: Instant,
     /// Since when it has been running and joined.
     up: Option<Instant>,
+    /// Since when it has not been ready any more, having been so in this apply.
+    unready: Option<Instant>,
     /// It is among the failures already.
     counted: bool,
     node: String,
+    /// Why it has not joined, as of the last look; `""` where that is not known.
+    why: String,
+    /// What this apply has said to its Node, or an earlier one.
+    scheduling: Scheduling,
+    /// When it was last looked up whose it is.
+    proven: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,6 +236,10 @@ enum Stage {
     Broken,
     /// The create ended badly, and a look has to tell whether something is left of it.
     Unclear,
+    /// Its traffic ends, and its pods move away.
+    Draining,
+    /// It may be deleted.
+    Drained,
     /// The delete has not answered.
     Deleting,
     /// The delete was taken on.
@@ -217,14 +248,22 @@ enum Stage {
 
 enum Event {
     Created(String, Result<Box<Machine>, CloudError>),
+    Drained(String, Result<Vec<Problem>, Refusal>),
     Deleted(String, Result<Deletion, Refusal>),
+    /// `None`: it was broken off.
+    Forgotten(Vec<Host>, Option<Forgotten>),
     Seen(Result<Seen, CloudError>),
 }
 
 /// Why a machine was not deleted.
 enum Refusal {
     Cloud(CloudError),
-    Node(NodeError),
+    /// The cluster refused.
+    Node(CloudError),
+    /// Where it gets traffic, that could not be ended.
+    Traffic(CloudError),
+    /// What is left on it after the time for its drain.
+    Undrained(String),
     /// The cloud took it on and did not do it; how the machine is.
     Stays(String),
     /// It is another state's by now.
@@ -237,7 +276,7 @@ impl<'a> Roll<'a> {
     /// An apply of this order over the machines that exist now.
     pub(crate) fn new(
         calls: Calls<'a>,
-        nodes: &'a dyn Nodes,
+        places: &'a Places<'a>,
         order: Order<'a>,
         existing: Vec<Known>,
     ) -> Self {
@@ -256,24 +295,14 @@ impl<'a> Roll<'a> {
         });
         let tracked = existing
             .into_iter()
-            .map(|known| Tracked {
-                name: known.machine.name.clone(),
-                attempt: 0,
-                stage: match known.machine.phase {
-                    Phase::Pending | Phase::Running => Stage::Booting,
-                    Phase::Stopped | Phase::Failed => Stage::Broken,
-                    Phase::Deleting => Stage::Going,
-                },
-                leaves: rank.contains_key(known.machine.name.as_str()),
-                deletes: 0,
-                going: now,
-                unlisted: false,
-                ours: false,
-                since: now,
-                up: up_since(&known.machine, now),
-                counted: false,
-                node: known.node,
-                machine: Some(known.machine),
+            .map(|known| {
+                let leaves = rank.contains_key(known.machine.name.as_str());
+                Tracked {
+                    leaves,
+                    up: up_since(&known.machine, now),
+                    node: known.node,
+                    ..Tracked::found(known.machine, now)
+                }
             })
             .collect();
         Self {
@@ -281,12 +310,18 @@ impl<'a> Roll<'a> {
             queue: order.creates.iter().map(|name| (name.clone(), 0)).collect(),
             next_ordinal: order.next_ordinal,
             calls,
-            nodes,
+            places,
             order,
             tracked,
             failures: 0,
             halted: false,
             problems: Vec::new(),
+            warnings: Vec::new(),
+            beside: 0,
+            woken: false,
+            to_forget: Vec::new(),
+            forgetting: Vec::new(),
+            to_reopen: Vec::new(),
             blind: false,
             ownership: Arc::default(),
             adopted: Vec::new(),
@@ -312,12 +347,15 @@ impl<'a> Roll<'a> {
         if caught(self.look_for_unanswered()).await.is_none() {
             self.halt(failed_apply());
         }
+        if caught(self.leave_nodes_in_order()).await.is_none() {
+            self.halt(failed_apply());
+        }
         self.end()
     }
 
     async fn advance(&mut self, under_way: &mut FuturesUnordered<BoxFuture<'a, Event>>) {
         // Nothing of `self` may be borrowed by the calls under way: they carry copies of these.
-        let (calls, nodes) = (self.calls, self.nodes);
+        let (calls, places) = (self.calls, self.places);
         let cancel: CancellationToken = calls.cancel.clone();
         let closes = self.closes;
         let mut busy = 0;
@@ -326,25 +364,24 @@ impl<'a> Roll<'a> {
         let mut pause = first_pause;
         let mut look_at = Instant::now();
         self.first_look().await;
-        self.cordon_all().await;
+        self.prepare().await;
         loop {
-            if !self.halted {
-                let waited = self.waits();
-                let begun = self.begin(busy, under_way);
-                busy += begun;
-                // Steps that follow each other do not make each other's looks come faster.
-                if begun > 0 && !waited {
-                    pause = first_pause;
-                    look_at = look_at.min(Instant::now() + pause);
-                }
+            let waited = self.waits();
+            let begun = self.begin(busy, under_way);
+            busy += begun;
+            self.forget_gone(under_way);
+            // Steps that follow each other do not make each other's looks come faster.
+            if begun > 0 && !waited {
+                pause = first_pause;
+                look_at = look_at.min(Instant::now() + pause);
             }
-            let waiting = !self.halted && self.waits();
-            if busy == 0 && !waiting {
+            let waiting = !self.halted && (self.waits() || self.woken);
+            if busy + self.beside == 0 && !waiting {
                 break;
             }
             if waiting && !looking && Instant::now() >= look_at {
-                looking = true;
-                let look = watch::look(calls, nodes, self.watched());
+                (looking, self.woken) = (true, false);
+                let look = watch::look(calls, places, self.watched());
                 under_way.push(Box::pin(async move {
                     let failed = || Err(failed_inside("Look", "the group"));
                     Event::Seen(caught(look).await.unwrap_or_else(failed))
@@ -370,6 +407,11 @@ impl<'a> Roll<'a> {
                     break;
                 }
                 Some(event) = under_way.next(), if !under_way.is_empty() => event,
+                () = places.changed(), if !looking && !self.woken && !self.halted => {
+                    self.woken = true;
+                    look_at = look_at.min(Instant::now() + first_pause);
+                    continue;
+                }
                 () = sleep_until(timer) => continue,
             };
             match event {
@@ -383,96 +425,14 @@ impl<'a> Roll<'a> {
                     look_at = (Instant::now() + pause).min(self.next_ready(pause));
                 }
                 event => {
-                    busy -= 1;
+                    match event {
+                        Event::Drained(..) | Event::Forgotten(..) => self.beside -= 1,
+                        _ => busy -= 1,
+                    }
                     self.hear(event).await;
                 }
             }
         }
-    }
-
-    /// Starts what may start; answers how many calls.
-    fn begin(
-        &mut self,
-        busy: usize,
-        under_way: &mut FuturesUnordered<BoxFuture<'a, Event>>,
-    ) -> usize {
-        let mut free = self.order.pace.parallelism.saturating_sub(busy);
-        if free == 0 {
-            return 0;
-        }
-        let slots: Vec<Slot> = self
-            .tracked
-            .iter()
-            .map(|tracked| tracked.slot(&self.order))
-            .collect();
-        let steps = plan::steps(&self.order.limits, &slots);
-        let before = free;
-        for index in steps.delete.into_iter().take(free) {
-            if let Some(call) = self.delete(index) {
-                free -= 1;
-                under_way.push(call);
-            }
-        }
-        // A machine of ours that failed is deleted first, and made again under its name.
-        let again = |tracked: &&Tracked| tracked.ours && tracked.leaves;
-        let again = self.tracked.iter().filter(again).count();
-        for _ in 0..steps.create.saturating_sub(again).min(free) {
-            let Some(call) = self.create() else {
-                break;
-            };
-            free -= 1;
-            under_way.push(call);
-        }
-        before - free
-    }
-
-    fn create(&mut self) -> Option<BoxFuture<'a, Event>> {
-        let (name, attempt) = match self.queue.pop_front() {
-            Some(next) => next,
-            None => {
-                let Some(name) = plan::name(&self.order.prefix, self.next_ordinal) else {
-                    self.halt(Problem::new("Group has no names left", plan::NO_NAMES));
-                    return None;
-                };
-                self.next_ordinal += 1;
-                (name, 0)
-            }
-        };
-        let now = Instant::now();
-        self.tracked.push(Tracked {
-            name: name.clone(),
-            attempt,
-            machine: None,
-            stage: Stage::Creating,
-            leaves: false,
-            deletes: 0,
-            going: now,
-            unlisted: false,
-            ours: true,
-            since: now,
-            up: None,
-            counted: false,
-            node: String::new(),
-        });
-        let calls = self.calls;
-        let until = now + self.order.pace.machine_timeout;
-        let user_data = (self.order.user_data)(&name);
-        let mark = self.order.mark_of(&name);
-        let (image, shape) = (self.order.image, self.order.shape);
-        Some(Box::pin(async move {
-            let spec = Spec {
-                name: &name,
-                attempt,
-                ordinal: plan::ordinal(&name).unwrap_or_default(),
-                mark: &mark,
-                image,
-                user_data: &user_data,
-                shape,
-            };
-            let result = caught(calls.create(&spec, until)).await;
-            let result = result.unwrap_or_else(|| Err(failed_inside("Create", spec.name)));
-            Event::Created(name, result.map(Box::new))
-        }))
     }
 
     fn halt(&mut self, problem: Problem) {
@@ -503,12 +463,50 @@ impl<'a> Roll<'a> {
 }
 
 impl Tracked {
+    /// A machine that this apply has not made.
+    fn found(machine: Machine, now: Instant) -> Self {
+        let tracked = Self::created(&machine.name, 0, now);
+        Self {
+            stage: match machine.phase {
+                Phase::Pending | Phase::Running => Stage::Booting,
+                Phase::Stopped | Phase::Failed => Stage::Broken,
+                Phase::Deleting => Stage::Going,
+            },
+            ours: false,
+            machine: Some(machine),
+            ..tracked
+        }
+    }
+
+    /// One whose create begins now.
+    fn created(name: &str, attempt: u32, now: Instant) -> Self {
+        Self {
+            name: name.to_owned(),
+            attempt,
+            machine: None,
+            stage: Stage::Creating,
+            leaves: false,
+            deletes: 0,
+            going: now,
+            unlisted: false,
+            ours: true,
+            since: now,
+            up: None,
+            unready: None,
+            counted: false,
+            node: String::new(),
+            why: String::new(),
+            scheduling: Scheduling::Open,
+            proven: None,
+        }
+    }
+
     fn slot(&self, order: &Order<'_>) -> Slot {
         let state = match self.stage {
             Stage::Creating | Stage::Booting | Stage::Unclear => State::Starting,
             Stage::Ready => State::Ready,
             Stage::Broken => State::Broken,
-            Stage::Deleting | Stage::Going => State::Leaving,
+            Stage::Draining | Stage::Drained | Stage::Deleting | Stage::Going => State::Leaving,
         };
         let mark = self.machine.as_ref().map(|machine| &machine.mark);
         Slot {
@@ -529,9 +527,11 @@ impl Tracked {
             Some(Phase::Running) => "running, but has not joined in time",
             Some(Phase::Pending) | None => "not running in time",
         };
-        match message {
-            Some(message) => format!("{phase}: {message}"),
-            None => phase.to_owned(),
+        let is_running = machine.is_some_and(|machine| machine.phase == Phase::Running);
+        match (self.why.as_str(), message) {
+            (why, _) if is_running && !why.is_empty() => format!("{phase}: {why}"),
+            (_, Some(message)) => format!("{phase}: {message}"),
+            (_, None) => phase.to_owned(),
         }
     }
 }

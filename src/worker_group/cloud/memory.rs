@@ -10,9 +10,11 @@ use tokio::time::Instant;
 use super::{
     Change, Cloud, CloudError, Deletion, Entry, Growth, Kind, Machine, Mark, Members, Phase, Spec,
 };
-use crate::kubernetes::{Host, NodeError, Nodes};
+use crate::kubernetes::Host;
 use crate::protocol::value::Value;
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Type};
+
+pub(crate) mod cluster;
 
 /// Calls that faults can be ordered for, and that are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +59,8 @@ pub(crate) struct Memory {
     pub(crate) boot: Duration,
     pub(crate) deletion: Duration,
     pub(crate) window: Duration,
+    /// The longest pause between two looks.
+    pub(crate) pause: Duration,
     /// How late lists are.
     pub(crate) lag: Duration,
     /// Who gets traffic, where somebody does.
@@ -99,6 +103,7 @@ impl Default for Memory {
             boot: Duration::from_secs(10),
             deletion: Duration::ZERO,
             window: Duration::ZERO,
+            pause: Duration::from_secs(1),
             lag: Duration::ZERO,
             balancer: None,
             one_by_one: false,
@@ -652,7 +657,7 @@ impl Cloud for Memory {
     }
 
     fn poll_interval(&self) -> Duration {
-        Duration::from_secs(1)
+        self.pause
     }
 }
 
@@ -663,6 +668,8 @@ pub(crate) struct Balancer {
     pub(crate) drain_takes: Duration,
     /// The next call is refused.
     pub(crate) refuses: Mutex<Option<Kind>>,
+    /// Every call to take machines out is refused.
+    pub(crate) keeps: Option<Kind>,
     /// Whoever enters machines gets no answer.
     pub(crate) is_silent: bool,
     pub(crate) inner: Mutex<BalancerInner>,
@@ -695,7 +702,8 @@ impl Balancer {
     }
 
     fn answer(&self, action: &'static str) -> Result<(), CloudError> {
-        match locked(&self.refuses).take() {
+        let refuses = locked(&self.refuses).take();
+        match refuses.or(self.keeps.filter(|_| action == "Leave")) {
             None => Ok(()),
             Some(kind) => Err(CloudError {
                 action,
@@ -768,78 +776,6 @@ impl Members for Balancer {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Nodes by script: a machine joins some time after it was first asked for.
-#[derive(Default)]
-pub(crate) struct Cluster {
-    pub(crate) inner: Mutex<ClusterInner>,
-    pub(crate) joins_after: Duration,
-    pub(crate) drain_takes: Duration,
-    /// The next drain is refused.
-    pub(crate) stubborn: Mutex<Option<String>>,
-}
-
-#[derive(Default)]
-pub(crate) struct ClusterInner {
-    first_asked: BTreeMap<String, Instant>,
-    log: Vec<String>,
-}
-
-impl Cluster {
-    /// `cordon w-u-0`, `drain w-u-0`, `forget w-u-0`, in order.
-    pub(crate) fn log(&self) -> Vec<String> {
-        self.inner().log.clone()
-    }
-
-    fn inner(&self) -> MutexGuard<'_, ClusterInner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[async_trait]
-impl Nodes for Cluster {
-    async fn joined(&self, hosts: &[Host]) -> Result<BTreeMap<String, String>, NodeError> {
-        let now = Instant::now();
-        let mut inner = self.inner();
-        let mut joined = BTreeMap::new();
-        for host in hosts {
-            let first = *inner.first_asked.entry(host.name.clone()).or_insert(now);
-            if now >= first + self.joins_after {
-                joined.insert(host.name.clone(), format!("node-{}", host.name));
-            }
-        }
-        Ok(joined)
-    }
-
-    async fn cordon(&self, hosts: &[Host]) -> Result<(), NodeError> {
-        let mut inner = self.inner();
-        let words = hosts.iter().map(|host| format!("cordon {}", host.name));
-        inner.log.extend(words);
-        Ok(())
-    }
-
-    async fn drain(&self, host: &Host) -> Result<(), NodeError> {
-        let stubborn = self
-            .stubborn
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(message) = stubborn {
-            return Err(NodeError {
-                message,
-                retryable: false,
-            });
-        }
-        tokio::time::sleep(self.drain_takes).await;
-        self.inner().log.push(format!("drain {}", host.name));
-        Ok(())
-    }
-
-    async fn forget(&self, host: &Host) -> Result<(), NodeError> {
-        self.inner().log.push(format!("forget {}", host.name));
-        Ok(())
-    }
 }
 
 /// The row of the table of clouds; a provider block `memory = { id = "x" }` opens the cloud that [`open`] made for that id.

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use crate::kubernetes::Destroys;
 use crate::provider::{Attr, Context, Diagnostics, Outcome, Severity, Stored};
 use crate::worker_group::apply::{self, Before, Job, Performed};
 use crate::worker_group::basis::Basis;
@@ -18,7 +19,7 @@ use crate::worker_group::wanted::Wanted;
 
 use super::holders::{Decided, Foreign, on_existing};
 use super::place::{ids, saved_is_saved, within, without};
-use super::report::{paused_creation, shortfall, taken_over};
+use super::report::{paused_creation, shortfall, taken_over, warnings};
 use super::{WorkerGroup, diagnostic, errors, live_member, recorded, user_data_of};
 
 impl WorkerGroup {
@@ -144,6 +145,13 @@ impl WorkerGroup {
         if problems.has_errors() {
             return Outcome::failed(problems);
         }
+        let cluster = match self.cluster(context, model, deadline).await {
+            Ok(cluster) => cluster,
+            Err(more) => {
+                problems.extend(more);
+                return Outcome::failed(problems);
+            }
+        };
         if !wanted.paused {
             problems.extend(without(&calls, &useless).await);
         }
@@ -169,6 +177,7 @@ impl WorkerGroup {
                 next_ordinal: changes.next_ordinal,
                 machines: existing,
                 problems: Vec::new(),
+                warnings: Vec::new(),
                 not_updated: BTreeSet::new(),
             };
             let private = Private {
@@ -190,7 +199,8 @@ impl WorkerGroup {
         let job = Job {
             wanted,
             calls,
-            nodes: self.nodes.as_ref(),
+            cluster: cluster.as_ref(),
+            destroys: Destroys::Machines,
             mark,
             secret: &private.secret,
             user_data: &user_data_of(wanted, config),
@@ -239,6 +249,7 @@ impl WorkerGroup {
             }
         }
         problems.extend(fell_short);
+        problems.extend(warnings(&performed.warnings, &prefix));
         // Nothing exists, so nothing has to be recorded: the next apply creates anew.
         if exists == 0 && problems.has_errors() {
             return Outcome::failed(problems);

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use crate::kubernetes::Destroys;
 use crate::provider::{Context, Outcome, Stored};
 use crate::worker_group::apply::{self, Before, Job};
 use crate::worker_group::model::{DELETE_TIMEOUT, Group, Private, timeout, timeout_text};
@@ -14,7 +15,7 @@ use crate::worker_group::wanted::Wanted;
 use super::outlook::{live_member, recorded};
 use super::place::{existing, ids};
 use super::report::{
-    adopted_meanwhile, are, bug, errors, left_alone, not_in_the_plan, refuses, unproven,
+    adopted_meanwhile, are, bug, errors, left_alone, not_in_the_plan, refuses, unproven, warnings,
 };
 use super::{WorkerGroup, kept};
 
@@ -69,12 +70,18 @@ impl WorkerGroup {
             private: &private,
         };
         let outlook = apply::outlook(&wanted, &before, &place.uid, &members, None);
+        let (cluster, unopened) = match self.cluster_to_leave(context, &prior.model, deadline).await
+        {
+            Ok(opened) => opened,
+            Err(problems) => return kept(prior, problems),
+        };
         let mut aside = ids(&observed.strangers);
         aside.extend(ids(&unplanned));
         let job = Job {
             wanted: &wanted,
             calls,
-            nodes: self.nodes.as_ref(),
+            cluster: cluster.as_ref(),
+            destroys: Destroys::Group,
             mark,
             secret: &private.secret,
             user_data: &|_| Vec::new(),
@@ -93,6 +100,9 @@ impl WorkerGroup {
         let mut left_alone = left_alone(&observed, successor.as_deref());
         left_alone.extend(adopted_meanwhile(&adopted, successor.as_deref()));
         left_alone.extend(unproven(&observed));
+        left_alone.extend(unopened);
+        let prefix = apply::prefix(&wanted, &place.uid);
+        left_alone.extend(warnings(&performed.warnings, &prefix));
         if performed.machines.is_empty() && performed.problems.is_empty() && unplanned.is_empty() {
             self.unregister(&place.cluster, &place.name, place.entry.name, &place.uid);
             return Outcome {
@@ -102,7 +112,6 @@ impl WorkerGroup {
         }
         let left = are(performed.machines.len(), "machine");
         let hint = format!("{left} left and recorded. Destroy again to go on.");
-        let prefix = apply::prefix(&wanted, &place.uid);
         let mut problems = errors(&performed.problems, &hint, &prefix);
         problems.extend(not_in_the_plan(&unplanned));
         problems.extend(left_alone);

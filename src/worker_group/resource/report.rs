@@ -1,6 +1,6 @@
 //! What operations say to the user: problems with what exists now, refusals, and warnings about what a look has found.
 
-use crate::provider::{Attr, Diagnostic, Diagnostics, Path};
+use crate::provider::{Attr, Diagnostic, Diagnostics, Path, Severity};
 use crate::worker_group::apply;
 use crate::worker_group::cloud::{Machine, Phase};
 use crate::worker_group::model::{Fields, Private, refusal};
@@ -48,10 +48,21 @@ pub(super) fn errors(problems: &[Problem], hint: &str, prefix: &str) -> Diagnost
                 shown.join(", ")
             );
         }
-        diagnostic.detail = format!("{}\n{hint}", diagnostic.detail);
+        if !hint.is_empty() {
+            diagnostic.detail = format!("{}\n{hint}", diagnostic.detail);
+        }
         diagnostic
     });
     Diagnostics(said.collect())
+}
+
+/// What went as it was to go, and should be known; said once for many machines.
+pub(super) fn warnings(problems: &[Problem], prefix: &str) -> Diagnostics {
+    let mut said = errors(problems, "", prefix);
+    for diagnostic in &mut said.0 {
+        diagnostic.severity = Severity::Warning;
+    }
+    said
 }
 
 /// A text without the machines' ordinals, and the first machine that it names.

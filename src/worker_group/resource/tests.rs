@@ -19,6 +19,7 @@ use crate::provider::{Attribute, Model as _, Provider, Type};
 use crate::worker_group::cloud::memory::{self, Call, Fault, Memory};
 use crate::worker_group::cloud::{Change, Kind, Mark, Phase};
 
+mod cluster;
 mod holders;
 mod shape;
 

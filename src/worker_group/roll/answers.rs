@@ -2,7 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::{Event, MOST_ATTEMPTS, Problem, Refusal, Roll, Stage, host, short};
+use super::{Event, MOST_ATTEMPTS, Problem, Refusal, Roll, Stage, Tracked, host, short};
+use crate::kubernetes::Scheduling;
 use crate::protocol::visible::{cut, visible};
 use crate::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Phase};
 
@@ -11,7 +12,27 @@ impl Roll<'_> {
         match event {
             Event::Created(name, Ok(machine)) => self.created(&name, *machine).await,
             Event::Created(name, Err(error)) => self.not_created(&name, &error),
-            Event::Deleted(name, Ok(Deletion::Gone)) => self.is_gone(&name).await,
+            Event::Drained(name, Ok(warnings)) => {
+                self.warnings.extend(warnings);
+                let tracked = self.find(&name);
+                if let Some(tracked) = tracked.filter(|it| it.stage == Stage::Draining) {
+                    tracked.stage = Stage::Drained;
+                }
+            }
+            Event::Drained(name, Err(refusal)) => {
+                let is_draining = |it: &&mut Tracked| it.stage == Stage::Draining;
+                if self.find(&name).filter(is_draining).is_some() {
+                    self.not_deleted(&name, &refusal);
+                }
+            }
+            Event::Forgotten(hosts, forgotten) => {
+                if let Some(forgotten) = forgotten {
+                    self.forgetting.retain(|host| !hosts.contains(host));
+                    self.warnings.extend(forgotten.warnings);
+                    self.problems.extend(forgotten.problems);
+                }
+            }
+            Event::Deleted(name, Ok(Deletion::Gone)) => self.is_gone(&name),
             Event::Deleted(name, Ok(Deletion::Going)) => {
                 if let Some(tracked) = self.find(&name) {
                     tracked.stage = Stage::Going;
@@ -101,9 +122,17 @@ impl Roll<'_> {
         let problem = match refusal {
             Refusal::Adopted | Refusal::NotBegun => return,
             Refusal::Cloud(error) => Problem::of(short("Could not delete machine", name), error),
-            Refusal::Node(error) => {
-                Problem::new(short("Could not drain machine", name), format!("{error}."))
+            Refusal::Node(error) => Problem::of(short("Could not drain machine", name), error),
+            Refusal::Traffic(error) => {
+                Problem::of(short("Could not end the traffic of", name), error)
             }
+            Refusal::Undrained(left) => Problem::new(
+                short("Could not drain machine", name),
+                format!(
+                    "When the time for the drain of {name} was over, {left}. It stays, and its Node is opened again. Make room, loosen what \
+                     keeps the pods, raise timeout in drain, or say with on_timeout what becomes of them."
+                ),
+            ),
             Refusal::Stays(said) => Problem::new(
                 short("Could not delete machine", name),
                 format!(
@@ -123,7 +152,11 @@ impl Roll<'_> {
         let Some(index) = self.tracked.iter().position(|tracked| tracked.name == name) else {
             return;
         };
-        if let Some(machine) = self.tracked.remove(index).machine {
+        let tracked = self.tracked.remove(index);
+        if let Some(machine) = tracked.machine {
+            if tracked.scheduling > Scheduling::Open {
+                self.to_reopen.push(host(&machine));
+            }
             self.gone.insert(machine.id.clone());
             self.adopted.push(machine);
         }
@@ -163,7 +196,7 @@ impl Roll<'_> {
     }
 
     /// A machine no longer exists.
-    pub(super) async fn is_gone(&mut self, name: &str) {
+    pub(super) fn is_gone(&mut self, name: &str) {
         let Some(index) = self.tracked.iter().position(|tracked| tracked.name == name) else {
             return;
         };
@@ -175,12 +208,7 @@ impl Roll<'_> {
         let Some(machine) = tracked.machine else {
             return;
         };
-        if let Err(error) = self.nodes.forget(&host(&machine)).await {
-            self.problems.push(Problem::new(
-                short("Could not remove the Node of", name),
-                format!("{error}."),
-            ));
-        }
+        self.to_forget.push(host(&machine));
         self.gone.insert(machine.id);
     }
 }

@@ -30,6 +30,19 @@ pub(crate) struct Calls<'a> {
 }
 
 impl Calls<'_> {
+    /// The same, within less time.
+    pub(super) fn until(&self, until: Instant) -> Self {
+        Self {
+            deadline: self.deadline.min(until),
+            ..*self
+        }
+    }
+
+    /// How long steps may still take, were this the last one.
+    pub(super) fn left(&self) -> Duration {
+        self.closes().saturating_duration_since(Instant::now())
+    }
+
     /// When an apply that begins now begins no further step: the rest of its time is for calls under way, and for a last look.
     pub(super) fn closes(&self) -> Instant {
         let whole = self.deadline - Instant::now();
@@ -69,10 +82,7 @@ impl Calls<'_> {
         until: Instant,
     ) -> Result<Vec<Machine>, CloudError> {
         let object = format!("{cluster}/{group}");
-        let calls = Calls {
-            deadline: until,
-            ..*self
-        };
+        let calls = self.until(until);
         let call = self.cloud.list(cluster, group);
         let listed = calls.answered("List", &object, Kind::Unavailable, call);
         let listed = listed.await.and_then(|listed| all_shown("List", listed))?;
@@ -81,10 +91,7 @@ impl Calls<'_> {
 
     /// The end of a machine's console, asked once and answered until then; `None` where there is none to be had.
     pub(super) async fn console(&self, machine: &Machine, until: Instant) -> Option<String> {
-        let calls = Calls {
-            deadline: until,
-            ..*self
-        };
+        let calls = self.until(until);
         let call = self.cloud.console(machine);
         let asked = calls.answered("Console", &machine.name, Kind::Unavailable, call);
         asked.await.ok().flatten()
@@ -217,7 +224,7 @@ impl Calls<'_> {
     }
 
     /// An answer to a question, or to what can be asked again: an interrupt does not wait for it.
-    async fn asked<T>(
+    pub(super) async fn asked<T>(
         &self,
         action: &'static str,
         object: &str,
@@ -238,7 +245,7 @@ impl Calls<'_> {
     }
 
     /// An answer within [`ANSWER`], and before the operation has to be over; silence is an error of this kind.
-    async fn answered<T>(
+    pub(super) async fn answered<T>(
         &self,
         action: &'static str,
         object: &str,
@@ -261,7 +268,8 @@ impl Calls<'_> {
         }
     }
 
-    async fn persist<T, F: Future<Output = Result<T, CloudError>>>(
+    /// Asks again what may succeed a little later, until then.
+    pub(super) async fn persist<T, F: Future<Output = Result<T, CloudError>>>(
         &self,
         until: Instant,
         mut call: impl FnMut() -> F,
@@ -280,7 +288,7 @@ impl Calls<'_> {
     }
 
     /// Waits before the next try; `false`: there should be none.
-    async fn pause(&self, error: &CloudError, tries: u32, until: Instant) -> bool {
+    pub(super) async fn pause(&self, error: &CloudError, tries: u32, until: Instant) -> bool {
         let most = match error.kind {
             Kind::RateLimit => TRIES_WHEN_THROTTLED,
             _ => TRIES,
@@ -365,9 +373,9 @@ fn back_off(tries: u32) -> Duration {
 }
 
 /// An endpoint that refuses connections is reported after some 8 seconds.
-const TRIES: u32 = 5;
+pub(super) const TRIES: u32 = 5;
 /// Throttling ends by waiting: some four minutes.
 const TRIES_WHEN_THROTTLED: u32 = 12;
-const LAST_CALLS: Duration = Duration::from_secs(5);
+pub(super) const LAST_CALLS: Duration = Duration::from_secs(5);
 /// Clients have shorter deadlines of their own; this one keeps a silent cloud from holding an apply for ever.
 const ANSWER: Duration = Duration::from_secs(60);

@@ -70,6 +70,7 @@ impl<'a> Roll<'a> {
             machines,
             next_ordinal: self.next_ordinal,
             problems: self.problems,
+            warnings: self.warnings,
             blind: self.blind,
             adopted: self.adopted,
         }

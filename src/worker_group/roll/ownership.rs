@@ -1,9 +1,10 @@
-//! Whose a machine is: what proves one that an order makes, and a look right before one is deleted, for another state may have adopted it
-//! since this apply began.
+//! Whose a machine is: what proves one that an order makes, and a look right before one is deleted,
+//! for another state may have adopted it since this apply began.
 //!
 //! One list tells of the whole group: deletes that begin in one moment share it.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 
 use super::observe::is_of_another;
 use super::{Calls, Event, Order, Refusal, Roll, Stage, caught, failed_inside, host};
+use crate::kubernetes::Scheduling;
 use crate::worker_group::cloud::{CloudError, Machine, Mark};
 
 /// The last look, when it began, and the uid on each machine that it showed.
@@ -22,7 +24,8 @@ pub(super) struct Ownership {
 }
 
 impl Ownership {
-    /// Whether a machine is not another state's by now. A machine without a mark is whose it was; so is one that a list does not show yet.
+    /// Whether a machine is not another state's by now. A machine without a mark is whose it was;
+    /// so is one that a list does not show yet.
     ///
     /// # Errors
     /// The cloud does not say.
@@ -57,41 +60,74 @@ impl Ownership {
 }
 
 impl<'a> Roll<'a> {
-    /// Takes a machine out of where it serves, and deletes it, where it is this group's still.
+    /// Takes a machine out of where it serves, where it is this group's still.
+    pub(super) fn drain(&mut self, index: usize) -> Option<BoxFuture<'a, Event>> {
+        let (calls, places) = (self.calls, self.places);
+        let tracked = self.tracked.get_mut(index)?;
+        let machine = tracked.machine.clone()?;
+        tracked.stage = Stage::Draining;
+        tracked.proven = Some(Instant::now());
+        if places.drains() {
+            tracked.scheduling = Scheduling::Closed;
+        }
+        let is_ours = self.is_still_ours(index)?;
+        Some(Box::pin(async move {
+            let drained = async {
+                is_ours.await?;
+                places.depart(&host(&machine)).await
+            };
+            let failed = || Err(Refusal::Cloud(failed_inside("Drain", &machine.name)));
+            let drained = tokio::select! {
+                biased;
+                () = calls.cancel.cancelled() => Err(Refusal::NotBegun),
+                drained = caught(drained) => drained.unwrap_or_else(failed),
+            };
+            Event::Drained(machine.name, drained)
+        }))
+    }
+
+    /// Deletes a machine, where it is this group's still.
     pub(super) fn delete(&mut self, index: usize) -> Option<BoxFuture<'a, Event>> {
+        let calls = self.calls;
+        let is_ours = self.is_still_ours(index)?;
         let tracked = self.tracked.get_mut(index)?;
         let machine = tracked.machine.clone()?;
         tracked.stage = Stage::Deleting;
         tracked.deletes += 1;
-        let created_here = tracked.ours;
-        let (calls, nodes) = (self.calls, self.nodes);
-        let (ownership, mark) = (Arc::clone(&self.ownership), self.order.mark.clone());
+        // Draining takes its time, and so does waiting for other calls: whose it is then counts.
+        let is_proven = tracked.proven.take();
+        let is_proven = is_proven.is_some_and(|proven| proven.elapsed() <= A_MOMENT);
         Some(Box::pin(async move {
-            let name = machine.name.clone();
-            let is_ours = async || match ownership
-                .is_ours(calls, &mark, &machine, created_here)
-                .await
-            {
+            let deleted = async {
+                if !is_proven {
+                    is_ours.await?;
+                }
+                calls.delete(&machine).await.map_err(Refusal::Cloud)
+            };
+            let failed = || Err(Refusal::Cloud(failed_inside("Delete", &machine.name)));
+            let deleted = caught(deleted).await.unwrap_or_else(failed);
+            Event::Deleted(machine.name, deleted)
+        }))
+    }
+
+    /// Looks whether a machine is this group's still.
+    fn is_still_ours(
+        &self,
+        index: usize,
+    ) -> Option<impl Future<Output = Result<(), Refusal>> + Send + use<'a>> {
+        let tracked = self.tracked.get(index)?;
+        let (machine, created_here) = (tracked.machine.clone()?, tracked.ours);
+        let (ownership, mark) = (Arc::clone(&self.ownership), self.order.mark.clone());
+        let calls = self.calls;
+        Some(async move {
+            let is_ours = ownership.is_ours(calls, &mark, &machine, created_here);
+            match is_ours.await {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(Refusal::Adopted),
                 Err(_) if calls.cancel.is_cancelled() => Err(Refusal::NotBegun),
                 Err(error) => Err(Refusal::Cloud(error)),
-            };
-            let deleted = async {
-                let begun = Instant::now();
-                is_ours().await?;
-                let drained = nodes.drain(&host(&machine)).await;
-                drained.map_err(Refusal::Node)?;
-                // Draining takes its time: whose it is then counts.
-                if begun.elapsed() > A_MOMENT {
-                    is_ours().await?;
-                }
-                calls.delete(&machine).await.map_err(Refusal::Cloud)
-            };
-            let failed = || Err(Refusal::Cloud(failed_inside("Delete", &name)));
-            let deleted = caught(deleted).await.unwrap_or_else(failed);
-            Event::Deleted(name, deleted)
-        }))
+            }
+        })
     }
 }
 
@@ -104,7 +140,8 @@ impl Order<'_> {
         }
     }
 
-    /// Whether a machine that has the name of one that this order creates is that one, and not one to which its tags were copied.
+    /// Whether a machine that has the name of one that this order creates is that one, and not one
+    /// to which its tags were copied.
     pub(super) fn makes(&self, machine: &Machine) -> bool {
         machine.mark.uid == self.mark.uid && machine.mark.proof == self.secret.proof(&machine.name)
     }

@@ -1,6 +1,13 @@
+//! The engine on a cloud in memory: what an apply does to machines. What concerns traffic and Nodes
+//! stands beside.
+
+mod cluster;
+mod traffic;
+
 use super::*;
-use crate::kubernetes::NoNodes;
-use crate::worker_group::cloud::memory::{Balancer, Call, Cluster, Fault, Memory};
+use crate::kubernetes::{Destroys, Drain};
+use crate::worker_group::cloud::memory::cluster::{Cluster, opened};
+use crate::worker_group::cloud::memory::{Call, Fault, Memory};
 use crate::worker_group::cloud::{Cloud as _, Kind};
 use crate::worker_group::generation::Rolls;
 use crate::worker_group::plan::Share;
@@ -27,6 +34,8 @@ struct Test {
     deletes: &'static [u64],
     pace: Pace,
     timeout: Duration,
+    destroys: Destroys,
+    drain: Option<Drain>,
 }
 
 const TEST: Test = Test {
@@ -43,33 +52,59 @@ const TEST: Test = Test {
         max_failures: 0,
     },
     timeout: Duration::from_secs(3600),
+    destroys: Destroys::Machines,
+    drain: Some(DRAIN),
 };
 
-async fn run_with(
+const DRAIN: Drain = Drain {
+    timeout: Duration::from_secs(900),
+    on_timeout: None,
+};
+
+async fn run_with(test: &Test, memory: &Memory, cancel: &CancellationToken) -> Ended {
+    run_over(test, memory, None, cancel, memory.machines()).await
+}
+
+/// With a cluster.
+async fn run_in(
     test: &Test,
     memory: &Memory,
-    nodes: &dyn Nodes,
+    cluster: &Arc<Cluster>,
     cancel: &CancellationToken,
 ) -> Ended {
-    run_over(test, memory, nodes, cancel, memory.machines()).await
+    run_over(test, memory, Some(cluster), cancel, memory.machines()).await
 }
 
 /// The same where the list at its start has shown these.
 async fn run_over(
     test: &Test,
     memory: &Memory,
-    nodes: &dyn Nodes,
+    cluster: Option<&Arc<Cluster>>,
     cancel: &CancellationToken,
     listed: Vec<Machine>,
 ) -> Ended {
+    let cluster = cluster.map(|cluster| opened(cluster, test.drain));
     let order = order(test, &Value::Null);
     let calls = Calls {
         cloud: memory,
         cancel,
         deadline: Instant::now() + test.timeout,
     };
-    let places = Places::new(nodes, calls, &order.deletes);
+    let places = Places::new(cluster.as_ref(), calls, &order.deletes, test.destroys);
     Roll::new(calls, &places, order, known(listed)).run().await
+}
+
+/// An order, on a group that is no part of a cluster.
+async fn run_order(memory: &Memory, order: Order<'_>, existing: Vec<Machine>) -> Ended {
+    let cancel = CancellationToken::new();
+    let calls = Calls {
+        cloud: memory,
+        cancel: &cancel,
+        deadline: Instant::now() + TEST.timeout,
+    };
+    let places = Places::new(None, calls, &order.deletes, Destroys::Machines);
+    let roll = Roll::new(calls, &places, order, known(existing));
+    roll.run().await
 }
 
 fn known(machines: Vec<Machine>) -> Vec<Known> {
@@ -108,7 +143,7 @@ fn order<'a>(test: &Test, shape: &'a Value) -> Order<'a> {
 }
 
 async fn run(test: &Test, memory: &Memory) -> Ended {
-    run_with(test, memory, &NoNodes, &CancellationToken::new()).await
+    run_with(test, memory, &CancellationToken::new()).await
 }
 
 fn with(ordinals: std::ops::Range<u64>) -> Memory {
@@ -208,270 +243,6 @@ async fn a_roll_stays_inside_surge_and_availability_and_takes_as_long_as_its_bat
             took <= ideal.mul_f64(1.15),
             "{took:?} {ideal:?} {surge} {unavailable} {canary}"
         );
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_new_machine_counts_only_after_it_has_joined_and_been_up_for_min_ready() {
-    let memory = with(0..1);
-    let cluster = Cluster {
-        joins_after: Duration::from_secs(20),
-        ..Cluster::default()
-    };
-    let start = Instant::now();
-    let test = Test {
-        replicas: 1,
-        creates: &[1],
-        deletes: &[0],
-        pace: Pace {
-            min_ready: Duration::from_secs(30),
-            ..TEST.pace
-        },
-        ..TEST
-    };
-    let ended = run_with(&test, &memory, &cluster, &CancellationToken::new()).await;
-    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
-    let took = start.elapsed().as_secs();
-    assert!((60..64).contains(&took), "{took}");
-    assert_eq!(cluster.log(), ["drain w-u-0", "forget w-u-0"]);
-    assert_eq!(ended.machines[0].node, "node-w-u-1");
-}
-
-#[tokio::test(start_paused = true)]
-async fn every_leaving_node_is_cordoned_before_the_first_is_drained() {
-    let memory = with(0..3);
-    let cluster = Cluster {
-        drain_takes: Duration::from_secs(5),
-        ..Cluster::default()
-    };
-    let test = Test {
-        replicas: 1,
-        deletes: &[2, 1],
-        pace: Pace {
-            parallelism: 1,
-            ..TEST.pace
-        },
-        ..TEST
-    };
-    let ended = run_with(&test, &memory, &cluster, &CancellationToken::new()).await;
-    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
-    assert_eq!(
-        cluster.log(),
-        [
-            "cordon w-u-2",
-            "cordon w-u-1",
-            "drain w-u-2",
-            "forget w-u-2",
-            "drain w-u-1",
-            "forget w-u-1"
-        ]
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_node_that_cannot_be_drained_keeps_its_machine() {
-    let memory = with(0..3);
-    let cluster = Cluster::default();
-    *cluster.stubborn.lock().unwrap() = Some("a budget forbids it".to_owned());
-    let test = Test {
-        creates: &[3],
-        deletes: &[0],
-        ..TEST
-    };
-    let ended = run_with(&test, &memory, &cluster, &CancellationToken::new()).await;
-    assert_eq!(summaries(&ended), ["Could not drain machine w-u-0"]);
-    assert_eq!(memory.names(), ["w-u-0", "w-u-1", "w-u-2", "w-u-3"]);
-    assert_eq!(names(&ended), memory.names());
-}
-
-/// Machines of a group that a balancer sends traffic to.
-fn balanced(ordinals: std::ops::Range<u64>, balancer: Balancer) -> Memory {
-    for ordinal in ordinals.clone() {
-        balancer.put(&format!("w-u-{ordinal}"));
-    }
-    Memory {
-        balancer: Some(balancer),
-        ..with(ordinals)
-    }
-}
-
-fn balancer_log(memory: &Memory) -> Vec<String> {
-    memory.balancer.as_ref().map(Balancer::log).unwrap()
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_old_machine_goes_after_the_new_one_gets_traffic_and_after_its_own_has_ended() {
-    let memory = balanced(
-        0..1,
-        Balancer {
-            serves_after: Duration::from_secs(60),
-            drain_takes: Duration::from_secs(30),
-            ..Balancer::default()
-        },
-    );
-    let cluster = Cluster::default();
-    let test = Test {
-        replicas: 1,
-        creates: &[1],
-        deletes: &[0],
-        ..TEST
-    };
-    let start = Instant::now();
-    let ended = run_with(&test, &memory, &cluster, &CancellationToken::new()).await;
-    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
-    assert_eq!(
-        balancer_log(&memory),
-        ["enter w-u-1", "leave w-u-0", "out w-u-0"]
-    );
-    assert_eq!(cluster.log(), ["drain w-u-0", "forget w-u-0"]);
-    assert_eq!(ended.machines[0].node, "node-w-u-1");
-    // Boot, health, and the end of the old one's traffic.
-    let took = start.elapsed().as_secs();
-    assert!((100..108).contains(&took), "{took}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_machine_that_gets_no_traffic_does_not_count_and_no_old_one_goes_for_it() {
-    let memory = balanced(
-        0..3,
-        Balancer {
-            serves_after: Duration::from_secs(86_400),
-            ..Balancer::default()
-        },
-    );
-    let test = Test {
-        creates: &[3, 4, 5],
-        deletes: &[0, 1, 2],
-        ..TEST
-    };
-    let ended = run(&test, &memory).await;
-    assert_eq!(summaries(&ended), ["Machine does not serve: w-u-3"]);
-    assert_eq!(memory.names(), ["w-u-0", "w-u-1", "w-u-2", "w-u-3"]);
-    assert_eq!(balancer_log(&memory), ["enter w-u-3"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn machines_that_leave_for_good_end_their_traffic_side_by_side() {
-    let memory = balanced(
-        0..12,
-        Balancer {
-            drain_takes: Duration::from_secs(300),
-            ..Balancer::default()
-        },
-    );
-    let start = Instant::now();
-    let test = Test {
-        replicas: 0,
-        deletes: &[11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0],
-        pace: Pace {
-            parallelism: 2,
-            ..TEST.pace
-        },
-        ..TEST
-    };
-    let ended = run(&test, &memory).await;
-    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
-    assert!(memory.names().is_empty());
-    let took = start.elapsed().as_secs();
-    assert!((300..320).contains(&took), "{took}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_refusal_to_give_traffic_is_told_and_what_may_succeed_later_is_tried_again() {
-    for (kind, problems) in [
-        (Kind::Unavailable, &[][..]),
-        (
-            Kind::Forbidden,
-            &["Could not find out which machines serve"],
-        ),
-    ] {
-        let memory = balanced(
-            0..1,
-            Balancer {
-                refuses: std::sync::Mutex::new(Some(kind)),
-                ..Balancer::default()
-            },
-        );
-        let test = Test {
-            replicas: 1,
-            creates: &[1],
-            deletes: &[0],
-            ..TEST
-        };
-        let ended = run(&test, &memory).await;
-        assert_eq!(summaries(&ended), problems, "{kind:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_interrupt_does_not_wait_for_traffic_to_end() {
-    let memory = balanced(
-        0..3,
-        Balancer {
-            drain_takes: Duration::from_secs(3_600),
-            ..Balancer::default()
-        },
-    );
-    let cancel = CancellationToken::new();
-    let stop = async {
-        tokio::time::sleep(Duration::from_secs(30)).await;
-        cancel.cancel();
-    };
-    let start = Instant::now();
-    let test = Test {
-        replicas: 0,
-        deletes: &[2, 1, 0],
-        ..TEST
-    };
-    let (ended, ()) = tokio::join!(run_with(&test, &memory, &NoNodes, &cancel), stop);
-    assert!(start.elapsed() < Duration::from_secs(40));
-    assert_eq!(names(&ended), ["w-u-0", "w-u-1", "w-u-2"]);
-    assert_eq!(names(&ended), memory.names());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_balancer_that_does_not_answer_outlasts_neither_an_interrupt_nor_the_timeout() {
-    let late = "Timeout of the operation is over";
-    let unknown = "Could not find out which machines serve";
-    // Machines at first, seconds until an interrupt, of the timeout, and at most of the whole.
-    for (existing, interrupt, timeout, most, told) in [
-        (2, Some(30), 3_600, 31, "Interrupted"),
-        (2, None, 40, 40, late),
-        (2, None, 3_600, 370, unknown),
-        (0, Some(30), 3_600, 31, "Interrupted"),
-        (0, None, 40, 40, late),
-    ] {
-        let memory = balanced(
-            0..existing,
-            Balancer {
-                is_silent: true,
-                ..Balancer::default()
-            },
-        );
-        let test = Test {
-            replicas: 1,
-            creates: if existing == 0 { &[0] } else { &[] },
-            deletes: if existing == 0 { &[] } else { &[0] },
-            timeout: Duration::from_secs(timeout),
-            ..TEST
-        };
-        let cancel = CancellationToken::new();
-        let stop = async {
-            if let Some(seconds) = interrupt {
-                tokio::time::sleep(Duration::from_secs(seconds)).await;
-                cancel.cancel();
-            }
-        };
-        let start = Instant::now();
-        let (ended, ()) = tokio::join!(run_with(&test, &memory, &NoNodes, &cancel), stop);
-        let took = start.elapsed();
-        let case = format!("{existing} {interrupt:?} {timeout}: {took:?}");
-        assert!(took <= Duration::from_secs(most), "{case}");
-        assert_eq!(summaries(&ended), [told], "{case}");
-        assert_eq!(names(&ended), memory.names(), "{case}");
-        assert_eq!(memory.names().len(), existing.max(1) as usize, "{case}");
-        // What does not go keeps its traffic.
-        assert!(balancer_log(&memory).is_empty(), "{case}");
     }
 }
 
@@ -610,7 +381,7 @@ async fn run_unlisted(memory: &Memory) -> Ended {
     };
     let mut listed = memory.machines();
     listed.truncate(2);
-    run_over(&test, memory, &NoNodes, &CancellationToken::new(), listed).await
+    run_over(&test, memory, None, &CancellationToken::new(), listed).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -697,7 +468,7 @@ async fn an_old_machine_that_is_lost_meanwhile_is_made_up_for() {
         tokio::time::sleep(Duration::from_secs(5)).await;
         memory.remove("w-u-1");
     };
-    let (ended, ()) = tokio::join!(run_with(&test, &memory, &NoNodes, &cancel), lose);
+    let (ended, ()) = tokio::join!(run_with(&test, &memory, &cancel), lose);
     assert!(ended.problems.is_empty(), "{:?}", ended.problems);
     assert_eq!(memory.names(), ["w-u-0", "w-u-100", "w-u-2", "w-u-3"]);
     assert_eq!(ended.next_ordinal, 101);
@@ -737,7 +508,7 @@ async fn an_interrupt_ends_soon_and_keeps_what_exists() {
         cancel.cancel();
     };
     let start = Instant::now();
-    let (ended, ()) = tokio::join!(run_with(&test, &memory, &NoNodes, &cancel), stop);
+    let (ended, ()) = tokio::join!(run_with(&test, &memory, &cancel), stop);
     assert!(start.elapsed() < Duration::from_secs(21));
     assert_eq!(summaries(&ended), ["Interrupted"]);
     assert_eq!(names(&ended), memory.names());
@@ -888,13 +659,7 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
             secret: Secret::default(),
             aside: BTreeSet::new(),
         };
-        let cancel = CancellationToken::new();
-        let calls = Calls {
-            cloud: &memory,
-            cancel: &cancel,
-            deadline: Instant::now() + TEST.timeout,
-        };
-        let roll = Roll::new(calls, &NoNodes, order, Vec::new());
+        let roll = run_order(&memory, order, Vec::new());
         let late = async {
             tokio::time::sleep(Duration::from_secs(3)).await;
             let created = now + Duration::from_secs(after);
@@ -905,7 +670,7 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
             };
             memory.put_created("w-other-0", &other, created);
         };
-        let (ended, ()) = tokio::join!(roll.run(), late);
+        let (ended, ()) = tokio::join!(roll, late);
         assert!(ended.problems.is_empty(), "{:?}", ended.problems);
         assert_eq!(names(&ended), left, "{after} {window}");
         let ours = memory.machines().into_iter().filter(|m| m.mark.uid == "u");
@@ -971,7 +736,6 @@ async fn a_panic_in_one_call_costs_that_call_and_never_what_exists() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_of_the_apply_itself_leaves_all_that_was_made_until_then() {
     let memory = with(10..11);
-    let cancel = CancellationToken::new();
     let order = Order {
         user_data: &|name| match name {
             "w-u-2" => panic!("as ordered"),
@@ -986,13 +750,7 @@ async fn a_panic_of_the_apply_itself_leaves_all_that_was_made_until_then() {
             &Value::Null,
         )
     };
-    let calls = Calls {
-        cloud: &memory,
-        cancel: &cancel,
-        deadline: Instant::now() + TEST.timeout,
-    };
-    let existing = known(memory.machines());
-    let ended = Roll::new(calls, &NoNodes, order, existing).run().await;
+    let ended = run_order(&memory, order, memory.machines()).await;
     assert_eq!(names(&ended), ["w-u-0", "w-u-1", "w-u-10"]);
     assert_eq!(names(&ended), memory.names());
     assert_eq!(summaries(&ended), ["The provider failed unexpectedly"]);
@@ -1054,14 +812,7 @@ async fn an_apply_that_ends_short_is_never_a_success() {
             "Fewer machines serve than wanted",
         ),
     ] {
-        let cancel = CancellationToken::new();
-        let calls = Calls {
-            cloud: &memory,
-            cancel: &cancel,
-            deadline: Instant::now() + TEST.timeout,
-        };
-        let existing = known(memory.machines());
-        let ended = Roll::new(calls, &NoNodes, order, existing).run().await;
+        let ended = run_order(&memory, order, memory.machines()).await;
         assert_eq!(summaries(&ended), [summary], "{what}");
         assert_eq!(names(&ended), memory.names(), "{what}");
     }
@@ -1130,10 +881,10 @@ async fn what_another_state_adopts_before_its_delete_is_left() {
             deletes: &[0, 1, 2],
             ..TEST
         };
-        let nodes = Cluster {
+        let cluster = Arc::new(Cluster {
             drain_takes: Duration::from_secs(drain_takes),
             ..Cluster::default()
-        };
+        });
         let cancel = CancellationToken::new();
         let listed = memory.machines();
         if adopted_after == 0 {
@@ -1143,7 +894,10 @@ async fn what_another_state_adopts_before_its_delete_is_left() {
             tokio::time::sleep(Duration::from_secs(adopted_after)).await;
             memory.adopt("w-u-1", "other");
         };
-        let (ended, ()) = tokio::join!(run_over(&test, &memory, &nodes, &cancel, listed), adopts);
+        let (ended, ()) = tokio::join!(
+            run_over(&test, &memory, Some(&cluster), &cancel, listed),
+            adopts
+        );
         assert!(ended.problems.is_empty(), "{:?}", ended.problems);
         assert_eq!(memory.names(), left, "{adopted_after} {drain_takes}");
         let adopted: Vec<&str> = ended.adopted.iter().map(|m| m.name.as_str()).collect();
@@ -1184,7 +938,7 @@ async fn what_this_apply_made_twice_is_deleted_and_what_others_copied_is_not() {
             tokio::time::sleep(Duration::from_secs(2)).await;
             memory.put_created("w-u-1", &mark("2"), created);
         };
-        let run = run_over(&test, &memory, &NoNodes, &cancel, listed);
+        let run = run_over(&test, &memory, None, &cancel, listed);
         let (ended, ()) = tokio::join!(run, doubles);
         assert!(ended.problems.is_empty(), "{:?}", ended.problems);
         assert_eq!(names(&ended), ["w-u-0", "w-u-1"]);
@@ -1193,3 +947,11 @@ async fn what_this_apply_made_twice_is_deleted_and_what_others_copied_is_not() {
         assert_eq!(named.count(), left, "copied: {copied}");
     }
 }
+
+/// What a cluster sees of a machine that goes once another one has come.
+const GOES_AFTER: [&str; 4] = [
+    "discourage w-u-0",
+    "close w-u-0",
+    "drain w-u-0",
+    "forget w-u-0",
+];

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::observe::is_of_another;
-use super::{Calls, Leftovers, Problem, Refusal, Roll, Stage, Tracked, host, short};
-use crate::kubernetes::{Host, NodeError, Nodes};
+use super::places::Standing;
+use super::{
+    Calls, LAST_CALLS, Leftovers, Places, Problem, Refusal, Roll, Stage, Tracked, host, short,
+};
+use crate::kubernetes::Host;
 use crate::protocol::value::Value;
 use crate::worker_group::cloud::{CloudError, Machine, Mark, Phase};
 use crate::worker_group::generation::Generation;
@@ -22,6 +25,8 @@ pub(super) struct Watched {
     ids: BTreeMap<String, String>,
     /// Ids of those whose Nodes are waited for: another machine of such a name gets no traffic.
     unready: BTreeSet<String>,
+    /// When the first of them will have been waited for long enough.
+    until: Instant,
 }
 
 /// What a look found.
@@ -31,13 +36,13 @@ pub(super) struct Seen {
     machines: Vec<Machine>,
     /// Ids that exist neither in the list nor when asked for.
     absent: BTreeSet<String>,
-    joined: Result<BTreeMap<String, String>, NodeError>,
+    standing: Result<BTreeMap<String, Standing>, CloudError>,
 }
 
 /// Looks once.
 pub(super) async fn look(
     calls: Calls<'_>,
-    nodes: &dyn Nodes,
+    places: &Places<'_>,
     watched: Watched,
 ) -> Result<Seen, CloudError> {
     let asked = Instant::now();
@@ -65,85 +70,33 @@ pub(super) async fn look(
         .filter(|machine| watched.unready.contains(&machine.id))
         .map(host)
         .collect();
-    let joined = match hosts.is_empty() {
+    let standing = match hosts.is_empty() {
         true => Ok(BTreeMap::new()),
-        false => nodes.joined(&hosts).await,
+        false => places.standing(&hosts, watched.until).await,
     };
     Ok(Seen {
         asked,
         machines,
         absent,
-        joined,
+        standing,
     })
 }
 
-/// Asks again where a cluster does not answer.
-async fn joined_at_last(
-    nodes: &dyn Nodes,
-    hosts: &[Host],
-    pause: Duration,
-) -> Result<BTreeMap<String, String>, NodeError> {
-    let mut joined = nodes.joined(hosts).await;
-    for _ in 0..LOOKS {
-        if !matches!(&joined, Err(error) if error.retryable) {
-            break;
-        }
-        sleep(pause).await;
-        joined = nodes.joined(hosts).await;
-    }
-    joined
-}
-
 impl Roll<'_> {
-    /// Tells which machines serve now: nothing may be deleted before that is known.
-    pub(super) async fn first_look(&mut self) {
-        let hosts: Vec<Host> = self
+    pub(super) fn watched(&self) -> Watched {
+        let is_watched = self.places.is_watched();
+        let is_asked = |stage: Stage| match stage {
+            Stage::Booting | Stage::Unclear => true,
+            Stage::Ready => is_watched,
+            _ => false,
+        };
+        let late = self.order.pace.machine_timeout;
+        let booting = self
             .tracked
             .iter()
-            .filter_map(|tracked| tracked.machine.as_ref())
-            .filter(|machine| machine.phase == Phase::Running)
-            .map(host)
-            .collect();
-        if hosts.is_empty() {
-            return;
-        }
-        let (cancel, pause) = (self.calls.cancel, self.calls.cloud.poll_interval());
-        let joined = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return self.interrupt(),
-            joined = joined_at_last(self.nodes, &hosts, pause) => joined,
-            () = sleep_until(self.closes) => {
-                let late = self.out_of_time();
-                return self.halt(late);
-            }
-        };
-        self.join(joined.map_err(|error| NodeError {
-            retryable: false,
-            ..error
-        }));
-    }
-
-    /// Where nothing comes instead of what goes, no pod should move from one leaving machine to another.
-    pub(super) async fn cordon_all(&mut self) {
-        if self.halted || !self.queue.is_empty() {
-            return;
-        }
-        let leaving = self.tracked.iter().filter(|tracked| tracked.leaves);
-        let hosts: Vec<Host> = leaving
-            .filter_map(|tracked| tracked.machine.as_ref().map(host))
-            .collect();
-        if hosts.is_empty() {
-            return;
-        }
-        if let Err(error) = self.nodes.cordon(&hosts).await {
-            self.halt(Problem::new(
-                "Could not prepare the machines that leave",
-                format!("{error}."),
-            ));
-        }
-    }
-
-    pub(super) fn watched(&self) -> Watched {
+            .filter(|tracked| tracked.stage == Stage::Booting && tracked.up.is_none());
+        let until = booting.map(|tracked| tracked.awaited() + late).min();
+        let soon = Instant::now() + LAST_CALLS;
         let one_by_one = self.calls.cloud.finds_one_by_one();
         let is_asked_for = |tracked: &&Tracked| !(one_by_one && tracked.is_deleted());
         Watched {
@@ -161,9 +114,10 @@ impl Roll<'_> {
             unready: self
                 .tracked
                 .iter()
-                .filter(|tracked| matches!(tracked.stage, Stage::Booting | Stage::Unclear))
+                .filter(|tracked| is_asked(tracked.stage))
                 .filter_map(|tracked| Some(tracked.machine.as_ref()?.id.clone()))
                 .collect(),
+            until: until.unwrap_or(self.calls.deadline).max(soon),
         }
     }
 
@@ -219,13 +173,15 @@ impl Roll<'_> {
                 None => self.meet(machine).await,
             }
         }
-        self.join(seen.joined);
+        self.join(seen.standing);
         let now = Instant::now();
         let late = self.order.pace.machine_timeout;
         broken.extend(
             self.tracked
                 .iter()
-                .filter(|t| t.stage == Stage::Booting && t.up.is_none() && now >= t.since + late)
+                .filter(|t| {
+                    t.stage == Stage::Booting && t.up.is_none() && now >= t.awaited() + late
+                })
                 .map(|tracked| tracked.name.clone()),
         );
         for name in broken {
@@ -335,9 +291,7 @@ impl Roll<'_> {
         if self.halted || self.order.leftovers == Leftovers::Leave {
             return;
         }
-        let stays = |tracked: &&Tracked| {
-            !tracked.leaves && !matches!(tracked.stage, Stage::Deleting | Stage::Going)
-        };
+        let stays = |tracked: &&Tracked| !tracked.leaves && !tracked.goes();
         let stay = self.tracked.iter().filter(stays).count();
         let too_many = stay.saturating_sub(self.order.limits.replicas);
         let never_ran = self.tracked.iter_mut().rev().filter(|tracked| {
@@ -391,25 +345,7 @@ impl Roll<'_> {
             }
         }
         self.queue.retain(|(name, _)| *name != machine.name);
-        self.tracked.push(Tracked {
-            name: machine.name.clone(),
-            attempt: 0,
-            stage: match machine.phase {
-                Phase::Pending | Phase::Running => Stage::Booting,
-                Phase::Stopped | Phase::Failed => Stage::Broken,
-                Phase::Deleting => Stage::Going,
-            },
-            leaves: false,
-            deletes: 0,
-            going: Instant::now(),
-            unlisted: false,
-            ours: false,
-            since: Instant::now(),
-            up: None,
-            counted: false,
-            node: String::new(),
-            machine: Some(machine),
-        });
+        self.tracked.push(Tracked::found(machine, Instant::now()));
     }
 
     /// Whether an unfinished create of the same configuration left it, and the list has shown it only now. It may run for somebody: it
@@ -428,39 +364,6 @@ impl Roll<'_> {
             && Generation::parse(&machine.mark.generation).serves(&wanted, rolls)
     }
 
-    fn join(&mut self, joined: Result<BTreeMap<String, String>, NodeError>) {
-        let joined = match joined {
-            Ok(joined) => joined,
-            // The next look asks again; machine_timeout ends it.
-            Err(error) if error.retryable => return,
-            Err(error) => {
-                self.halt(Problem {
-                    summary: "Could not find out which machines serve".to_owned(),
-                    detail: format!("{error}."),
-                    attribute: None,
-                });
-                return;
-            }
-        };
-        let now = Instant::now();
-        let min_ready = self.order.pace.min_ready;
-        for tracked in &mut self.tracked {
-            if tracked.stage != Stage::Booting {
-                continue;
-            }
-            match joined.get(&tracked.name) {
-                Some(node) => {
-                    node.clone_into(&mut tracked.node);
-                    let up = *tracked.up.get_or_insert(now);
-                    if now >= up + min_ready {
-                        tracked.stage = Stage::Ready;
-                    }
-                }
-                None => tracked.up = None,
-            }
-        }
-    }
-
     /// Machines that are no longer there, or of which nothing came.
     async fn lose(&mut self, absent: &BTreeSet<String>, listed: &BTreeSet<String>) {
         let window = self.calls.cloud.consistency_window();
@@ -473,7 +376,7 @@ impl Roll<'_> {
                 Some(machine) => absent.contains(&machine.id),
                 None => tracked.stage == Stage::Unclear && !listed.contains(&tracked.name),
             };
-            let leaving = matches!(tracked.stage, Stage::Deleting | Stage::Going);
+            let leaving = tracked.goes();
             if is_absent && (leaving || settled) {
                 lost.push((tracked.name.clone(), tracked.stage));
             }
@@ -482,7 +385,7 @@ impl Roll<'_> {
             let tracked = self.find(&name);
             let unexpected = tracked.is_some_and(|tracked| tracked.ours && !tracked.leaves)
                 && matches!(stage, Stage::Booting | Stage::Ready);
-            self.is_gone(&name).await;
+            self.is_gone(&name);
             self.failures += usize::from(unexpected);
             if unexpected && self.failures > self.order.pace.max_failures {
                 self.halt(Problem {
@@ -496,6 +399,17 @@ impl Roll<'_> {
 }
 
 impl Tracked {
+    /// Whether its deletion has begun.
+    fn goes(&self) -> bool {
+        use Stage::{Deleting, Drained, Draining, Going};
+        matches!(self.stage, Draining | Drained | Deleting | Going)
+    }
+
+    /// Since when it has been waited for.
+    fn awaited(&self) -> Instant {
+        self.unready.unwrap_or(self.since)
+    }
+
     /// Whether the cloud has taken our delete on.
     fn is_deleted(&self) -> bool {
         self.stage == Stage::Going && self.deletes > 0
@@ -536,7 +450,7 @@ impl Tracked {
         match stage {
             // Its own answer comes.
             Stage::Creating => return false,
-            Stage::Deleting => {}
+            Stage::Draining | Stage::Drained | Stage::Deleting => {}
             Stage::Going if phase == Phase::Deleting => self.going = Instant::now(),
             Stage::Going if asked <= self.going + window => {}
             // Whoever deleted it, the cloud could not.
@@ -566,5 +480,3 @@ impl Tracked {
 
 /// Deletes of one machine that a cloud takes on and does not carry out.
 const MOST_DELETES: u32 = 2;
-/// Looks for the Nodes at the start of an apply, where a cluster does not answer.
-const LOOKS: usize = 5;

@@ -105,6 +105,11 @@ impl Group {
         (!settled).then(|| "the next plan finds something to do".to_owned())
     }
 
+    /// Whether a warning with this summary has been given since the last plan.
+    pub(super) fn warned(&self, summary: &str) -> bool {
+        self.warnings.iter().any(|warning| warning == summary)
+    }
+
     /// Name and id of each machine in state that is not going.
     pub(super) fn machines(&self) -> BTreeMap<String, String> {
         let Value::Map(attributes) = &self.state else {

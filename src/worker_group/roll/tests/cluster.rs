@@ -1,0 +1,547 @@
+//! Nodes: what an apply makes of a cluster that helps, is slow, refuses, falls silent or is gone.
+
+use super::*;
+use crate::kubernetes::{OnTimeout, Scheduling};
+use crate::worker_group::cloud::memory::cluster::{Ask, Trouble};
+
+/// A cluster that meets every call with this.
+fn away(trouble: Trouble) -> Arc<Cluster> {
+    let cluster = Cluster::default();
+    cluster.always(trouble);
+    Arc::new(cluster)
+}
+
+async fn run_here(test: &Test, memory: &Memory, cluster: &Arc<Cluster>) -> Ended {
+    run_in(test, memory, cluster, &CancellationToken::new()).await
+}
+
+/// An interrupt after so many seconds.
+async fn interrupt(cancel: &CancellationToken, seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    cancel.cancel();
+}
+
+fn warnings(ended: &Ended) -> Vec<&str> {
+    ended.warnings.iter().map(|p| p.summary.as_str()).collect()
+}
+
+/// One machine takes another one's place.
+const ROLL: Test = Test {
+    replicas: 1,
+    creates: &[1],
+    deletes: &[0],
+    ..TEST
+};
+
+/// Three machines are destroyed.
+const DESTROY: Test = Test {
+    replicas: 0,
+    deletes: &[2, 1, 0],
+    destroys: Destroys::Group,
+    ..TEST
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_new_machine_counts_only_after_it_has_joined_and_been_up_for_min_ready() {
+    let memory = with(0..1);
+    let cluster = Arc::new(Cluster {
+        joins_after: Duration::from_secs(20),
+        ..Cluster::default()
+    });
+    let start = Instant::now();
+    let test = Test {
+        pace: Pace {
+            min_ready: Duration::from_secs(30),
+            ..TEST.pace
+        },
+        ..ROLL
+    };
+    let ended = run_here(&test, &memory, &cluster).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    let took = start.elapsed().as_secs();
+    assert!((60..64).contains(&took), "{took}");
+    assert_eq!(cluster.log(), GOES_AFTER);
+    assert_eq!(ended.machines[0].node, "node-w-u-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_unready_in_between_is_to_be_ready_for_min_ready_anew() {
+    let memory = with(0..1);
+    let cluster = Arc::new(Cluster::default());
+    let test = Test {
+        pace: Pace {
+            min_ready: Duration::from_secs(30),
+            ..TEST.pace
+        },
+        ..ROLL
+    };
+    let flaps = async {
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        cluster.unready("w-u-1", "KubeletNotReady: network");
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        cluster.unready("w-u-1", "");
+    };
+    let start = Instant::now();
+    let (ended, ()) = tokio::join!(run_here(&test, &memory, &cluster), flaps);
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    let took = start.elapsed().as_secs();
+    assert!((60..64).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_joins_or_fails_wakes_an_apply_between_its_looks() {
+    // A cloud that is looked at once a minute.
+    let memory = Memory {
+        pause: Duration::from_secs(60),
+        ..with(0..1)
+    };
+    let cluster = Arc::new(Cluster {
+        joins_after: Duration::from_secs(125),
+        ..Cluster::default()
+    });
+    cluster.known("w-u-0");
+    let start = Instant::now();
+    let ended = run_here(&ROLL, &memory, &cluster).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    // Not before it was first asked for, after its boot, and then not at the next look.
+    let took = start.elapsed().as_secs();
+    assert!((135..165).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_leaving_node_is_closed_before_the_first_is_drained() {
+    let memory = with(0..3);
+    let cluster = Arc::new(Cluster {
+        drain_takes: Duration::from_secs(5),
+        ..Cluster::default()
+    });
+    let test = Test {
+        replicas: 1,
+        deletes: &[2, 1],
+        ..TEST
+    };
+    let ended = run_here(&test, &memory, &cluster).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    let log = cluster.log();
+    assert_eq!(log[..2], ["close w-u-2", "close w-u-1"]);
+    let mut rest = log[2..].to_vec();
+    rest.sort_unstable();
+    assert_eq!(
+        rest,
+        ["drain w-u-1", "drain w-u-2", "forget w-u-1", "forget w-u-2"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_holds_none_of_the_calls_that_go_on_at_a_time() {
+    let memory = with(0..6);
+    let cluster = Arc::new(Cluster {
+        drain_takes: Duration::from_secs(100),
+        ..Cluster::default()
+    });
+    let test = Test {
+        replicas: 0,
+        deletes: &[5, 4, 3, 2, 1, 0],
+        pace: Pace {
+            parallelism: 1,
+            ..TEST.pace
+        },
+        ..TEST
+    };
+    let start = Instant::now();
+    let ended = run_here(&test, &memory, &cluster).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert!(memory.names().is_empty());
+    let took = start.elapsed().as_secs();
+    assert!((100..110).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_not_emptied_in_time_meets_what_on_timeout_says() {
+    // on_timeout, whether the group is destroyed, seconds of the operation and of the drain;
+    // seconds at least; whether it goes, what is said.
+    let stays = "Could not drain machine w-u-0";
+    let goes = "Drain took too long: w-u-0";
+    use OnTimeout::{Fail, Force, Skip};
+    for (on_timeout, destroys, operation, drain, least, left, said) in [
+        (None, Destroys::Machines, 3_600, 900, 900, true, stays),
+        (Some(Fail), Destroys::Machines, 3_600, 900, 900, true, stays),
+        (
+            Some(Force),
+            Destroys::Machines,
+            3_600,
+            900,
+            900,
+            false,
+            goes,
+        ),
+        (Some(Skip), Destroys::Machines, 3_600, 900, 900, false, goes),
+        (None, Destroys::Group, 3_600, 900, 900, false, goes),
+        (Some(Fail), Destroys::Group, 3_600, 900, 900, true, stays),
+        // The operation has less time than the drain.
+        (None, Destroys::Group, 600, 900, 480, false, goes),
+        (None, Destroys::Machines, 600, 900, 480, true, stays),
+        (None, Destroys::Machines, 3_600, 0, 0, true, stays),
+    ] {
+        let case = format!("{on_timeout:?} {destroys:?} {operation} {drain}");
+        let memory = with(0..2);
+        let cluster = Arc::new(Cluster::default());
+        cluster.keep(
+            "w-u-0",
+            "shop/web-0",
+            "budget shop/web allows no disruption",
+        );
+        let test = Test {
+            replicas: usize::from(destroys == Destroys::Machines),
+            deletes: match destroys {
+                Destroys::Machines => &[0],
+                Destroys::Group => &[0, 1],
+            },
+            destroys,
+            timeout: Duration::from_secs(operation),
+            drain: Some(Drain {
+                timeout: Duration::from_secs(drain),
+                on_timeout,
+            }),
+            ..TEST
+        };
+        let start = Instant::now();
+        let ended = run_here(&test, &memory, &cluster).await;
+        let took = start.elapsed().as_secs();
+        assert!((least..least + 70).contains(&took), "{case}: {took}");
+        assert!(took < operation, "{case}: {took}");
+        let names = memory.names();
+        assert_eq!(names.contains(&"w-u-0".to_owned()), left, "{case}");
+        let (told, detail) = match left {
+            true => (summaries(&ended), &ended.problems[0].detail),
+            false => (warnings(&ended), &ended.warnings[0].detail),
+        };
+        assert_eq!(told, [said], "{case}");
+        assert!(
+            detail.contains("1 pod was left: shop/web-0 (budget shop/web allows no disruption)"),
+            "{case}: {detail}"
+        );
+        let forced = cluster.log().contains(&"force w-u-0".to_owned());
+        let forces = on_timeout.is_none() && !left || on_timeout == Some(Force);
+        assert_eq!(forced, forces, "{case}");
+        // What stays takes pods again.
+        assert!(cluster.held().is_empty(), "{case}: {:?}", cluster.held());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_of_no_use_is_told_of_and_waited_for_by_nobody() {
+    let memory = with(0..1);
+    let cluster = Arc::new(Cluster::default());
+    cluster.spare("w-u-0", "the Node is not ready");
+    let start = Instant::now();
+    let ended = run_here(&ROLL, &memory, &cluster).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert_eq!(warnings(&ended), ["Machine was not drained: w-u-0"]);
+    assert_eq!(memory.names(), ["w-u-1"]);
+    assert!(start.elapsed() < Duration::from_secs(15));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_cluster_does_not_keep_machine_timeout_from_ending_the_wait() {
+    for trouble in [Trouble::Silent, Trouble::Unavailable] {
+        let memory = Memory::default();
+        let test = Test {
+            replicas: 1,
+            creates: &[0],
+            ..TEST
+        };
+        let start = Instant::now();
+        let ended = run_here(&test, &memory, &away(trouble)).await;
+        let took = start.elapsed().as_secs();
+        assert!((300..310).contains(&took), "{trouble:?} {took}");
+        assert_eq!(summaries(&ended), ["Machine does not serve: w-u-0"]);
+        let said = match trouble {
+            Trouble::Silent => "Kubernetes Status for 1 machine answered nothing within",
+            _ => "503 apiserver not ready",
+        };
+        let detail = &ended.problems[0].detail;
+        assert!(detail.contains(said), "{detail}");
+        assert_eq!(names(&ended), memory.names());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_has_not_joined_in_time_is_told_with_the_reason() {
+    for (unready, said) in [
+        (
+            None,
+            "it has no Node in the cluster; on the machine, journalctl -u kubelet says why",
+        ),
+        (
+            Some("KubeletNotReady: container runtime network not ready"),
+            "its Node node-w-u-1 is not ready: KubeletNotReady: container runtime network not ready",
+        ),
+    ] {
+        let memory = with(0..1);
+        let cluster = Arc::new(Cluster {
+            joins_after: match unready {
+                None => Duration::from_secs(86_400),
+                Some(_) => Duration::ZERO,
+            },
+            ..Cluster::default()
+        });
+        cluster.known("w-u-0");
+        if let Some(why) = unready {
+            cluster.unready("w-u-1", why);
+        }
+        let ended = run_here(&ROLL, &memory, &cluster).await;
+        assert_eq!(summaries(&ended), ["Machine does not serve: w-u-1"]);
+        let detail = &ended.problems[0].detail;
+        let whole = format!("w-u-1 is running, but has not joined in time: {said}.");
+        assert!(detail.starts_with(&whole), "{detail}");
+        assert_eq!(memory.names(), ["w-u-0", "w-u-1"]);
+        assert!(cluster.held().is_empty(), "{:?}", cluster.held());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_machine_stays_while_a_node_that_was_counted_is_not_ready_any_more() {
+    let memory = with(0..2);
+    let cluster = Arc::new(Cluster {
+        drain_takes: Duration::from_secs(60),
+        ..Cluster::default()
+    });
+    let test = Test {
+        replicas: 2,
+        creates: &[2, 3],
+        deletes: &[0, 1],
+        ..TEST
+    };
+    // The first new one fails while the first old one is drained.
+    let fails = async {
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        cluster.unready("w-u-2", "KubeletNotReady: disk pressure");
+    };
+    let (ended, ()) = tokio::join!(run_here(&test, &memory, &cluster), fails);
+    assert_eq!(summaries(&ended), ["Machine does not serve: w-u-2"]);
+    let detail = &ended.problems[0].detail;
+    assert!(detail.contains("disk pressure"), "{detail}");
+    let left = memory.names();
+    assert!(left.contains(&"w-u-1".to_owned()), "{left:?}");
+    assert!(cluster.held().is_empty(), "{:?}", cluster.held());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_waits_for_no_cluster_and_opens_what_stays() {
+    for (ask, test) in [
+        (Ask::Status, ROLL),
+        (Ask::Set, ROLL),
+        (Ask::Drain, ROLL),
+        (Ask::Forget, ROLL),
+        (Ask::Set, DESTROY),
+        (Ask::Drain, DESTROY),
+        (Ask::Forget, DESTROY),
+    ] {
+        let case = format!("{ask:?} {:?}", test.destroys);
+        let memory = with(0..if test.replicas == 0 { 3 } else { 1 });
+        let cluster = Arc::new(Cluster::default());
+        cluster.order(ask, Trouble::Silent);
+        let cancel = CancellationToken::new();
+        let start = Instant::now();
+        let (ended, ()) = tokio::join!(
+            run_in(&test, &memory, &cluster, &cancel),
+            interrupt(&cancel, 20)
+        );
+        let took = start.elapsed().as_secs();
+        assert!((20..26).contains(&took), "{case}: {took}");
+        assert_eq!(summaries(&ended), ["Interrupted"], "{case}");
+        assert_eq!(names(&ended), memory.names(), "{case}");
+        assert!(cluster.held().is_empty(), "{case}: {:?}", cluster.held());
+        if ask == Ask::Forget {
+            assert!(cluster.log().contains(&"forget w-u-0".to_owned()), "{case}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_is_away_is_told_of_once_and_keeps_no_group_from_being_destroyed() {
+    for trouble in [Trouble::Silent, Trouble::Unavailable, Trouble::Forbidden] {
+        for (on_timeout, goes) in [
+            (None, true),
+            (Some(OnTimeout::Force), true),
+            (Some(OnTimeout::Skip), true),
+            (Some(OnTimeout::Fail), false),
+        ] {
+            let memory = with(0..3);
+            let test = Test {
+                drain: Some(Drain {
+                    on_timeout,
+                    ..DRAIN
+                }),
+                ..DESTROY
+            };
+            let cluster = away(trouble);
+            let start = Instant::now();
+            let ended = run_here(&test, &memory, &cluster).await;
+            let took = start.elapsed().as_secs();
+            let case = format!("{trouble:?} {on_timeout:?} {took}");
+            assert!(took < 400, "{case}");
+            assert_eq!(
+                memory.names().is_empty(),
+                goes,
+                "{case}: {:?}",
+                ended.problems
+            );
+            assert_eq!(names(&ended), memory.names(), "{case}");
+            if goes {
+                assert!(ended.problems.is_empty(), "{case}: {:?}", ended.problems);
+                assert_eq!(
+                    warnings(&ended),
+                    ["Cluster does not help to destroy the group"],
+                    "{case}"
+                );
+                // Nobody asks on, and none is asked how the machines are.
+                assert!(cluster.calls(Ask::Set) <= 5, "{case}");
+                assert_eq!(cluster.calls(Ask::Drain), 0, "{case}");
+            } else {
+                assert_eq!(
+                    summaries(&ended),
+                    ["Could not prepare the machines that leave"],
+                    "{case}"
+                );
+            }
+            assert_eq!(cluster.calls(Ask::Status), 0, "{case}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_goes_away_in_the_middle_of_a_destroy_keeps_no_machine() {
+    for ask in [Ask::Drain, Ask::Forget] {
+        for trouble in [Trouble::Silent, Trouble::Forbidden] {
+            let memory = with(0..3);
+            let cluster = Arc::new(Cluster::default());
+            for _ in 0..20 {
+                cluster.order(ask, trouble);
+            }
+            let ended = run_here(&DESTROY, &memory, &cluster).await;
+            let case = format!("{ask:?} {trouble:?} {:?}", ended.problems);
+            assert!(memory.names().is_empty(), "{case}");
+            assert!(ended.problems.is_empty(), "{case}");
+            assert!(!ended.warnings.is_empty(), "{case}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_refuses_halts_a_roll_and_what_stays_is_open() {
+    let cases = [
+        (Ask::Status, "Could not find out which machines serve"),
+        (Ask::Set, "Could not prepare the machines that leave"),
+        (Ask::Drain, "Could not drain machine w-u-0"),
+    ];
+    for (ask, summary) in cases {
+        let memory = with(0..1);
+        let cluster = Arc::new(Cluster::default());
+        cluster.order(ask, Trouble::Forbidden);
+        let ended = run_here(&ROLL, &memory, &cluster).await;
+        assert_eq!(summaries(&ended), [summary]);
+        let detail = &ended.problems[0].detail;
+        assert!(detail.contains("403 nodes is forbidden"), "{detail}");
+        assert!(memory.names().contains(&"w-u-0".to_owned()), "{ask:?}");
+        assert!(cluster.held().is_empty(), "{ask:?} {:?}", cluster.held());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_answer_that_is_missing_is_asked_for_again() {
+    for ask in [Ask::Status, Ask::Set, Ask::Drain, Ask::Forget] {
+        for trouble in [Trouble::Unavailable, Trouble::Silent] {
+            for creates in [&[3][..], &[]] {
+                // A drain has no answer before its end: there is nothing to be missed.
+                if (ask, trouble) == (Ask::Drain, Trouble::Silent) {
+                    continue;
+                }
+                let memory = with(0..3);
+                let cluster = Arc::new(Cluster::default());
+                cluster.order(ask, trouble);
+                let test = Test {
+                    replicas: 2 + creates.len(),
+                    creates,
+                    deletes: &[0],
+                    ..TEST
+                };
+                let ended = run_here(&test, &memory, &cluster).await;
+                let case = format!("{ask:?} {trouble:?} {creates:?}");
+                assert!(ended.problems.is_empty(), "{case}: {:?}", ended.problems);
+                assert!(ended.warnings.is_empty(), "{case}: {:?}", ended.warnings);
+                assert_eq!(memory.names().len(), test.replicas, "{case}");
+                assert!(cluster.log().contains(&"forget w-u-0".to_owned()), "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_is_away_during_a_drain_is_asked_until_the_time_is_over() {
+    for (times, left) in [(20, false), (2_000, true)] {
+        let memory = with(0..1);
+        let cluster = Arc::new(Cluster::default());
+        for _ in 0..times {
+            cluster.order(Ask::Drain, Trouble::Unavailable);
+        }
+        let start = Instant::now();
+        let ended = run_here(&ROLL, &memory, &cluster).await;
+        let took = start.elapsed().as_secs();
+        assert!(took < 930, "{times}: {took}");
+        assert_eq!(memory.names().contains(&"w-u-0".to_owned()), left);
+        if left {
+            let detail = &ended.problems[0].detail;
+            assert!(detail.contains("503 apiserver not ready"), "{detail}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_apply_that_was_cut_off_has_closed_is_opened_where_it_stays() {
+    let memory = with(0..3);
+    let cluster = Arc::new(Cluster::default());
+    cluster.left("w-u-1", Scheduling::Closed);
+    cluster.left("w-u-2", Scheduling::Discouraged);
+    let test = Test {
+        creates: &[3],
+        deletes: &[0],
+        ..TEST
+    };
+    let ended = run_here(&test, &memory, &cluster).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert_eq!(cluster.log()[..2], ["open w-u-1", "open w-u-2"]);
+    assert!(cluster.held().is_empty(), "{:?}", cluster.held());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_state_adopts_while_it_is_drained_is_open_again() {
+    let memory = with(0..1);
+    let cluster = Arc::new(Cluster {
+        drain_takes: Duration::from_secs(30),
+        ..Cluster::default()
+    });
+    let adopts = async {
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        memory.adopt("w-u-0", "other");
+    };
+    let (ended, ()) = tokio::join!(run_here(&ROLL, &memory, &cluster), adopts);
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert_eq!(memory.names(), ["w-u-0", "w-u-1"]);
+    assert!(cluster.held().is_empty(), "{:?}", cluster.held());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_where_nothing_is_drained_is_not_asked_to() {
+    let memory = with(0..1);
+    let cluster = Arc::new(Cluster::default());
+    let test = Test {
+        drain: None,
+        ..ROLL
+    };
+    let ended = run_here(&test, &memory, &cluster).await;
+    assert!(ended.problems.is_empty(), "{:?}", ended.problems);
+    assert_eq!(cluster.log(), ["forget w-u-0"]);
+    assert_eq!(cluster.calls(Ask::Set) + cluster.calls(Ask::Drain), 0);
+}
