@@ -124,7 +124,7 @@ pub(crate) fn completions(
                 continue;
             };
             let as_by_default = attribute.default.as_ref() == Some(told);
-            if !told.is_null() && !(without_defaults && as_by_default) {
+            if !(told.is_null() || without_defaults && as_by_default) {
                 completed.insert(attribute.name.to_owned(), told.clone());
             }
         }

@@ -258,9 +258,9 @@ async fn a_group_of_an_older_release_gets_a_secret_and_goes_on() {
     world.is_settled(json!({})).await;
     let (_, problems) = world.run(json!({"replicas": 4})).await;
     assert_eq!(problems, NOTHING);
-    world.made(4);
+    world.made(5);
     let (rollout, problems) = world.run(json!({"replicas": 4})).await;
-    assert_eq!(rollout, ["delete 4: scale in to 4"]);
+    assert_eq!(rollout, ["delete 5: scale in to 4"]);
     assert_eq!(problems, NOTHING);
 }
 
