@@ -3,8 +3,6 @@
 mod aws;
 #[cfg(feature = "openstack")]
 mod openstack;
-#[cfg(any(test, feature = "aws", feature = "openstack"))]
-mod pages;
 mod sandbox;
 
 use crate::worker_group::cloud::Entry;

@@ -30,6 +30,21 @@ impl Date {
         same.then_some(date)
     }
 
+    /// The moment of a text like `2026-11-24T09:00:00Z`, from 1970 on.
+    pub fn moment(text: &str) -> Option<SystemTime> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let date = Self::starting(date).filter(|day| day.year >= 1970 && date.len() == 10)?;
+        let numbers: Option<Vec<u64>> = time
+            .split(':')
+            .map(|part| part.parse::<u8>().ok().map(u64::from))
+            .collect();
+        let [hour @ 0..24, minute @ 0..60, second @ 0..=60] = numbers?[..] else {
+            return None;
+        };
+        let of_day = Duration::from_secs((hour * 60 + minute) * 60 + second);
+        date.start().checked_add(of_day)
+    }
+
     /// The day of a moment.
     pub fn of(moment: SystemTime) -> Self {
         let since = moment
@@ -131,6 +146,27 @@ mod tests {
             "+026-08-13x",
         ] {
             assert_eq!(Date::starting(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_not_known_whatever_it_says() {
+        for (text, seconds) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2026-11-24T09:00:01Z", Some(1_795_510_801)),
+            ("9999-12-31T23:59:59Z", Some(253_402_300_799)),
+            ("1969-12-31T23:59:59Z", None),
+            ("10000-01-01T00:00:00Z", None),
+            ("9223372036854775807-01-01T00:00:00Z", None),
+            ("2026-11-24T9223372036854775807:00:00Z", None),
+            ("2026-9223372036854775807-24T00:00:00Z", None),
+            ("2026-11--24T00:00:00Z", None),
+            ("2026-11-24 09:00:01Z", None),
+            ("", None),
+        ] {
+            let expected =
+                seconds.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            assert_eq!(Date::moment(text), expected, "{text:?}");
         }
     }
 }

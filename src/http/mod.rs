@@ -5,6 +5,7 @@
 
 pub mod cache;
 mod local;
+pub mod rest;
 pub mod wait;
 
 pub use self::local::small_file;

@@ -194,6 +194,41 @@ impl Value {
         matches!(self, Self::Null)
     }
 
+    /// A field of an object: null where it has none, and unknown where the object is.
+    pub fn field(&self, name: &str) -> &Self {
+        match self {
+            Self::Map(fields) => fields.get(name).unwrap_or(&Self::Null),
+            Self::Unknown(_) => self,
+            _ => &Self::Null,
+        }
+    }
+
+    /// A known text.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The elements of a known list; none of anything else.
+    pub fn elements(&self) -> &[Self] {
+        match self {
+            Self::List(elements) => elements,
+            _ => &[],
+        }
+    }
+
+    /// The entries of a known map; none of anything else.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Self)> {
+        let entries = match self {
+            Self::Map(entries) => Some(entries),
+            _ => None,
+        };
+        let entries = entries.into_iter().flatten();
+        entries.map(|(key, value)| (key.as_str(), value))
+    }
+
     /// Whether no part of it is unknown.
     pub fn is_wholly_known(&self) -> bool {
         match self {

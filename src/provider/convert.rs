@@ -104,6 +104,17 @@ pub fn from_value<T: DeserializeOwned>(value: &Value, at: &Path) -> Result<T, Di
     })
 }
 
+/// A field that has its type's empty value where the attribute is null:
+/// `#[serde(deserialize_with = "convert::or_empty")]`.
+///
+/// # Errors
+/// The value does not fit.
+pub fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// A struct as a value. What has no form in Terraform (a map with keys that are not strings, a 128-bit number) becomes null, which
 /// the service then finds to miss its schema.
 pub fn to_value<T: Serialize + ?Sized>(model: &T) -> Value {

@@ -31,7 +31,6 @@ pub use convert::{Attr, Model};
 pub use diagnostics::{Diagnostic, Diagnostics, Path, Severity};
 pub use ledger::Ledger;
 pub use made_up::is_made_up;
-#[cfg(all(test, any(feature = "aws", feature = "openstack")))]
 pub(crate) use object::check;
 pub use object::without_empty;
 pub use schema::{Attribute, IdentityAttribute, Schema};

@@ -348,6 +348,16 @@ impl Attribute {
             _ => Diagnostics::none(),
         })
     }
+    /// Variables that say it where the user does not, in the order in which they are asked; `then` is
+    /// who is asked after them: `"the profile's"`.
+    #[must_use]
+    pub fn environment(mut self, variables: &[&str], then: &str) -> Self {
+        let variables = variables.iter().map(|name| format!("`{name}`"));
+        let then = Some(then.to_owned()).filter(|then| !then.is_empty());
+        let asked: Vec<String> = variables.chain(then).collect();
+        self.says(&format!("Without it {}", asked.join(", then ")));
+        self
+    }
     /// The empty string is accepted too, whatever the checks before say: it counts as left out ([`super::without_empty`]).
     #[must_use]
     pub fn or_empty(mut self) -> Self {

@@ -1,18 +1,32 @@
-//! What a cloud is to a worker group: three questions over machines, and a table row.
+//! What a cloud is to a worker group: a table row, and answers to questions about machines.
 //!
-//! Order, surge, waiting, retry of steps, orphan search and draining are written once, in this room. A cloud only answers: which
-//! machines carry the group's mark, create this one, delete this one.
+//! Order, surge, waiting, retry of steps, orphan search and draining are written once, in this room.
+//! A cloud answers which machines carry the group's mark, creates and deletes one, and changes
+//! those that exist; what it is like, and what it lacks, its row says. The engine asks a [`Cloud`];
+//! a cloud implements [`Answers`], with its own shape read and user data packed (`opening`).
+//! Beside them is what clouds would else write each for itself: failures and what codes mean
+//! (`failure`), what a preflight finds (`findings`), pages and calls for many machines (`many`), what
+//! is taken before a cloud shows it (`pool`), tags that the provider block speaks of (`tagging`).
+
+mod failure;
+mod findings;
+mod many;
+mod opening;
+mod pool;
+pub mod tagging;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
 
+pub use self::failure::{CloudError, Kind, Meaning};
+pub use self::findings::{Findings, Refusal};
+pub use self::many::{Pages, all_of, some_at_a_time};
+pub use self::opening::{Answers, Connect, Connecting, logged_in};
+pub use self::pool::Pool;
 use crate::kubernetes::Host;
-use crate::protocol::visible::{cut, visible};
-use crate::provider::{Attribute, Context, Diagnostics, Value};
+use crate::provider::{Attribute, Diagnostics, Value};
 
 /// One row of the table of clouds (`cloud::ALL`).
 pub struct Entry {
@@ -30,10 +44,37 @@ pub struct Entry {
     pub set_hostname: bool,
     /// Row of `flatcar::PLATFORMS` with the user-data limit and encoding.
     pub platform: &'static str,
+    /// What tells scopes apart, in the user's words: `"AWS account or region"`.
+    pub scope: &'static str,
+    /// How its answers come.
+    pub manner: Manner,
+    /// What it has not, and why: it is never asked for.
+    pub lacks: &'static [(Lack, &'static str)],
     /// Pure checks of the shape beyond the schema; values may be unknown. Paths are relative to the shape.
     pub validate: fn(&Value) -> Diagnostics,
-    /// Opens a client. The first place where credentials and endpoints are looked at.
+    /// Opens a client. The first place where credentials and endpoints are looked at. Called by [`Entry::open`].
     pub connect: for<'a> fn(Connect<'a>) -> Connecting<'a>,
+}
+
+/// How the answers of a cloud come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// How long after a create a list may not show it yet.
+    pub consistency_window: Duration,
+    /// The longest pause between two lists of a wait; a wait begins with shorter ones.
+    pub poll_interval: Duration,
+    /// Whether [`Cloud::find`] makes a call for each machine. What was deleted there, and two lists
+    /// do not show, is taken for gone unasked.
+    pub finds_one_by_one: bool,
+}
+
+/// What a cloud may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lack {
+    /// A machine takes all that it has with it: there is nothing for [`Cloud::sweep`].
+    Leftovers,
+    /// Nobody enters machines where they get traffic: there are no [`Members`].
+    Members,
 }
 
 /// What a change of one field of the shape does to machines that exist.
@@ -69,23 +110,15 @@ impl Entry {
         self.change_of(field) == Some(Change::NowInPlace)
     }
 
+    /// Whether it has said that it has no such thing.
+    pub fn lacks(&self, what: Lack) -> bool {
+        self.lacks.iter().any(|(lack, _)| *lack == what)
+    }
+
     /// Whether a change of this field is made on machines as they are.
     pub fn changes_in_place(&self, field: &str) -> bool {
         self.in_place().any(|known| known == field)
     }
-}
-
-/// What [`Entry::connect`] answers.
-pub type Connecting<'a> = BoxFuture<'a, Result<Box<dyn Cloud>, Diagnostics>>;
-
-/// What [`Entry::connect`] needs.
-pub struct Connect<'a> {
-    /// For `context.configuration`, of which it reads only its own attribute, and for cancellation.
-    pub context: &'a Context,
-    /// The shape (attribute `name` of the group); null in an import that knows only the scope.
-    pub shape: &'a Value,
-    /// The scope that state recorded, if any (`"eu-central-1"`, an account and region ...): another one is an error.
-    pub scope: Option<&'a str>,
 }
 
 /// Who a machine belongs to, written on it by the very call that creates it.
@@ -193,7 +226,7 @@ pub struct Spec<'a> {
     pub mark: &'a Mark,
     /// What the cloud boots, in its own form.
     pub image: &'a str,
-    /// Ignition JSON, host name merged; packed and encoded by the cloud's own form. A secret.
+    /// Ignition JSON, host name merged, before it is packed. A secret.
     pub user_data: &'a [u8],
     /// The attribute of the group named like the cloud, wholly known.
     pub shape: &'a Value,
@@ -261,6 +294,16 @@ pub struct Machine {
     pub observed: BTreeMap<String, String>,
 }
 
+impl Machine {
+    /// Keys of the user's tags that it was seen to have and that left the configuration. `prefix` is
+    /// what they begin with in [`Machine::observed`]: `"tags."`.
+    pub fn no_longer(&self, prefix: &str, is_kept: impl Fn(&str) -> bool) -> Vec<&str> {
+        let keys = self.observed.keys();
+        let keys = keys.filter_map(|key| key.strip_prefix(prefix));
+        keys.filter(|key| !is_kept(key)).collect()
+    }
+}
+
 /// Where a machine is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -282,7 +325,7 @@ pub enum Deletion {
     Going,
 }
 
-/// One cloud, connected, for one group's shape.
+/// One cloud, connected, for one group's shape, as the engine asks it. A cloud implements [`Answers`].
 #[async_trait]
 pub trait Cloud: Send + Sync {
     /// What state records as the scope: `"123456789012/eu-central-1"`. May ask the cloud once.
@@ -298,11 +341,6 @@ pub trait Cloud: Send + Sync {
     /// contrast, answers only what carries cluster, group and uid.
     async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError>;
 
-    /// Whether [`Cloud::find`] makes a call for each machine. What was deleted there, and two lists do not show, is taken for gone unasked.
-    fn finds_one_by_one(&self) -> bool {
-        false
-    }
-
     /// Creates a machine, marked by the same call. A second create of the same spec (name and attempt) answers the same machine, even one
     /// that is dead or going by now: the caller raises the attempt. Never waits for it to run.
     async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError>;
@@ -314,10 +352,7 @@ pub trait Cloud: Send + Sync {
     async fn start(&self, machines: &[Machine]) -> Result<(), CloudError>;
 
     /// Releases what machines of the group of this uid that are gone have left behind (addresses, say); asked at the end of every apply.
-    /// Here for clouds where a machine takes all that it has with it.
-    async fn sweep(&self, _group: &Mark) -> Result<(), CloudError> {
-        Ok(())
-    }
+    async fn sweep(&self, group: &Mark) -> Result<(), CloudError>;
 
     /// Rewrites marks and the in-place part of the shape on machines, in as few calls as the cloud allows. A null shape: marks alone.
     async fn mark(
@@ -346,15 +381,27 @@ pub trait Cloud: Send + Sync {
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError>;
 
     /// Where machines are entered when they are ready, if this cloud has such a place. What it knows is as of the last list.
-    fn members(&self) -> Option<&dyn Members> {
-        None
+    fn members(&self) -> Option<&dyn Members>;
+
+    /// How its answers come.
+    fn manner(&self) -> Manner;
+}
+
+impl dyn Cloud + '_ {
+    /// As [`Manner::consistency_window`].
+    pub fn consistency_window(&self) -> Duration {
+        self.manner().consistency_window
     }
 
-    /// How long after a create a list may not show it yet.
-    fn consistency_window(&self) -> Duration;
+    /// As [`Manner::poll_interval`].
+    pub fn poll_interval(&self) -> Duration {
+        self.manner().poll_interval
+    }
 
-    /// The longest pause between two lists of a wait; a wait begins with shorter ones.
-    fn poll_interval(&self) -> Duration;
+    /// As [`Manner::finds_one_by_one`].
+    pub fn finds_one_by_one(&self) -> bool {
+        self.manner().finds_one_by_one
+    }
 }
 
 /// Who gets traffic: machines are entered once they run and have joined, and taken out before they are drained and deleted (the target
@@ -373,79 +420,6 @@ pub trait Members: Send + Sync {
 
     /// Waits until a host that [`Members::leave`] was called for gets no traffic any more, or for as long as the place allows.
     async fn left(&self, host: &Host) -> Result<(), CloudError>;
-}
-
-/// A call that a cloud did not carry out, or whose answer was lost.
-#[derive(Debug)]
-pub struct CloudError {
-    /// The API's word: `"EC2 RunInstances"`.
-    pub action: &'static str,
-    /// What it was about: a machine's name, an id.
-    pub object: String,
-    /// What a caller acts on.
-    pub kind: Kind,
-    /// The cloud's own words, without secrets: `400 InvalidSubnetID.NotFound: The subnet ID 'x' does not exist`.
-    pub message: String,
-    /// The attribute to blame, relative to the group, where the cloud's answer tells: `"aws.subnet_ids"`.
-    pub attribute: Option<&'static str>,
-    /// How long the cloud asked to wait.
-    pub retry_after: Option<Duration>,
-}
-
-impl CloudError {
-    /// Whether the same call may succeed a little later. An ambiguous one may too, after a look.
-    pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::RateLimit | Kind::Unavailable | Kind::Ambiguous
-        )
-    }
-    /// Whether the thing named definitely does not exist.
-    pub fn is_not_found(&self) -> bool {
-        self.kind == Kind::NotFound
-    }
-}
-
-impl fmt::Display for CloudError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} for {} answered {}",
-            self.action,
-            self.object,
-            cut(&visible(&self.message), MESSAGE_CHARS)
-        )
-    }
-}
-
-impl std::error::Error for CloudError {}
-
-/// A cloud's answer may be a whole page.
-const MESSAGE_CHARS: usize = 2_000;
-
-/// Kinds of [`CloudError`]; callers ask for these, never for text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The thing named does not exist: definite.
-    NotFound,
-    /// The name is taken by something that is not ours.
-    AlreadyExists,
-    /// Credentials are missing or wrong.
-    Unauthenticated,
-    /// Credentials are right and not allowed to.
-    Forbidden,
-    /// Quota or capacity.
-    Quota,
-    /// Asked too often; worth a retry.
-    RateLimit,
-    /// The request is wrong and stays wrong.
-    BadRequest,
-    /// The cloud is in trouble or does not answer; the call was not carried out, as far as one knows. Worth a retry.
-    Unavailable,
-    /// The answer was lost: it may have been carried out. Look before another try.
-    Ambiguous,
-    /// The provider itself failed in the call, which may have been carried out. Said by the engine, never by a cloud.
-    Bug,
 }
 
 /// The [`CloudError::object`] of a call about so many machines: `1 machine`, `2 machines`.

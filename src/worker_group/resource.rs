@@ -417,7 +417,7 @@ impl Resource for WorkerGroup {
             shape: &Value::Null,
             scope: Some(&scope),
         };
-        let cloud = match within(context, deadline, (entry.connect)(connect)).await {
+        let cloud = match within(context, deadline, entry.open(connect)).await {
             Ok(cloud) => cloud,
             Err(problems) => return Outcome::failed(problems),
         };

@@ -233,7 +233,7 @@ fn the_rules_find_what_they_look_for() {
             true,
         ),
         ("use super::b::B;", "// use super::a::A;", false),
-        ("use super::b::B;", "use super::{A, d::D};", false),
+        ("use super::b::B;", "use super::{A, e::E};", false),
         ("use super::b::B;", "use crate::a::A;", false),
         ("mod inner;\nuse self::inner::I;", "", false),
     ] {

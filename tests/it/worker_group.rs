@@ -306,12 +306,12 @@ pub(crate) async fn connect(
     scope: Option<&str>,
 ) -> Result<Box<dyn Cloud>, Diagnostics> {
     let context = Context::of(configured(subject, configuration));
-    (subject.entry().connect)(Connect {
+    let connect = Connect {
         context: &context,
         shape,
         scope,
-    })
-    .await
+    };
+    subject.entry().open(connect).await
 }
 
 /// A value as core sends it: every attribute is there, defaults filled in.

@@ -1,24 +1,19 @@
-//! EC2's words: requests from specs, machines from instances. Pure; nothing is sent here.
+//! EC2's words: requests from specs, and tags. Pure; nothing is sent here.
 //!
 //! In: a spec and one subnet. Out: the input of one RunInstances. See: EC2 API reference, 2016-11-15.
-
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::SystemTime;
 
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, CapacityReservationSpecification, CapacityReservationTarget,
-    CreditSpecificationRequest, EbsBlockDevice, Filter, IamInstanceProfileSpecification, Instance,
+    CreditSpecificationRequest, EbsBlockDevice, Filter, IamInstanceProfileSpecification,
     InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataOptionsRequest,
-    InstanceNetworkInterface, InstanceNetworkInterfaceSpecification, InstanceStateName, MarketType,
-    Placement, ResourceType, RunInstancesMonitoringEnabled, SpotInstanceType, SpotMarketOptions,
-    Tag, TagSpecification,
+    InstanceNetworkInterfaceSpecification, MarketType, Placement, ResourceType,
+    RunInstancesMonitoringEnabled, SpotInstanceType, SpotMarketOptions, Tag, TagSpecification,
 };
 use sha2::{Digest as _, Sha256};
 
-use super::shape::{MACHINE, NAME, Shape, TAGS, TAGS_TAKEN, TARGET_GROUPS, is_reserved};
-use super::targets;
-use crate::worker_group::cloud::{GENERATION, Machine, Mark, PROOF, Phase, Spec, UNSAVED};
+use super::shape::{MACHINE, NAME, Shape, TAGS, TAGS_TAKEN, TARGET_GROUPS, Volume, id_of};
+use crate::worker_group::cloud::{GENERATION, Mark, PROOF, Spec, UNSAVED};
 
 /// The request that makes one machine in one subnet. `user_data` is base64.
 pub(super) fn run_instances(
@@ -73,16 +68,13 @@ pub(super) fn run_instances(
 
 /// The same for the same machine, attempt and subnet, and for nothing else: EC2 then makes it once. At most 64 ASCII characters.
 pub(super) fn client_token(spec: &Spec<'_>, subnet: Option<&str>) -> String {
-    let text = format!(
-        "{}\n{}\n{}",
-        spec.name,
-        spec.attempt,
-        subnet.unwrap_or_default()
-    );
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let subnet = subnet.unwrap_or_default();
+    hash(&format!("{}\n{}\n{subnet}", spec.name, spec.attempt))
+}
+
+fn hash(text: &str) -> String {
+    let bytes = Sha256::digest(text.as_bytes());
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The subnets in the order in which a machine tries them: each machine of a group begins with the next one.
@@ -128,43 +120,20 @@ fn network(
 
 /// That they go with their machine is said of each: EC2's default for volumes beside the root one is to leave them.
 fn block_devices(shape: &Shape) -> Vec<BlockDeviceMapping> {
-    let root = shape.root();
-    let mut devices = vec![
-        BlockDeviceMapping::builder()
-            .device_name(&root.device_name)
-            .ebs(
-                EbsBlockDevice::builder()
-                    .delete_on_termination(true)
-                    .set_volume_size(root.size)
-                    .volume_type(root.kind.as_str().into())
-                    .set_iops(root.iops)
-                    .set_throughput(root.throughput)
-                    .encrypted(root.encrypted)
-                    .set_kms_key_id(root.kms_key_id)
-                    .build(),
-            )
-            .build(),
-    ];
-    for volume in shape.data_volumes.iter().flatten() {
-        devices.push(
-            BlockDeviceMapping::builder()
-                .device_name(&volume.device_name)
-                .ebs(
-                    EbsBlockDevice::builder()
-                        .delete_on_termination(true)
-                        .set_volume_size(volume.size)
-                        .volume_type(volume.kind.as_str().into())
-                        .set_iops(volume.iops)
-                        .set_throughput(volume.throughput)
-                        .encrypted(volume.encrypted)
-                        .set_kms_key_id(volume.kms_key_id.clone())
-                        .set_snapshot_id(volume.snapshot_id.clone())
-                        .build(),
-                )
-                .build(),
-        );
-    }
-    devices
+    let device = |(volume, snapshot): (Volume, Option<String>)| {
+        let disk = EbsBlockDevice::builder()
+            .delete_on_termination(true)
+            .set_volume_size(volume.size)
+            .volume_type(volume.kind.as_str().into())
+            .set_iops(volume.iops)
+            .set_throughput(volume.throughput)
+            .encrypted(volume.encrypted)
+            .set_kms_key_id(volume.kms_key_id)
+            .set_snapshot_id(snapshot);
+        let device = BlockDeviceMapping::builder().device_name(volume.device_name);
+        device.ebs(disk.build()).build()
+    };
+    shape.volumes().into_iter().map(device).collect()
 }
 
 fn profile(profile: &str) -> IamInstanceProfileSpecification {
@@ -207,15 +176,16 @@ fn placement(shape: &Shape) -> Option<Placement> {
 }
 
 fn tag_specifications(spec: &Spec<'_>, shape: &Shape) -> Vec<TagSpecification> {
-    let names = || [tag(NAME, spec.name), tag(MACHINE, spec.name)].into_iter();
-    let of_instance = mark_tags(spec.mark).into_iter().chain(user_tags(shape));
-    let of_parts = part_tags(spec.mark).into_iter().chain(user_tags(shape));
-    let of_instance = of_instance.chain(target_groups(shape));
-    let mut of_instance: Vec<Tag> = of_instance.chain(names()).collect();
+    let common = || {
+        let names = [tag(NAME, spec.name), tag(MACHINE, spec.name)];
+        user_tags(shape).into_iter().chain(names)
+    };
+    let of_instance = mark_tags(spec.mark).into_iter().chain(common());
+    let mut of_instance: Vec<Tag> = of_instance.chain(target_groups(shape)).collect();
     if of_instance.len() > TAGS_TAKEN {
         of_instance.retain(|tag| tag.key() != Some(PROOF));
     }
-    let of_parts: Vec<Tag> = of_parts.chain(names()).collect();
+    let of_parts: Vec<Tag> = part_tags(spec.mark).into_iter().chain(common()).collect();
     [
         (ResourceType::Instance, of_instance),
         (ResourceType::Volume, of_parts.clone()),
@@ -224,10 +194,8 @@ fn tag_specifications(spec: &Spec<'_>, shape: &Shape) -> Vec<TagSpecification> {
     .into_iter()
     .map(|(kind, mut tags)| {
         tags.sort_by(|one, other| one.key.cmp(&other.key));
-        TagSpecification::builder()
-            .resource_type(kind)
-            .set_tags(Some(tags))
-            .build()
+        let of_kind = TagSpecification::builder().resource_type(kind);
+        of_kind.set_tags(Some(tags)).build()
     })
     .collect()
 }
@@ -235,45 +203,46 @@ fn tag_specifications(spec: &Spec<'_>, shape: &Shape) -> Vec<TagSpecification> {
 /// Where the machine will be registered, said before it is.
 fn target_groups(shape: &Shape) -> Option<Tag> {
     let arns = shape.target_group_arns.as_ref()?;
-    let ids = arns.iter().map(|arn| targets::id_of(arn));
-    (!arns.is_empty()).then(|| tag(TARGET_GROUPS, &targets::claim(ids)))
+    let ids = arns.iter().map(|arn| id_of(arn));
+    (!arns.is_empty()).then(|| tag(TARGET_GROUPS, &claim(ids)))
 }
+
+/// The text of that tag: at most 256 characters, 15 ids.
+pub(super) fn claim<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
+    let ids: Vec<&str> = ids.into_iter().take(TAGGED).collect();
+    ids.join(" ")
+}
+
+/// Ids in a tag of 256 characters.
+const TAGGED: usize = 15;
 
 /// The mark as tags.
 pub(super) fn mark_tags(mark: &Mark) -> Vec<Tag> {
-    mark.pairs()
-        .into_iter()
-        .map(|(key, value)| tag(key, &value))
-        .collect()
+    let pairs = mark.pairs().into_iter();
+    pairs.map(|(key, value)| tag(key, &value)).collect()
 }
 
 /// The mark as tags of a volume or an interface: whose it is, and not what changes while it lives.
 pub(super) fn part_tags(mark: &Mark) -> Vec<Tag> {
-    mark.pairs()
-        .into_iter()
-        .filter(|(key, _)| ![GENERATION, UNSAVED, PROOF].contains(key))
-        .map(|(key, value)| tag(key, &value))
-        .collect()
+    let pairs = mark.pairs().into_iter();
+    let pairs = pairs.filter(|(key, _)| ![GENERATION, UNSAVED, PROOF].contains(key));
+    pairs.map(|(key, value)| tag(key, &value)).collect()
 }
 
 /// The user's tags, and the tag that says which they are.
 pub(super) fn user_tags(shape: &Shape) -> Vec<Tag> {
-    let tags: Vec<(&String, &String)> = shape.tags.iter().flatten().collect();
-    let hashes: Vec<String> = tags.iter().map(|(key, _)| short_hash(key)).collect();
-    tags.into_iter()
+    let tags = || shape.tags.iter().flatten();
+    let hashes: Vec<String> = tags().map(|(key, _)| short_hash(key)).collect();
+    let ours = tag(TAGS, &hashes.join(","));
+    tags()
         .map(|(key, value)| tag(key, value))
-        .chain([tag(TAGS, &hashes.join(","))])
+        .chain([ours])
         .collect()
 }
 
 /// 42 of these and their commas fit into one tag's 256 characters.
-fn short_hash(key: &str) -> String {
-    Sha256::digest(key.as_bytes())
-        .iter()
-        .take(3)
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>()[..5]
-        .to_owned()
+pub(super) fn short_hash(key: &str) -> String {
+    hash(key)[..5].to_owned()
 }
 
 /// A tag.
@@ -287,142 +256,4 @@ pub(super) fn filter<S: Into<String>>(name: &str, values: impl IntoIterator<Item
         .name(name)
         .set_values(Some(values.into_iter().map(Into::into).collect()))
         .build()
-}
-
-/// States of instances that are not gone. EC2 lists terminated ones for an hour.
-pub(super) const ALIVE: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
-
-/// An instance as a machine; `None` for one that carries no mark, or a part of one.
-pub(super) fn machine(instance: &Instance) -> Option<Machine> {
-    let tags = tags(instance);
-    let part = |key: &str| tags.get(key).copied().filter(|value| !value.is_empty());
-    let mark = Mark::from_pairs(part)?;
-    let name = part(MACHINE).or_else(|| part(NAME))?;
-    Some(machine_of(instance, name, mark))
-}
-
-/// The same whatever its tags are: what it lacks of the mark is empty, and so is its name where no tag says one.
-pub(super) fn found(instance: &Instance) -> Machine {
-    let tags = tags(instance);
-    let part = |key: &str| tags.get(key).copied().filter(|value| !value.is_empty());
-    let mark = Mark::parts(part);
-    let name = part(MACHINE).or_else(|| part(NAME));
-    machine_of(instance, name.unwrap_or_default(), mark)
-}
-
-/// An instance of which name and mark are known.
-pub(super) fn machine_of(instance: &Instance, name: &str, mark: Mark) -> Machine {
-    let phase = phase(instance);
-    Machine {
-        id: instance.instance_id().unwrap_or_default().to_owned(),
-        name: name.to_owned(),
-        zone: instance
-            .placement()
-            .and_then(Placement::availability_zone)
-            .unwrap_or_default()
-            .to_owned(),
-        addresses: [
-            instance.private_ip_address(),
-            instance.public_ip_address(),
-            instance.ipv6_address(),
-        ]
-        .into_iter()
-        .flatten()
-        .filter(|address| !address.is_empty())
-        .map(str::to_owned)
-        .collect(),
-        image: instance.image_id().unwrap_or_default().to_owned(),
-        phase,
-        message: message(instance, phase),
-        mark,
-        created: launched(instance),
-        observed: observed(instance, &tags(instance)),
-    }
-}
-
-fn tags(instance: &Instance) -> BTreeMap<&str, &str> {
-    instance
-        .tags()
-        .iter()
-        .filter_map(|tag| Some((tag.key()?, tag.value().unwrap_or_default())))
-        .collect()
-}
-
-/// The interface that an instance was made with.
-pub(super) fn first_interface(instance: &Instance) -> Option<&InstanceNetworkInterface> {
-    let place = |interface: &&InstanceNetworkInterface| {
-        let attached = interface.attachment();
-        attached.and_then(|attached| attached.device_index())
-    };
-    instance
-        .network_interfaces()
-        .iter()
-        .min_by_key(|interface| place(interface).unwrap_or_default())
-}
-
-/// Its security groups, which are those of its first interface.
-pub(super) fn groups(instance: &Instance) -> BTreeSet<&str> {
-    let of_interface = first_interface(instance).map(InstanceNetworkInterface::groups);
-    let groups = match of_interface {
-        Some(groups) if !groups.is_empty() => groups,
-        _ => instance.security_groups(),
-    };
-    groups.iter().filter_map(|group| group.group_id()).collect()
-}
-
-/// When EC2 launched it.
-pub(super) fn launched(instance: &Instance) -> Option<SystemTime> {
-    instance
-        .launch_time()
-        .and_then(|time| SystemTime::try_from(*time).ok())
-}
-
-fn phase(instance: &Instance) -> Phase {
-    match instance.state().and_then(|state| state.name()) {
-        Some(InstanceStateName::Pending) | None => Phase::Pending,
-        Some(InstanceStateName::Running) => Phase::Running,
-        Some(InstanceStateName::ShuttingDown) => Phase::Deleting,
-        Some(InstanceStateName::Stopping | InstanceStateName::Stopped) => Phase::Stopped,
-        Some(_) => Phase::Failed,
-    }
-}
-
-fn message(instance: &Instance, phase: Phase) -> Option<String> {
-    if matches!(phase, Phase::Pending | Phase::Running) {
-        return None;
-    }
-    let reason = instance.state_reason()?;
-    let words: Vec<&str> = [reason.code(), reason.message()]
-        .into_iter()
-        .flatten()
-        .filter(|words| !words.is_empty())
-        .collect();
-    // EC2 repeats the code at the beginning of the message.
-    match words[..] {
-        [code, message] if message.starts_with(code) => Some(message.to_owned()),
-        [] => None,
-        _ => Some(words.join(": ")),
-    }
-}
-
-/// Tags of other tools are not ours to compare.
-fn observed(instance: &Instance, tags: &BTreeMap<&str, &str>) -> BTreeMap<String, String> {
-    let ours: Vec<&str> = tags
-        .get(TAGS)
-        .map(|hashes| hashes.split(',').collect())
-        .unwrap_or_default();
-    let mut observed: BTreeMap<String, String> = tags
-        .iter()
-        .filter(|(key, _)| !is_reserved(key) && ours.contains(&short_hash(key).as_str()))
-        .map(|(key, value)| (format!("tags.{key}"), (*value).to_owned()))
-        .collect();
-    if let Some(kind) = instance.instance_type() {
-        observed.insert("instance_type".to_owned(), kind.as_str().to_owned());
-    }
-    let groups: Vec<&str> = groups(instance).into_iter().collect();
-    observed.insert("vpc_security_group_ids".to_owned(), groups.join(","));
-    if let Some(subnet) = instance.subnet_id() {
-        observed.insert("subnet_ids".to_owned(), subnet.to_owned());
-    }
-    observed
 }

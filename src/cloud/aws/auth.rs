@@ -1,4 +1,4 @@
-//! Who asks and where: the attribute `aws` of the provider block, AWS's own variables and files, and the account behind them.
+//! Who asks and where: the provider block, AWS's own variables and files, and the account behind them.
 //!
 //! In: `{ region = "eu-central-1", profile = "prod" }`. Out: one connected session for the life of a configuration, and the scope that
 //! state records: `"123456789012/eu-central-1"`. The account is part of it, for with another account's credentials every machine
@@ -23,144 +23,16 @@ use aws_smithy_http_client::{Connector, tls};
 use futures::FutureExt as _;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
 use super::bounded::bounded;
-use super::failure::fault;
+use super::failure::asked;
 use super::renewal::{Again, Renewable, WholeAnswers};
-use super::tagging::{self, DefaultTags, IgnoreTags, Tagging};
+use super::settings::{Config, REGION_SAYS, SESSION_NAME, is_region};
 use crate::http::{ENDPOINT_SAYS, is_endpoint, redacted, small_file};
-use crate::provider::{
-    Attribute, Diagnostic, Diagnostics, Model as _, Path, Type, Value, without_empty,
-};
+use crate::provider::{Diagnostic, Diagnostics};
+use crate::worker_group::cloud::tagging::Tagging;
 use crate::worker_group::cloud::{CloudError, Kind};
-
-/// The attribute `aws` of the provider block.
-pub(super) fn provider_schema() -> Attribute {
-    let mut attributes = access();
-    attributes.extend(tagging::attributes());
-    Attribute::object(
-        "aws",
-        "Access to AWS. What is left out, or is an empty string, comes from AWS's own environment variables and files, as with its command \
-         line.",
-        attributes,
-    )
-    .optional()
-    .check("", |aws, at| Diagnostics(keys_together(aws, at).into_iter().collect()))
-}
-
-fn access() -> Vec<Attribute> {
-    vec![
-            Attribute::string("region", "Region. Without it `AWS_REGION`, then the profile's.")
-                .optional()
-                .pattern(REGION_SAYS, is_region)
-                .or_empty(),
-            Attribute::string("profile", "Profile. Without it `AWS_PROFILE`, then `default`.").optional(),
-            Attribute::string("access_key", "Access key id; `secret_key` goes with it. Without it `AWS_ACCESS_KEY_ID`, then the profile's.")
-                .optional()
-                .sensitive(),
-            Attribute::string("secret_key", "Secret access key; `access_key` goes with it.")
-                .optional()
-                .sensitive(),
-            Attribute::string("token", "Session token of temporary keys.").optional().sensitive(),
-            Attribute::object(
-                "assume_role",
-                "A role to take on with those credentials.",
-                vec![
-                    Attribute::string("role_arn", "ARN of the role.").required().filled(),
-                    Attribute::string("external_id", "External id that the role wants.").optional(),
-                    Attribute::string("session_name", "Session name, for the account's logs.").default(SESSION_NAME),
-                ],
-            )
-            .optional(),
-            Attribute::string(
-                "account_id",
-                "Account that the credentials belong to, 12 digits; part of what state records. Without it STS is asked. Set it where STS \
-                 cannot be reached.",
-            )
-            .optional()
-            .pattern("12 digits", |text| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()))
-            .or_empty(),
-            Attribute::list("shared_config_files", "Files to read in place of `~/.aws/config`.", Type::String)
-                .optional()
-                .filled(),
-            Attribute::list("shared_credentials_files", "Files to read in place of `~/.aws/credentials`.", Type::String)
-                .optional()
-                .filled(),
-            Attribute::string(
-                "endpoint",
-                "URL of EC2, load balancing and STS. Without it `AWS_ENDPOINT_URL`, then the profile's, then Amazon's. The variable is refused \
-                 when it is set to an empty string.",
-            )
-            .optional()
-            .pattern(ENDPOINT_SAYS, is_endpoint)
-            .or_empty(),
-            Attribute::string(
-                "ca_bundle",
-                "File of PEM certificates that are trusted beside the system's. Without it `AWS_CA_BUNDLE`.",
-            )
-            .optional(),
-            Attribute::number("max_retries", "Most retries of a call. Without it `AWS_MAX_ATTEMPTS`, then 2.")
-                .optional()
-                .range(0..=100),
-    ]
-}
-
-/// Half a pair of keys; nothing while one of them is not known.
-fn keys_together(aws: &Value, at: &Path) -> Option<Diagnostic> {
-    let Value::Map(fields) = aws else {
-        return None;
-    };
-    let is_set = |name: &str| match fields.get(name) {
-        None | Some(Value::Null) => Some(false),
-        Some(Value::String(text)) => Some(!text.is_empty()),
-        Some(_) => None,
-    };
-    let missing = match (is_set("access_key")?, is_set("secret_key")?) {
-        (true, false) => "secret_key",
-        (false, true) => "access_key",
-        _ => return None,
-    };
-    let detail =
-        "aws.access_key and aws.secret_key of the provider block go together. Set both or none.";
-    Some(Diagnostic::error("AWS keys are incomplete", detail).at(at.attribute(missing)))
-}
-
-/// What stands in a host name and in a signature.
-fn is_region(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
-/// The attribute `aws` of the provider block, as a struct. Holds secrets: no `Debug`.
-#[derive(Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Config {
-    region: Option<String>,
-    profile: Option<String>,
-    access_key: Option<String>,
-    secret_key: Option<String>,
-    token: Option<String>,
-    assume_role: Option<AssumeRole>,
-    account_id: Option<String>,
-    shared_config_files: Option<Vec<String>>,
-    shared_credentials_files: Option<Vec<String>>,
-    endpoint: Option<String>,
-    ca_bundle: Option<String>,
-    max_retries: Option<u32>,
-    default_tags: Option<DefaultTags>,
-    ignore_tags: Option<IgnoreTags>,
-}
-
-#[derive(Clone, Serialize, Deserialize)]
-struct AssumeRole {
-    role_arn: String,
-    external_id: Option<String>,
-    session_name: Option<String>,
-}
 
 /// An open session: one for all groups of a configuration.
 pub(super) struct Session {
@@ -181,8 +53,7 @@ impl Session {
     ///
     /// # Errors
     /// What is missing or wrong, and which attribute or variable would set it.
-    pub(super) async fn open(configuration: &Value) -> Result<Self, Diagnostics> {
-        let config = Config::of(configuration)?;
+    pub(super) async fn open(config: Config) -> Result<Self, Diagnostics> {
         check_endpoints(|name| std::env::var_os(name).map(|url| url.to_string_lossy().into()))?;
         let (sdk, again) = renewable(&config, load(&config).await?)?;
         let region = sdk.region().map(ToString::to_string);
@@ -202,25 +73,21 @@ impl Session {
             )
             .into());
         }
+        // Every client of an SDK has a type of its own for its settings.
+        macro_rules! client {
+            ($service:ident) => {
+                $service::Client::from_conf(
+                    $service::config::Builder::from(&sdk)
+                        .interceptor(WholeAnswers)
+                        .retry_classifier(again.clone())
+                        .build(),
+                )
+            };
+        }
         Ok(Self {
-            ec2: aws_sdk_ec2::Client::from_conf(
-                aws_sdk_ec2::config::Builder::from(&sdk)
-                    .interceptor(WholeAnswers)
-                    .retry_classifier(again.clone())
-                    .build(),
-            ),
-            elb: aws_sdk_elasticloadbalancingv2::Client::from_conf(
-                aws_sdk_elasticloadbalancingv2::config::Builder::from(&sdk)
-                    .interceptor(WholeAnswers)
-                    .retry_classifier(again.clone())
-                    .build(),
-            ),
-            sts: aws_sdk_sts::Client::from_conf(
-                aws_sdk_sts::config::Builder::from(&sdk)
-                    .interceptor(WholeAnswers)
-                    .retry_classifier(again)
-                    .build(),
-            ),
+            ec2: client!(aws_sdk_ec2),
+            elb: client!(aws_sdk_elasticloadbalancingv2),
+            sts: client!(aws_sdk_sts),
             endpoint: sdk.endpoint_url().map(redacted),
             tagging: Tagging::of(config.default_tags.as_ref(), config.ignore_tags.as_ref()),
             region,
@@ -231,26 +98,16 @@ impl Session {
 
     /// `"123456789012/eu-central-1"`.
     pub(super) async fn scope(&self) -> Result<String, CloudError> {
-        let account = self
-            .account
-            .get_or_try_init(|| async {
-                let answer = self.sts.get_caller_identity().send().await;
-                let answer = answer.map_err(|error| {
-                    self.unasked(fault("STS GetCallerIdentity", "the account", &error))
-                })?;
-                answer
-                    .account()
-                    .map(str::to_owned)
-                    .ok_or_else(|| CloudError {
-                        action: "STS GetCallerIdentity",
-                        object: "the account".to_owned(),
-                        kind: Kind::Unavailable,
-                        message: "without an account".to_owned(),
-                        attribute: None,
-                        retry_after: None,
-                    })
+        const ASK: &str = "STS GetCallerIdentity";
+        let ask = || async {
+            let answer = asked(ASK, "the account", self.sts.get_caller_identity().send()).await;
+            let account = answer.map_err(|error| self.unasked(error))?.account;
+            account.ok_or_else(|| {
+                let words = "without an account";
+                CloudError::new(Kind::Unavailable, ASK, "the account", words)
             })
-            .await?;
+        };
+        let account = self.account.get_or_try_init(ask).await?;
         Ok(format!("{account}/{}", self.region))
     }
 
@@ -267,47 +124,6 @@ impl Session {
         CloudError {
             message: format!("{}; {advice}", error.message),
             ..error
-        }
-    }
-}
-
-impl Config {
-    fn of(configuration: &Value) -> Result<Self, Diagnostics> {
-        let aws = match configuration {
-            Value::Map(configuration) => configuration.get("aws").unwrap_or(&Value::Null),
-            _ => &Value::Null,
-        };
-        if !aws.is_wholly_known() {
-            let names: Vec<String> = match aws {
-                Value::Map(fields) => fields
-                    .iter()
-                    .filter(|(_, value)| !value.is_wholly_known())
-                    .map(|(name, _)| format!("aws.{name}"))
-                    .collect(),
-                _ => vec!["aws".to_owned()],
-            };
-            return Err(Diagnostic::error(
-                "AWS is not configured yet",
-                format!(
-                    "{} of the provider block is not known before other resources are applied. Apply those first with -target, or write \
-                     a value that is known.",
-                    names.join(", ")
-                ),
-            )
-            .into());
-        }
-        let config = match aws {
-            Value::Null => Self::default(),
-            aws => Self::from_value(&without_empty(aws))?,
-        };
-        // They were unknown when the configuration was checked. Paths are of the resource that asks.
-        match keys_together(aws, &Path::root()) {
-            Some(problem) => Err(Diagnostic {
-                path: None,
-                ..problem
-            }
-            .into()),
-            None => Ok(config),
         }
     }
 }
@@ -524,7 +340,6 @@ fn certificates(path: &str) -> Result<Vec<u8>, Diagnostics> {
     Ok(pem)
 }
 
-const REGION_SAYS: &str = "Lower-case letters, digits and hyphens";
 /// Variables of endpoints of the services that are asked, by the SDK itself too.
 const ENDPOINTS: [&str; 6] = [
     "AWS_ENDPOINT_URL",
@@ -534,7 +349,6 @@ const ENDPOINTS: [&str; 6] = [
     "AWS_ENDPOINT_URL_SSO",
     "AWS_ENDPOINT_URL_SSO_OIDC",
 ];
-const SESSION_NAME: &str = "terraform-provider-flatcar";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Below the engine's own limit for an answer, so that a silent call is made once more with the same client token.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(25);

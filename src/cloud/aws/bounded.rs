@@ -129,7 +129,7 @@ mod tests {
     use aws_smithy_runtime_api::http::StatusCode;
     use futures::FutureExt as _;
 
-    use super::super::failure::{fault, is_ambiguous};
+    use super::super::failure::{fault, fault_of_create};
     use super::super::renewal::{Again, Renewable};
     use super::*;
     use crate::worker_group::cloud::Kind;
@@ -264,9 +264,16 @@ mod tests {
                 (answer, _) => panic!("{what}: {answer:?}"),
             };
             assert!(matches!(error, SdkError::ResponseError(_)), "{error:?}");
-            let told = fault("STS GetCallerIdentity", "the account", &error);
+            const ACTION: &str = "STS GetCallerIdentity";
             // It would be no shorter the next time; what was asked for may have been done.
-            assert_eq!((told.kind, is_ambiguous(&error)), (Kind::BadRequest, true));
+            let (told, kind) = match says_length {
+                true => (fault(ACTION, "the account", error), Kind::BadRequest),
+                false => (
+                    fault_of_create(ACTION, "the account", error),
+                    Kind::Ambiguous,
+                ),
+            };
+            assert_eq!(told.kind, kind, "{what}");
             let said = "an answer of more than 100000 bytes";
             assert!(told.message.ends_with(said), "{}", told.message);
         }

@@ -2,71 +2,93 @@
 //!
 //! In: `400 InvalidSubnetID.NotFound`. Out: a bad request, blamed on `aws.subnet_ids`. See: EC2 API reference, 2016-11-15, "Error codes".
 
+use std::error::Error;
+use std::future::Future;
 use std::time::SystemTime;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
 use super::bounded::TooLong;
 use crate::http::wait;
-use crate::worker_group::cloud::{CloudError, Kind};
+use crate::worker_group::cloud::{CloudError, Kind, Meaning};
 
-/// What a call's failure means. Of a call that changes something, see [`is_ambiguous`] too.
-pub(super) fn fault<E: ProvideErrorMetadata + std::error::Error + 'static>(
+/// The answer to a call, or what its failure means.
+pub(super) async fn asked<T, E>(
     action: &'static str,
     object: &str,
-    error: &SdkError<E>,
-) -> CloudError {
-    let response = error.raw_response();
-    let status = response.map(|response| response.status().as_u16());
-    let (kind, attribute) = match (error.code(), status) {
-        (Some(code), _) => kind_of(code, error.message().unwrap_or_default(), status),
-        (None, Some(status)) if status >= 400 => (kind_of_status(status), None),
-        _ if lacks_credentials(error) => (Kind::Unauthenticated, None),
-        // It will be as long the next time.
-        _ if is_too_long(error) => (Kind::BadRequest, None),
-        _ => (Kind::Unavailable, None),
-    };
-    CloudError {
-        action,
-        object: object.to_owned(),
-        kind,
-        message: words(error, status),
-        attribute,
-        retry_after: response
-            .and_then(|response| response.headers().get("retry-after"))
-            .and_then(|asked| wait::asked(asked, SystemTime::now())),
-    }
+    call: impl Future<Output = Result<T, SdkError<E>>>,
+) -> Result<T, CloudError>
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    call.await.map_err(|error| fault(action, object, error))
 }
 
-/// Whether a call may have been carried out although it failed: anything after the request may have left.
-pub(super) fn is_ambiguous<E: ProvideErrorMetadata + std::error::Error + 'static>(
-    error: &SdkError<E>,
-) -> bool {
-    match error {
+/// What a call's failure means. Of one that makes something, see [`fault_of_create`].
+pub(super) fn fault<E>(action: &'static str, object: &str, error: SdkError<E>) -> CloudError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let response = error.raw_response();
+    let status = response.map(|response| response.status().as_u16());
+    let words_of_it = error.message().unwrap_or_default();
+    let (kind, attribute) = match (error.code(), status) {
+        (Some(code), _) => Meaning::find(CODES, status, code, words_of_it),
+        (None, Some(status)) if status >= 400 => (Kind::of_status(status), None),
+        _ if lacks_credentials(&error) => (Kind::Unauthenticated, None),
+        // It will be as long the next time.
+        _ if is_too_long(&error) => (Kind::BadRequest, None),
+        _ => (Kind::Unavailable, None),
+    };
+    let retry_after = response.and_then(|response| response.headers().get("retry-after"));
+    let told = CloudError {
+        attribute,
+        retry_after: retry_after.and_then(|asked| wait::asked(asked, SystemTime::now())),
+        ..CloudError::new(kind, action, object, words(&error, status))
+    };
+    let code = error.code().unwrap_or_default().to_owned();
+    let source = match error {
+        // It holds the whole request.
+        SdkError::ConstructionFailure(_) => None,
+        error => error.into_source().ok(),
+    };
+    told.caused_by(&code, source)
+}
+
+/// The same of a call that may have been carried out although it failed: anything after the request may
+/// have left is ambiguous.
+pub(super) fn fault_of_create<E>(
+    action: &'static str,
+    object: &str,
+    error: SdkError<E>,
+) -> CloudError
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    let is_sent = match &error {
         SdkError::ConstructionFailure(_) => false,
-        SdkError::TimeoutError(_) | SdkError::ResponseError(_) => true,
         SdkError::DispatchFailure(failure) => {
-            !(lacks_credentials(error)
-                || causes(error).any(|cause| {
-                    cause
-                        .downcast_ref::<std::io::Error>()
-                        .is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
-                })
-                || failure.is_user())
+            let is_refused = |cause: &(dyn Error + 'static)| {
+                let cause = cause.downcast_ref::<std::io::Error>();
+                cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
+            };
+            !(lacks_credentials(&error) || causes(&error).any(is_refused) || failure.is_user())
         }
-        // EC2 answers 500 for want of capacity too, which is a clear no.
-        SdkError::ServiceError(failure) => {
-            failure.raw().status().as_u16() == 500
-                && error
-                    .code()
-                    .is_none_or(|code| kind_of(code, "", Some(500)).0 == Kind::Unavailable)
-        }
+        SdkError::ServiceError(failure) => failure.raw().status().as_u16() == 500,
         _ => true,
+    };
+    let is_answer = matches!(error, SdkError::ServiceError(_));
+    let told = fault(action, object, error);
+    // EC2 answers 500 for want of capacity too, which is a clear no.
+    match is_sent && (!is_answer || told.code().is_empty() || told.kind == Kind::Unavailable) {
+        true => told.being(Kind::Ambiguous),
+        false => told,
     }
 }
 
 /// `400 InvalidSubnetID.NotFound: The subnet ID 'subnet-1' does not exist`, or what stood in the way of an answer.
-fn words<E: ProvideErrorMetadata + std::error::Error + 'static>(
+fn words<E: ProvideErrorMetadata + Error + 'static>(
     error: &SdkError<E>,
     status: Option<u16>,
 ) -> String {
@@ -133,65 +155,26 @@ fn prefix(status: Option<u16>) -> String {
         .unwrap_or_default()
 }
 
-fn lacks_credentials<E: std::error::Error + 'static>(error: &SdkError<E>) -> bool {
-    causes(error).any(|cause| cause.is::<aws_credential_types::provider::error::CredentialsError>())
+fn lacks_credentials<E: Error + 'static>(error: &SdkError<E>) -> bool {
+    causes(error).any(|cause| cause.is::<CredentialsError>())
 }
 
-pub(super) fn is_too_long(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(super) fn is_too_long(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(|cause| cause.is::<TooLong>())
 }
 
-fn causes<'a>(
-    error: &'a (dyn std::error::Error + 'static),
-) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
-}
-
-/// By the code; the message decides on the blame where the code says only that some parameter is wrong.
-pub(super) fn kind_of(
-    code: &str,
-    message: &str,
-    status: Option<u16>,
-) -> (Kind, Option<&'static str>) {
-    if let Some((_, kind, attribute)) = CODES.iter().find(|(known, _, _)| matches(known, code)) {
-        let attribute = attribute.or_else(|| {
-            PARAMETERS
-                .iter()
-                .find(|(parameter, _)| message.contains(parameter))
-                .map(|(_, attribute)| *attribute)
-        });
-        return (*kind, attribute);
-    }
-    (kind_of_status(status.unwrap_or(400)), None)
-}
-
-fn kind_of_status(status: u16) -> Kind {
-    match status {
-        401 => Kind::Unauthenticated,
-        403 => Kind::Forbidden,
-        404 => Kind::NotFound,
-        429 => Kind::RateLimit,
-        400..=499 => Kind::BadRequest,
-        _ => Kind::Unavailable,
-    }
-}
-
-fn matches(known: &str, code: &str) -> bool {
-    match (known.strip_prefix('*'), known.strip_suffix('*')) {
-        (Some(end), _) => code.ends_with(end),
-        (None, Some(start)) => code.starts_with(start),
-        (None, None) => code == known,
-    }
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| (*error).source())
 }
 
 /// Whether another subnet may have what this one has not.
-pub(super) fn is_local_shortage(code: Option<&str>) -> bool {
-    code.is_some_and(|code| SHORTAGES.contains(&code))
+pub(super) fn is_local_shortage(error: &CloudError) -> bool {
+    SHORTAGES.contains(&error.code())
 }
 
 /// Whether it is a shortage of this minute, which a dry run is no proof of.
-pub(super) fn is_capacity(code: Option<&str>) -> bool {
-    code.is_some_and(|code| code.starts_with("Insufficient"))
+pub(super) fn is_capacity(error: &CloudError) -> bool {
+    error.code().starts_with("Insufficient")
 }
 
 const SHORTAGES: [&str; 5] = [
@@ -203,127 +186,71 @@ const SHORTAGES: [&str; 5] = [
     "Unsupported",
 ];
 
-/// Error codes, the first that matches: what they mean, and the attribute to blame. `*` at one end stands for anything.
-const CODES: &[(&str, Kind, Option<&str>)] = &[
-    ("RequestLimitExceeded", Kind::RateLimit, None),
-    ("Throttling*", Kind::RateLimit, None),
-    ("TooManyRequestsException", Kind::RateLimit, None),
-    ("EC2ThrottledException", Kind::RateLimit, None),
-    (
-        "InsufficientFreeAddressesInSubnet",
-        Kind::Quota,
-        Some("aws.subnet_ids"),
-    ),
-    ("Insufficient*", Kind::Quota, Some("aws.instance_type")),
-    ("InstanceLimitExceeded", Kind::Quota, None),
-    ("VcpuLimitExceeded", Kind::Quota, None),
-    (
-        "MaxSpotInstanceCountExceeded",
-        Kind::Quota,
-        Some("aws.spot"),
-    ),
-    (
-        "SpotMaxPriceTooLow",
-        Kind::Quota,
-        Some("aws.spot.max_price"),
-    ),
-    ("*LimitExceeded", Kind::Quota, None),
-    ("TooMany*", Kind::Quota, Some("aws.target_group_arns")),
-    ("UnauthorizedOperation", Kind::Forbidden, None),
-    ("OperationNotPermitted", Kind::Forbidden, None),
-    ("OptInRequired", Kind::Forbidden, Some("image")),
-    ("AccessDenied*", Kind::Forbidden, None),
-    ("Blocked", Kind::Forbidden, None),
-    ("PendingVerification", Kind::Forbidden, None),
-    ("AuthFailure", Kind::Unauthenticated, None),
-    ("InvalidClientTokenId", Kind::Unauthenticated, None),
-    ("InvalidAccessKeyId", Kind::Unauthenticated, None),
-    ("UnrecognizedClientException", Kind::Unauthenticated, None),
-    ("MissingAuthenticationToken", Kind::Unauthenticated, None),
-    ("IncompleteSignature", Kind::Unauthenticated, None),
-    ("SignatureDoesNotMatch", Kind::Unauthenticated, None),
-    ("RequestExpired", Kind::Unauthenticated, None),
-    ("ExpiredToken*", Kind::Unauthenticated, None),
-    ("IdempotentParameterMismatch", Kind::AlreadyExists, None),
-    ("InvalidInstanceID.NotFound", Kind::NotFound, None),
-    ("InvalidAMIID.*", Kind::BadRequest, Some("image")),
-    ("InvalidAMIName.*", Kind::BadRequest, Some("image")),
-    ("InvalidSubnet*", Kind::BadRequest, Some("aws.subnet_ids")),
-    (
-        "VPCIdNotSpecified",
-        Kind::BadRequest,
-        Some("aws.subnet_ids"),
-    ),
-    ("MissingInput", Kind::BadRequest, Some("aws.subnet_ids")),
-    (
-        "InvalidGroup.*",
-        Kind::BadRequest,
-        Some("aws.vpc_security_group_ids"),
-    ),
-    (
-        "InvalidSecurityGroup*",
-        Kind::BadRequest,
-        Some("aws.vpc_security_group_ids"),
-    ),
-    ("InvalidKeyPair.*", Kind::BadRequest, Some("aws.key_name")),
-    (
-        "InvalidInstanceType*",
-        Kind::BadRequest,
-        Some("aws.instance_type"),
-    ),
-    ("Unsupported", Kind::BadRequest, Some("aws.instance_type")),
-    (
-        "InvalidPlacementGroup.*",
-        Kind::BadRequest,
-        Some("aws.placement_group"),
-    ),
-    (
-        "InvalidCapacityReservation*",
-        Kind::BadRequest,
-        Some("aws.capacity_reservation_id"),
-    ),
-    ("InvalidTenancy", Kind::BadRequest, Some("aws.tenancy")),
-    (
-        "InvalidSnapshot*",
-        Kind::BadRequest,
-        Some("aws.data_volumes"),
-    ),
-    (
-        "InvalidBlockDeviceMapping",
-        Kind::BadRequest,
-        Some("aws.root_volume"),
-    ),
-    (
-        "InvalidKMSKey*",
-        Kind::BadRequest,
-        Some("aws.root_volume.kms_key_id"),
-    ),
-    ("InvalidUserData*", Kind::BadRequest, Some("user_data")),
-    (
-        "TargetGroupNotFound",
-        Kind::BadRequest,
-        Some("aws.target_group_arns"),
-    ),
-    (
-        "InvalidTarget",
-        Kind::BadRequest,
-        Some("aws.target_group_arns"),
-    ),
-    ("Invalid*", Kind::BadRequest, None),
-    ("Missing*", Kind::BadRequest, None),
-    ("InternalError", Kind::Unavailable, None),
-    ("InternalFailure", Kind::Unavailable, None),
-    ("Unavailable", Kind::Unavailable, None),
-    ("ServiceUnavailable", Kind::Unavailable, None),
-];
+const fn quota(codes: &'static str, attribute: &'static str) -> Meaning {
+    Meaning::codes(Kind::Quota, codes).blaming(attribute)
+}
 
-/// Where the code says only that a parameter is wrong: EC2's word for it in the message. It decides on the blame, never on the kind.
-const PARAMETERS: &[(&str, &str)] = &[
-    ("iamInstanceProfile", "aws.iam_instance_profile"),
-    ("User data", "user_data"),
-    ("userData", "user_data"),
-    ("iops", "aws.root_volume.iops"),
-    ("throughput", "aws.root_volume.throughput"),
-    ("volumeSize", "aws.root_volume.size"),
-    ("cpuCredits", "aws.cpu_credits"),
+const fn bad(codes: &'static str, attribute: &'static str) -> Meaning {
+    Meaning::codes(Kind::BadRequest, codes).blaming(attribute)
+}
+
+/// Error codes, the first that matches: what they mean, and the attribute to blame. Where the code says
+/// only that a parameter is wrong, EC2's word for it in the message decides on the blame.
+pub(super) const CODES: &[Meaning] = &[
+    Meaning::codes(
+        Kind::RateLimit,
+        "RequestLimitExceeded Throttling* TooManyRequestsException EC2ThrottledException",
+    ),
+    quota("InsufficientFreeAddressesInSubnet", "aws.subnet_ids"),
+    quota("Insufficient*", "aws.instance_type"),
+    quota("MaxSpotInstanceCountExceeded", "aws.spot"),
+    quota("SpotMaxPriceTooLow", "aws.spot.max_price"),
+    Meaning::codes(Kind::Quota, "*LimitExceeded"),
+    quota("TooMany*", "aws.target_group_arns"),
+    Meaning::codes(
+        Kind::Forbidden,
+        "UnauthorizedOperation OperationNotPermitted AccessDenied* Blocked PendingVerification",
+    ),
+    Meaning::codes(Kind::Forbidden, "OptInRequired").blaming("image"),
+    Meaning::codes(
+        Kind::Unauthenticated,
+        "AuthFailure InvalidClientTokenId InvalidAccessKeyId UnrecognizedClientException MissingAuthenticationToken",
+    ),
+    Meaning::codes(
+        Kind::Unauthenticated,
+        "IncompleteSignature SignatureDoesNotMatch RequestExpired ExpiredToken*",
+    ),
+    Meaning::codes(Kind::AlreadyExists, "IdempotentParameterMismatch"),
+    Meaning::codes(Kind::NotFound, "InvalidInstanceID.NotFound"),
+    bad("InvalidAMIID.* InvalidAMIName.*", "image"),
+    bad(
+        "InvalidSubnet* VPCIdNotSpecified MissingInput",
+        "aws.subnet_ids",
+    ),
+    bad(
+        "InvalidGroup.* InvalidSecurityGroup*",
+        "aws.vpc_security_group_ids",
+    ),
+    bad("InvalidKeyPair.*", "aws.key_name"),
+    bad("InvalidInstanceType* Unsupported", "aws.instance_type"),
+    bad("InvalidPlacementGroup.*", "aws.placement_group"),
+    bad("InvalidCapacityReservation*", "aws.capacity_reservation_id"),
+    bad("InvalidTenancy", "aws.tenancy"),
+    bad("InvalidSnapshot*", "aws.data_volumes"),
+    bad("InvalidBlockDeviceMapping", "aws.root_volume"),
+    bad("InvalidKMSKey*", "aws.root_volume.kms_key_id"),
+    bad("InvalidUserData*", "user_data"),
+    bad("TargetGroupNotFound InvalidTarget", "aws.target_group_arns"),
+    Meaning::codes(Kind::BadRequest, "Invalid* Missing*"),
+    Meaning::codes(
+        Kind::Unavailable,
+        "InternalError InternalFailure Unavailable ServiceUnavailable",
+    ),
+    Meaning::words("iamInstanceProfile", "aws.iam_instance_profile"),
+    Meaning::words("User data", "user_data"),
+    Meaning::words("userData", "user_data"),
+    Meaning::words("iops", "aws.root_volume.iops"),
+    Meaning::words("throughput", "aws.root_volume.throughput"),
+    Meaning::words("volumeSize", "aws.root_volume.size"),
+    Meaning::words("cpuCredits", "aws.cpu_credits"),
 ];

@@ -1,5 +1,4 @@
-//! What a user says about one machine on EC2: the attribute `aws` of the group as schema, as struct, and what can be checked without
-//! asking.
+//! What a user says about one machine on EC2: the attribute `aws` of the group as schema and as struct, and what machines carry of it.
 //!
 //! Names are those of `aws_instance` where it has them. See: EC2 RunInstances, 2016-11-15.
 
@@ -7,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::targets;
-use crate::provider::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
+use crate::provider::{Attribute, Type};
 use crate::worker_group::cloud::{CLUSTER, GENERATION, GROUP, PROOF, UID, UNSAVED};
 
 /// The attribute `aws` of the group.
@@ -115,12 +113,6 @@ fn attributes() -> Vec<Attribute> {
     ]
 }
 
-/// What a shape has, in tests that write one.
-#[cfg(test)]
-pub(super) fn field_names() -> impl Iterator<Item = &'static str> {
-    attributes().into_iter().map(|attribute| attribute.name)
-}
-
 fn root_volume() -> Vec<Attribute> {
     let mut attributes = volume("Size in GiB; at least the image's. Without it the image's.");
     attributes.insert(
@@ -178,7 +170,7 @@ pub(super) struct Shape {
     pub(super) vpc_security_group_ids: Option<BTreeSet<String>>,
     pub(super) iam_instance_profile: Option<String>,
     pub(super) key_name: Option<String>,
-    pub(super) root_volume: Option<RootVolume>,
+    pub(super) root_volume: Option<Volume>,
     pub(super) data_volumes: Option<Vec<DataVolume>>,
     pub(super) associate_public_ip_address: Option<bool>,
     pub(super) spot: Option<Spot>,
@@ -198,7 +190,7 @@ pub(super) struct Shape {
 
 /// `root_volume`; left out it has these defaults too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct RootVolume {
+pub(super) struct Volume {
     pub(super) device_name: String,
     pub(super) size: Option<i32>,
     #[serde(rename = "type")]
@@ -209,7 +201,7 @@ pub(super) struct RootVolume {
     pub(super) kms_key_id: Option<String>,
 }
 
-impl Default for RootVolume {
+impl Default for Volume {
     fn default() -> Self {
         Self {
             device_name: ROOT_DEVICE.to_owned(),
@@ -223,18 +215,18 @@ impl Default for RootVolume {
     }
 }
 
-/// One of `data_volumes`.
+/// One of `data_volumes`. What serde reads has no more fields than the schema has attributes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct DataVolume {
-    pub(super) device_name: String,
-    pub(super) size: Option<i32>,
+    device_name: String,
+    size: Option<i32>,
     #[serde(rename = "type")]
-    pub(super) kind: String,
-    pub(super) iops: Option<i32>,
-    pub(super) throughput: Option<i32>,
-    pub(super) encrypted: bool,
-    pub(super) kms_key_id: Option<String>,
-    pub(super) snapshot_id: Option<String>,
+    kind: String,
+    iops: Option<i32>,
+    throughput: Option<i32>,
+    encrypted: bool,
+    kms_key_id: Option<String>,
+    snapshot_id: Option<String>,
 }
 
 /// `spot`.
@@ -255,225 +247,32 @@ impl Shape {
             wanted.insert(format!("tags.{key}"), value.clone());
         }
         for arn in self.target_group_arns.iter().flatten() {
-            wanted.insert(targets::observed_key(arn), targets::REGISTERED.to_owned());
+            wanted.insert(observed_key(arn), REGISTERED.to_owned());
         }
         wanted
     }
 
+    /// All volumes, the root one first, and the snapshots that they start from.
+    pub(super) fn volumes(&self) -> Vec<(Volume, Option<String>)> {
+        let data = self.data_volumes.iter().flatten().cloned().map(|data| {
+            let volume = Volume {
+                device_name: data.device_name,
+                size: data.size,
+                kind: data.kind,
+                iops: data.iops,
+                throughput: data.throughput,
+                encrypted: data.encrypted,
+                kms_key_id: data.kms_key_id,
+            };
+            (volume, data.snapshot_id)
+        });
+        std::iter::once((self.root(), None)).chain(data).collect()
+    }
+
     /// The root volume, its defaults where the user says nothing.
-    pub(super) fn root(&self) -> RootVolume {
+    pub(super) fn root(&self) -> Volume {
         self.root_volume.clone().unwrap_or_default()
     }
-}
-
-/// Checks of known values that the schema alone cannot make; paths are relative to `aws`.
-pub(super) fn validate(shape: &Value) -> Diagnostics {
-    let mut problems = Diagnostics::none();
-    let root = field(shape, "root_volume");
-    check_volume(root, &Path::of("root_volume"), &mut problems);
-    let mut devices = vec![text(root, "device_name").unwrap_or(ROOT_DEVICE)];
-    if let Value::List(volumes) = field(shape, "data_volumes") {
-        for (index, volume) in volumes.iter().enumerate() {
-            let at = Path::of("data_volumes").index(index);
-            check_volume(volume, &at, &mut problems);
-            if is_null(volume, "size") && is_null(volume, "snapshot_id") {
-                problems.push(
-                    Diagnostic::error(
-                        "Data volume has no size",
-                        format!(
-                            "A volume is as large as its size says, or as its snapshot, and {} has neither. Set size.",
-                            text(volume, "device_name").unwrap_or("this one")
-                        ),
-                    )
-                    .at(at.attribute("size")),
-                );
-            }
-            let Some(device) = text(volume, "device_name") else {
-                continue;
-            };
-            if devices.contains(&device) {
-                problems.push(
-                    Diagnostic::error(
-                        "Two volumes have one device name",
-                        format!(
-                            "{device} is of two volumes. Each volume of a machine needs a device name of its own, and the root volume has \
-                             one too. Choose another one."
-                        ),
-                    )
-                    .at(at.attribute("device_name")),
-                );
-            }
-            devices.push(device);
-        }
-    }
-    if let Value::List(subnets) = field(shape, "subnet_ids") {
-        for (index, subnet) in subnets.iter().enumerate() {
-            if let Value::String(id) = subnet
-                && subnets[..index].contains(subnet)
-            {
-                problems.push(
-                    Diagnostic::error(
-                        "Subnet is listed twice",
-                        format!("Machines are spread evenly over the subnets, each listed once, and {id} is there twice. Take one out."),
-                    )
-                    .at(Path::of("subnet_ids").index(index)),
-                );
-            }
-        }
-    }
-    if matches!(field(shape, "spot"), Value::Map(_)) && text(shape, "tenancy") == Some("host") {
-        problems.push(
-            Diagnostic::error(
-                "Spot instances take no dedicated host",
-                "tenancy is host; with spot it is default or dedicated. Choose one of these, or leave out spot.",
-            )
-            .at(Path::of("tenancy")),
-        );
-    }
-    if let Value::List(arns) = field(shape, "target_group_arns") {
-        for arn in arns {
-            problems.extend(check_target_group(arn));
-        }
-    }
-    if let Value::Map(tags) = field(shape, "tags") {
-        for (key, value) in tags {
-            check_tag(key, value, &mut problems);
-        }
-    }
-    if !is_null(shape, "placement_partition_number") && is_null(shape, "placement_group") {
-        problems.push(
-            Diagnostic::error(
-                "Partition has no placement group",
-                "placement_partition_number is set, and a partition is one of a placement group. Set placement_group too.",
-            )
-            .at(Path::of("placement_partition_number")),
-        );
-    }
-    problems
-}
-
-fn check_volume(volume: &Value, at: &Path, problems: &mut Diagnostics) {
-    // Objects that are only partly known may lack a default yet.
-    let Some(kind) = text(volume, "type") else {
-        return;
-    };
-    for (attribute, kinds) in [
-        ("iops", &["gp3", "io1", "io2"][..]),
-        ("throughput", &["gp3"][..]),
-    ] {
-        if matches!(field(volume, attribute), Value::Number(_)) && !kinds.contains(&kind) {
-            problems.push(
-                Diagnostic::error(
-                    format!("Volume type takes no {attribute}"),
-                    format!(
-                        "The type is {kind}, and only {} take {attribute}. Leave it out, or choose another type.",
-                        kinds.join(", ")
-                    ),
-                )
-                .at(at.attribute(attribute)),
-            );
-        }
-    }
-    if matches!(kind, "io1" | "io2") && is_null(volume, "iops") {
-        problems.push(
-            Diagnostic::error(
-                "Volume type needs iops",
-                format!("The type is {kind}, and such volumes have the operations a second that iops says. Set iops."),
-            )
-            .at(at.attribute("iops")),
-        );
-    }
-    if matches!(field(volume, "encrypted"), Value::Bool(false))
-        && let Value::String(key) = field(volume, "kms_key_id")
-    {
-        problems.push(
-            Diagnostic::error(
-                "Key of a volume that is not encrypted",
-                format!("KMS key {key} needs an encrypted volume, and encrypted is false. Leave one of the two out."),
-            )
-            .at(at.attribute("kms_key_id")),
-        );
-    }
-}
-
-fn check_target_group(arn: &Value) -> Diagnostics {
-    let is_arn = |text: &str| {
-        let parts: Vec<&str> = text.split(':').collect();
-        matches!(parts[..], ["arn", _, "elasticloadbalancing", _, _, group] if group.starts_with("targetgroup/") && group.split('/').count() == 3)
-    };
-    match arn {
-        Value::String(text) if !is_arn(text) => Diagnostic::error(
-            "Not the ARN of a target group",
-            format!(
-                "{text:?} is none. It looks like arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef: \
-                 the arn of an aws_lb_target_group."
-            ),
-        )
-        .at(Path::of("target_group_arns"))
-        .into(),
-        _ => Diagnostics::none(),
-    }
-}
-
-pub(super) fn check_tag(key: &str, value: &Value, problems: &mut Diagnostics) {
-    let at = Path::of("tags").key(key);
-    // Core shows the resource's line alone for what is nested: the words say which it is.
-    let named = shortened(key);
-    let length = key.chars().count();
-    if !(1..=128).contains(&length) {
-        problems.push(
-            Diagnostic::error(
-                "Tag key has the wrong length",
-                format!("{named} has {length} characters, and a tag key has 1 to 128. Write another key."),
-            )
-            .at(at.clone()),
-        );
-    }
-    if let Value::String(value) = value
-        && value.chars().count() > 256
-    {
-        problems.push(
-            Diagnostic::error(
-                "Tag value is too long",
-                format!(
-                    "The value of {named} has {} characters, and a tag value has at most 256. Shorten it.",
-                    value.chars().count()
-                ),
-            )
-            .at(at.clone()),
-        );
-    }
-    if key == NAME {
-        problems.push(
-            Diagnostic::error(
-                "Tag key is taken",
-                "Name is each machine's own name, and a tag of the group is the same on all of them. One that is edited on a machine stays as \
-                 it is. Choose another key.",
-            )
-            .at(at),
-        );
-    } else if is_reserved(key) {
-        problems.push(
-            Diagnostic::error(
-                "Tag key is taken",
-                format!(
-                    "Tag {named} cannot be set. Keys that begin with aws: are Amazon's; {} are how the provider finds the group's machines \
-                     and names them. Choose another key.",
-                    RESERVED.join(", ")
-                ),
-            )
-            .at(at),
-        );
-    }
-}
-
-/// A key as it is shown.
-fn shortened(key: &str) -> String {
-    let mut shown: String = key.chars().take(60).collect();
-    if shown.len() < key.len() {
-        shown.push('…');
-    }
-    format!("{shown:?}")
 }
 
 /// Whether a tag is Amazon's or the provider's.
@@ -486,25 +285,19 @@ fn is_price(text: &str) -> bool {
         .is_ok_and(|price| price > 0.0 && price.is_finite())
 }
 
-fn field<'a>(value: &'a Value, name: &str) -> &'a Value {
-    match value {
-        Value::Map(fields) => fields.get(name).unwrap_or(&Value::Null),
-        Value::Unknown(_) => value,
-        _ => &Value::Null,
-    }
+/// The last part of a target group's ARN, which alone tells those of an account and region apart:
+/// `0123456789abcdef`.
+pub(super) fn id_of(arn: &str) -> &str {
+    arn.rsplit('/').next().unwrap_or(arn)
 }
 
-fn is_null(value: &Value, name: &str) -> bool {
-    matches!(field(value, name), Value::Null)
+/// Where [`crate::worker_group::cloud::Machine::observed`] says that a machine is registered.
+pub(super) fn observed_key(arn: &str) -> String {
+    format!("target_group_arns.{arn}")
 }
 
-fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
-    match field(value, name) {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
-}
-
+/// The value of [`observed_key`].
+pub(super) const REGISTERED: &str = "registered";
 /// The machine's name, as AWS shows it.
 pub(super) const NAME: &str = "Name";
 /// The machine's name, as the provider reads it: people edit [`NAME`].
@@ -513,7 +306,7 @@ pub(super) const MACHINE: &str = "flatcar-machine";
 pub(super) const TAGS: &str = "flatcar-tags";
 /// The ids of the target groups that the machine is, or may be, registered in.
 pub(super) const TARGET_GROUPS: &str = "flatcar-target-groups";
-const RESERVED: [&str; 10] = [
+pub(super) const RESERVED: [&str; 10] = [
     CLUSTER,
     GROUP,
     UID,
@@ -531,7 +324,7 @@ const MOST_TARGET_GROUPS: usize = 7;
 pub(super) const TAGS_TAKEN: usize = 50;
 /// The proof gives way where a configuration uses all of the others, as it could before there was one.
 const MOST_TAGS: usize = TAGS_TAKEN - (RESERVED.len() - 1);
-const ROOT_DEVICE: &str = "/dev/xvda";
+pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 const VOLUME_TYPE: &str = "gp3";
 const ENCRYPTED: bool = true;
 const TOKENS: &str = "required";

@@ -1,66 +1,64 @@
-//! Target groups of load balancers: a machine is registered when it is ready, and deregistered, and waited for, before it goes.
+//! Target groups of load balancers: who is registered where, and how that is changed.
 //!
-//! In: the ARNs of the shape and hosts. Out: who gets traffic. One DescribeTargetHealth a target group tells of all machines, whatever
-//! their number; calls that change something take as many machines as the API does. An instance carries the ids of its target groups as a
-//! tag: one that leaves the list, or a machine that leaves the group, is found there. See: Elastic Load Balancing API, 2015-12-01.
+//! In: the ARNs of the shape and instances. Out: how each is in each. One DescribeTargetHealth a target group tells of all machines,
+//! whatever their number; calls that change something take as many machines as the API does. An instance carries the ids of its target
+//! groups as a tag: one that leaves the list, or a machine that leaves the group, is found there. When machines come and go is in
+//! `members`. See: Elastic Load Balancing API, 2015-12-01.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use aws_sdk_ec2::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_ec2::types::Instance;
 use aws_sdk_elasticloadbalancingv2::Client;
 use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
 use futures::future::try_join_all;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use super::failure::fault;
+use super::failure::asked;
 use super::health::Target;
-use super::shape::TARGET_GROUPS;
-use crate::cloud::pages::Pages;
-use crate::kubernetes::Host;
-use crate::worker_group::cloud::{CloudError, Kind, Machine, Members, Phase};
+use super::seen::claims;
+use super::shape::{REGISTERED, id_of, observed_key};
+use crate::worker_group::cloud::{CloudError, Kind, Machine, Pages, Phase};
 
 /// The target groups of one group of machines.
 pub(super) struct Targets {
     elb: Client,
     /// Of the shape.
-    arns: Vec<String>,
+    pub(super) arns: Vec<String>,
     known: Mutex<Known>,
     /// One look at a time: who waits for it takes what it found.
     looking: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct Known {
-    health: Option<Health>,
+pub(super) struct Known {
+    pub(super) health: Option<Health>,
     /// Instance to the ids of the target groups that its tag names.
-    claims: HashMap<String, BTreeSet<String>>,
+    pub(super) claims: HashMap<String, BTreeSet<String>>,
     /// Ids of target groups that are not in the shape, found by their id; `None` for one that does not exist.
     others: BTreeMap<String, Option<String>>,
     /// Instances that have been deregistered, to go.
-    leaving: HashMap<String, Leaving>,
+    pub(super) leaving: HashMap<String, Leaving>,
     /// Seconds that a target group lets deregistered targets finish.
     delays: HashMap<String, Duration>,
     /// The last refusal to register.
     refused: Option<String>,
 }
 
-struct Health {
+pub(super) struct Health {
     taken: Instant,
     /// Target group to instance.
     groups: HashMap<String, HashMap<String, Target>>,
 }
 
 #[derive(Clone)]
-struct Leaving {
-    since: Instant,
+pub(super) struct Leaving {
+    pub(super) since: Instant,
     /// After this nobody waits any more.
-    until: Instant,
+    pub(super) until: Instant,
     /// Target groups in which it may have had traffic.
-    arns: Vec<String>,
+    pub(super) arns: Vec<String>,
 }
 
 impl Targets {
@@ -94,13 +92,13 @@ impl Targets {
 
     /// Those of the shape, and those where a machine is that leaves.
     fn concerned(&self) -> BTreeSet<String> {
-        let mut arns: BTreeSet<String> = self.arns.iter().cloned().collect();
-        arns.extend(self.known().others.values().flatten().cloned());
-        arns
+        let known = self.known();
+        let others = known.others.values().flatten();
+        self.arns.iter().chain(others).cloned().collect()
     }
 
     /// Takes the last look where it is from after this moment.
-    async fn look_since(&self, moment: Instant) -> Result<(), CloudError> {
+    pub(super) async fn look_since(&self, moment: Instant) -> Result<(), CloudError> {
         let _one = self.looking.lock().await;
         let arns = self.concerned();
         let is_fresh = |health: &Health| {
@@ -156,10 +154,8 @@ impl Targets {
             self.deregister(&arn, &all).await?;
         }
         let ids: BTreeSet<String> = arns.iter().map(|arn| id_of(arn).to_owned()).collect();
-        let mut known = self.known();
-        for instance in all {
-            known.claims.insert(instance, ids.clone());
-        }
+        let claims = all.into_iter().map(|instance| (instance, ids.clone()));
+        self.known().claims.extend(claims);
         Ok(())
     }
 
@@ -168,11 +164,10 @@ impl Targets {
         arn: String,
     ) -> Result<(String, HashMap<String, Target>), CloudError> {
         let call = self.elb.describe_target_health().target_group_arn(&arn);
-        let answer = match call.send().await {
-            Ok(answer) => answer,
+        let answer = match asked("ELB DescribeTargetHealth", &arn, call.send()).await {
             // Nobody is in what does not exist: a group has to be readable, and to be destroyed, all the same.
-            Err(error) if error.code() == Some(NO_GROUP) => return Ok((arn, HashMap::new())),
-            Err(error) => return Err(fault("ELB DescribeTargetHealth", &arn, &error)),
+            Err(error) if error.code() == NO_GROUP => return Ok((arn, HashMap::new())),
+            answer => answer?,
         };
         let targets = answer.target_health_descriptions.unwrap_or_default();
         let targets = targets.into_iter().filter_map(|target| {
@@ -190,24 +185,24 @@ impl Targets {
         Ok((arn, found))
     }
 
-    async fn register(&self, arn: &str, instances: &[String]) -> Result<(), CloudError> {
+    pub(super) async fn register(&self, arn: &str, instances: &[String]) -> Result<(), CloudError> {
         for instances in instances.chunks(TARGETS_AT_ONCE) {
             let call = self.elb.register_targets().target_group_arn(arn);
-            let answer = call.set_targets(Some(targets(instances))).send().await;
-            if let Err(error) = answer {
-                let mut told = fault("ELB RegisterTargets", arn, &error);
-                // EC2 and load balancers do not learn of a machine in the same moment; the next look tries again.
-                if error.code() == Some(NO_TARGET) {
-                    told.kind = Kind::Unavailable;
-                }
-                self.known().refused = Some(told.to_string());
-                return Err(told);
-            }
+            let call = call.set_targets(Some(targets(instances)));
+            let answer = asked("ELB RegisterTargets", arn, call.send()).await;
             let mut known = self.known();
+            if let Err(error) = answer {
+                let error = match error.code() == NO_TARGET {
+                    // EC2 and load balancers do not learn of a machine in the same moment; the next look tries again.
+                    true => error.being(Kind::Unavailable),
+                    false => error,
+                };
+                known.refused = Some(error.to_string());
+                return Err(error);
+            }
             known.refused = None;
-            let group = known.health.as_mut().map(|health| &mut health.groups);
-            let group = group.map(|groups| groups.entry(arn.to_owned()).or_default());
-            if let Some(group) = group {
+            if let Some(health) = &mut known.health {
+                let group = health.groups.entry(arn.to_owned()).or_default();
                 group.extend(instances.iter().map(|id| (id.clone(), Target::fresh())));
             }
         }
@@ -215,23 +210,27 @@ impl Targets {
     }
 
     /// One that is not registered is no error.
-    async fn deregister(&self, arn: &str, instances: &[String]) -> Result<(), CloudError> {
+    pub(super) async fn deregister(
+        &self,
+        arn: &str,
+        instances: &[String],
+    ) -> Result<(), CloudError> {
+        let some = async |instances: &[String]| {
+            let call = self.elb.deregister_targets().target_group_arn(arn);
+            let call = call.set_targets(Some(targets(instances)));
+            asked("ELB DeregisterTargets", arn, call.send()).await
+        };
         for batch in instances.chunks(TARGETS_AT_ONCE) {
-            let error = match self.try_deregister(arn, batch).await {
-                Ok(()) => continue,
-                Err(error) => error,
-            };
-            match error.code() {
-                Some(NO_GROUP) => return Ok(()),
+            match some(batch).await {
+                Ok(_) => continue,
+                Err(error) if error.code() == NO_GROUP => return Ok(()),
                 // One of them is gone from EC2.
-                Some(NO_TARGET) => {}
-                _ => return Err(fault(DEREGISTER, arn, &error)),
+                Err(error) if error.code() == NO_TARGET => {}
+                Err(error) => return Err(error),
             }
             for one in batch.chunks(1).filter(|_| batch.len() > 1) {
-                match self.try_deregister(arn, one).await {
-                    Err(error) if error.code() != Some(NO_TARGET) => {
-                        return Err(fault(DEREGISTER, arn, &error));
-                    }
+                match some(one).await {
+                    Err(error) if error.code() != NO_TARGET => return Err(error),
                     _ => {}
                 }
             }
@@ -239,30 +238,15 @@ impl Targets {
         Ok(())
     }
 
-    async fn try_deregister(
-        &self,
-        arn: &str,
-        instances: &[String],
-    ) -> Result<
-        (),
-        SdkError<
-            aws_sdk_elasticloadbalancingv2::operation::deregister_targets::DeregisterTargetsError,
-        >,
-    > {
-        let call = self.elb.deregister_targets().target_group_arn(arn);
-        let answer = call.set_targets(Some(targets(instances))).send().await;
-        answer.map(|_| ())
-    }
-
     /// The ARNs of target groups of these ids; those that do not exist are left out.
-    async fn arns_of(&self, ids: &BTreeSet<String>) -> Result<Vec<String>, CloudError> {
+    pub(super) async fn arns_of(&self, ids: &BTreeSet<String>) -> Result<Vec<String>, CloudError> {
         let mut arns: BTreeMap<String, Option<String>> = self.known().others.clone();
         let of_shape = self.arns.iter();
         arns.extend(of_shape.map(|arn| (id_of(arn).to_owned(), Some(arn.clone()))));
-        let unknown: Vec<&String> = ids.iter().filter(|id| !arns.contains_key(*id)).collect();
-        if !unknown.is_empty() {
-            let mut found: BTreeMap<String, Option<String>> =
-                unknown.into_iter().map(|id| (id.clone(), None)).collect();
+        let unknown = ids.iter().filter(|id| !arns.contains_key(*id));
+        let mut found: BTreeMap<String, Option<String>> =
+            unknown.map(|id| (id.clone(), None)).collect();
+        if !found.is_empty() {
             for arn in self.all_groups().await? {
                 if let Some(known) = found.get_mut(id_of(&arn)) {
                     *known = Some(arn);
@@ -276,223 +260,53 @@ impl Targets {
 
     /// Load balancing has no filter by id.
     async fn all_groups(&self) -> Result<Vec<String>, CloudError> {
-        let mut arns = Vec::new();
-        let mut pages = Pages::new("ELB DescribeTargetGroups", "all");
-        let mut next = None;
-        loop {
-            let page = self
+        const GROUPS: &str = "ELB DescribeTargetGroups";
+        let page = async |next| {
+            let call = self
                 .elb
                 .describe_target_groups()
                 .page_size(PAGE)
-                .set_marker(next)
-                .send()
-                .await
-                .map_err(|error| fault("ELB DescribeTargetGroups", "all", &error))?;
-            let groups = page.target_groups.unwrap_or_default();
-            arns.extend(
-                groups
-                    .into_iter()
-                    .filter_map(|group| group.target_group_arn),
-            );
-            next = pages.next(page.next_marker.as_deref())?;
-            if next.is_none() {
-                return Ok(arns);
-            }
-        }
+                .set_marker(next);
+            let page = asked(GROUPS, "all", call.send()).await?;
+            let groups = page.target_groups.unwrap_or_default().into_iter();
+            let arns = groups.filter_map(|group| group.target_group_arn);
+            Ok((arns.collect(), page.next_marker))
+        };
+        Pages::new(GROUPS, "all").all(page).await
     }
 
     /// How long a target group lets deregistered targets finish; where it may not be asked, the longest that there is.
-    async fn delay(&self, arn: &str) -> Duration {
+    pub(super) async fn delay(&self, arn: &str) -> Duration {
         if let Some(delay) = self.known().delays.get(arn) {
             return *delay;
         }
-        let call = self
-            .elb
-            .describe_target_group_attributes()
-            .target_group_arn(arn);
-        let attributes = call.send().await.map(|answer| answer.attributes);
-        let seconds = attributes.ok().flatten().and_then(|attributes| {
-            attributes
-                .iter()
-                .find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))
-                .and_then(|attribute| attribute.value()?.parse().ok())
-        });
-        let delay = seconds.map_or(LONGEST_DELAY, Duration::from_secs);
-        let delay = delay.min(LONGEST_DELAY);
+        let call = self.elb.describe_target_group_attributes();
+        let answer = call.target_group_arn(arn).send().await;
+        let attributes = answer.ok().and_then(|answer| answer.attributes);
+        let mut attributes = attributes.iter().flatten();
+        let delay = attributes
+            .find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))
+            .and_then(|attribute| attribute.value()?.parse().ok())
+            .map_or(LONGEST_DELAY, Duration::from_secs)
+            .min(LONGEST_DELAY);
         self.known().delays.insert(arn.to_owned(), delay);
         delay
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-#[async_trait]
-impl Members for Targets {
-    /// By the last list: what is registered here gets traffic at the next one. A machine belongs where its tag says: one that was adopted
-    /// is left as it is until a plan has shown what changes.
-    async fn enter(&self, hosts: &[Host]) -> Result<BTreeSet<String>, CloudError> {
-        for arn in &self.arns {
-            let missing: Vec<String> = {
-                let known = self.known();
-                let is_missing = |id: &str| {
-                    known.is_of(arn, id) && !known.target(arn, id).is_some_and(Target::is_in)
-                };
-                let ids = hosts.iter().map(|host| host.id.clone());
-                ids.filter(|id| is_missing(id)).collect()
-            };
-            self.register(arn, &missing).await?;
-        }
-        let known = self.known();
-        let serves = |host: &&Host| {
-            let mut groups = self.arns.iter().filter(|arn| known.is_of(arn, &host.id));
-            groups.all(|arn| known.target(arn, &host.id).is_some_and(Target::serves))
-        };
-        Ok(hosts
-            .iter()
-            .filter(serves)
-            .map(|host| host.name.clone())
-            .collect())
-    }
-
-    fn out(&self, hosts: &[Host]) -> BTreeSet<String> {
-        let known = self.known();
-        // In one that is not on the list it may be still.
-        let is_out_of = |id: &String, host: &Host| {
-            let arn = self.arns.iter().find(|arn| id_of(arn) == id);
-            arn.is_some_and(|arn| !known.target(arn, &host.id).is_some_and(Target::is_in))
-        };
-        let is_out = |host: &&Host| {
-            let groups = known.claims.get(&host.id);
-            let groups = groups.filter(|groups| !groups.is_empty() && known.health.is_some());
-            groups.is_some_and(|groups| groups.iter().all(|id| is_out_of(id, host)))
-        };
-        hosts
-            .iter()
-            .filter(is_out)
-            .map(|host| host.name.clone())
-            .collect()
-    }
-
-    async fn leave(&self, hosts: &[Host]) -> Result<(), CloudError> {
-        let mut by_id: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        {
-            let known = self.known();
-            for host in hosts
-                .iter()
-                .filter(|host| !known.leaving.contains_key(&host.id))
-            {
-                let of_shape = self.arns.iter().map(|arn| id_of(arn).to_owned());
-                let claimed = known.claims.get(&host.id).into_iter().flatten().cloned();
-                let ids: BTreeSet<String> = of_shape.chain(claimed).collect();
-                for id in ids {
-                    by_id.entry(id).or_default().push(host.id.clone());
-                }
-            }
-        }
-        let arns = self.arns_of(&by_id.keys().cloned().collect()).await?;
-        if arns.is_empty() {
-            return Ok(());
-        }
-        let now = Instant::now();
-        self.look_since(now.checked_sub(RECENT).unwrap_or(now))
-            .await?;
-        let mut leaving: HashMap<String, Leaving> = HashMap::new();
-        for arn in arns {
-            let instances = by_id.remove(id_of(&arn)).unwrap_or_default();
-            let delay = self.delay(&arn).await;
-            self.deregister(&arn, &instances).await?;
-            let since = Instant::now();
-            let known = self.known();
-            for id in instances {
-                let had_traffic = known.target(&arn, &id).is_some_and(Target::had_traffic);
-                let leaving = leaving.entry(id).or_insert(Leaving {
-                    since,
-                    until: since,
-                    arns: Vec::new(),
-                });
-                leaving.since = since;
-                leaving.until = leaving.until.max(since + delay + PATIENCE);
-                if had_traffic {
-                    leaving.arns.push(arn.clone());
-                }
-            }
-        }
-        self.known().leaving.extend(leaving);
-        Ok(())
-    }
-
-    async fn left(&self, host: &Host) -> Result<(), CloudError> {
-        let leaving = self.known().leaving.get(&host.id).cloned();
-        let Some(leaving) = leaving.filter(|leaving| !leaving.arns.is_empty()) else {
-            return Ok(());
-        };
-        let mut pause = FIRST_POLL;
-        loop {
-            let now = Instant::now();
-            let is_over = now >= leaving.until;
-            let recent = now.checked_sub(pause).unwrap_or(now);
-            match self.look_since(recent.max(leaving.since)).await {
-                Ok(()) => {
-                    let known = self.known();
-                    let target = |arn| known.target(arn, &host.id);
-                    let mut groups = leaving.arns.iter();
-                    if groups.all(|arn| target(arn).is_none_or(Target::is_unused)) {
-                        return Ok(());
-                    }
-                }
-                // Once its time is over, nobody waits for an answer either.
-                Err(error) if error.is_retryable() => {}
-                Err(error) => return Err(error),
-            }
-            // Its connections have had the time that the target group gives them.
-            if is_over {
-                return Ok(());
-            }
-            sleep(pause).await;
-            pause = (pause * 3 / 2).min(POLL);
-        }
-    }
-}
-
 impl Known {
-    fn target(&self, arn: &str, instance: &str) -> Option<&Target> {
+    pub(super) fn target(&self, arn: &str, instance: &str) -> Option<&Target> {
         self.health.as_ref()?.groups.get(arn)?.get(instance)
     }
 
-    fn is_of(&self, arn: &str, instance: &str) -> bool {
+    pub(super) fn is_of(&self, arn: &str, instance: &str) -> bool {
         let claims = self.claims.get(instance);
         claims.is_some_and(|claims| claims.contains(id_of(arn)))
     }
-}
-
-/// What an instance's tag says: ids of target groups.
-pub(super) fn claims(instance: &Instance) -> BTreeSet<String> {
-    instance
-        .tags()
-        .iter()
-        .filter(|tag| tag.key() == Some(TARGET_GROUPS))
-        .filter_map(|tag| tag.value())
-        .flat_map(str::split_whitespace)
-        .map(str::to_owned)
-        .collect()
-}
-
-/// The text of that tag: at most 256 characters, 15 ids.
-pub(super) fn claim<'a>(ids: impl IntoIterator<Item = &'a str>) -> String {
-    let ids: Vec<&str> = ids.into_iter().take(TAGGED).collect();
-    ids.join(" ")
-}
-
-/// The last part of an ARN, which alone tells target groups of an account and region apart: `0123456789abcdef`.
-pub(super) fn id_of(arn: &str) -> &str {
-    arn.rsplit('/').next().unwrap_or(arn)
-}
-
-/// Where [`Machine::observed`] says that a machine is registered.
-pub(super) fn observed_key(arn: &str) -> String {
-    format!("target_group_arns.{arn}")
 }
 
 fn is_running(instance: &&Instance) -> bool {
@@ -505,74 +319,12 @@ pub(super) fn targets(instances: &[String]) -> Vec<TargetDescription> {
     instances.iter().map(target).collect()
 }
 
-/// The value of [`observed_key`].
-pub(super) const REGISTERED: &str = "registered";
 /// The error code of a target group that does not exist.
-pub(super) const NO_GROUP: &str = "TargetGroupNotFound";
+const NO_GROUP: &str = "TargetGroupNotFound";
 /// The error code of an instance that cannot be a target.
-pub(super) const NO_TARGET: &str = "InvalidTarget";
-pub(super) const DEREGISTER: &str = "ELB DeregisterTargets";
-/// Ids in a tag of 256 characters.
-const TAGGED: usize = 15;
+const NO_TARGET: &str = "InvalidTarget";
 /// Load balancing says no limit; a request of this size is small.
 const TARGETS_AT_ONCE: usize = 100;
 /// DescribeTargetGroups takes 1 to 400.
 const PAGE: i32 = 400;
-/// A wait begins with shorter pauses, which grow to the longest.
-const FIRST_POLL: Duration = Duration::from_millis(500);
-const POLL: Duration = Duration::from_secs(5);
-/// A look that is not older tells whether a machine has traffic.
-const RECENT: Duration = Duration::from_secs(1);
-/// How much longer than its delay a target group may show a target as draining.
-const PATIENCE: Duration = Duration::from_secs(60);
 const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
-
-#[cfg(test)]
-mod tests {
-    use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
-    use aws_sdk_elasticloadbalancingv2::config::{BehaviorVersion, Config, Credentials, Region};
-
-    use super::*;
-
-    #[test]
-    fn a_tag_holds_the_target_groups_that_fit_into_it() {
-        let ids: Vec<String> = (0..20).map(|n| format!("{n:016x}")).collect();
-        let text = claim(ids.iter().map(String::as_str));
-        assert!(text.len() <= 256, "{}", text.len());
-        assert_eq!(text.split(' ').count(), 15);
-    }
-
-    #[tokio::test]
-    async fn a_machine_whose_time_is_over_goes_even_if_nobody_answers() {
-        // Bound and closed again: free, and nobody's.
-        let address = std::net::TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .unwrap();
-        let client = Client::from_conf(
-            Config::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .region(Region::new("eu-central-1"))
-                .credentials_provider(Credentials::new("a", "b", None, None, "a test"))
-                .endpoint_url(format!("http://{address}"))
-                .retry_config(RetryConfig::disabled())
-                .build(),
-        );
-        let arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef";
-        let targets = Targets::new(client, vec![arn.to_owned()]);
-        let now = Instant::now();
-        let leaving = Leaving {
-            since: now,
-            until: now,
-            arns: vec![arn.to_owned()],
-        };
-        targets.known().leaving.insert("i-0a".to_owned(), leaving);
-        let host = Host {
-            name: "w-u-0".to_owned(),
-            id: "i-0a".to_owned(),
-            addresses: Vec::new(),
-        };
-        let error = targets.look().await.unwrap_err();
-        assert!(error.is_retryable(), "{error}");
-        targets.left(&host).await.unwrap();
-    }
-}

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use aws_sdk_ec2::error::ErrorMetadata;
+use aws_sdk_ec2::error::{ErrorMetadata, ProvideErrorMetadata as _};
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{
     GroupIdentifier, Instance, InstanceState, InstanceType, Placement, StateReason,
@@ -10,10 +10,11 @@ use aws_sdk_ec2::types::{
 
 use serde_json::json;
 
-use super::failure::kind_of;
+use super::failure::{CODES, fault};
 use super::*;
 use crate::provider::schema::Kind as AttributeKind;
-use crate::provider::{Attribute, Context, Severity, convert};
+use crate::provider::{Attribute, Context, Model as _, Severity, Value, convert};
+use crate::worker_group::cloud::Meaning;
 
 /// A shape as core sends it: every attribute is there, defaults filled in.
 fn complete(attribute: &Attribute, value: Value) -> Value {
@@ -256,7 +257,7 @@ fn an_instance_is_a_machine_with_all_that_it_says() {
                 .collect(),
         ))
         .build();
-    let machine = api::machine(&instance).unwrap();
+    let machine = seen::machine(&instance).unwrap();
     assert_eq!(machine.name, "workers-k3x9-0");
     assert_eq!(machine.mark, mark());
     assert_eq!(machine.phase, Phase::Stopped);
@@ -340,10 +341,10 @@ fn an_instance_without_a_part_of_its_mark_is_nobodys_and_is_found_with_the_rest(
             .instance_id("i-0a")
             .set_tags(Some(tagged.collect()))
             .build();
-        let found = api::found(&instance);
+        let found = seen::found(&instance);
         let seen = (found.id.as_str(), &found.mark, found.name.as_str());
         assert_eq!(seen, ("i-0a", mark, name), "{tags:?}");
-        let listed = api::machine(&instance);
+        let listed = seen::machine(&instance);
         assert_eq!(listed, is_listed.then_some(found), "{tags:?}");
     }
 }
@@ -416,7 +417,7 @@ fn every_state_of_an_instance_has_a_phase() {
             .state(InstanceState::builder().name(state.clone()).build())
             .build();
         assert_eq!(
-            api::machine_of(&instance, "w", mark()).phase,
+            seen::machine_of(&instance, "w", mark()).phase,
             phase,
             "{state:?}"
         );
@@ -491,12 +492,13 @@ fn codes_have_a_kind_and_an_attribute_to_blame() {
         ("NeverHeardOf", "", Kind::BadRequest, None),
     ] {
         assert_eq!(
-            kind_of(code, message, Some(400)),
+            Meaning::find(CODES, Some(400), code, message),
             (kind, attribute),
             "{code}"
         );
     }
-    assert_eq!(kind_of("NeverHeardOf", "", Some(503)).0, Kind::Unavailable);
+    let unheard = Meaning::find(CODES, Some(503), "NeverHeardOf", "");
+    assert_eq!(unheard.0, Kind::Unavailable);
 }
 
 #[test]
@@ -513,7 +515,7 @@ fn what_administrators_alone_can_read_is_left_out() {
 }
 
 fn problems_of(text: &str) -> Vec<String> {
-    shape::validate(&shape(text))
+    checks::validate(&shape(text))
         .0
         .into_iter()
         .map(|problem| {
@@ -672,7 +674,7 @@ fn a_provider_block_is_checked_before_anybody_is_asked() {
     ];
     for (written, blamed) in cases {
         assert_eq!(
-            refused_by(auth::provider_schema(), &written),
+            refused_by(settings::provider_schema(), &written),
             blamed,
             "{written}"
         );
@@ -687,10 +689,9 @@ async fn a_string_of_the_provider_block_that_is_empty_is_left_out() {
         "assume_role": null, "shared_config_files": null, "shared_credentials_files": null, "max_retries": 0,
         "default_tags": null, "ignore_tags": null,
     }});
-    let session = Session::open(&convert::to_value(&block))
-        .await
-        .ok()
-        .unwrap();
+    let context = Context::of(convert::to_value(&block));
+    let settings = ENTRY.settings(&context).unwrap();
+    let session = Session::open(settings).await.ok().unwrap();
     let endpoint = session.endpoint;
     assert!(
         endpoint
@@ -730,7 +731,7 @@ fn a_request_that_cannot_be_made_is_not_printed() {
         Error::construction_failure("Request { body: s3cret }"),
         Error::timeout_error(words),
     ] {
-        let told = fault("EC2 RunInstances", "w-0", &error);
+        let told = fault("EC2 RunInstances", "w-0", error);
         assert!(!told.to_string().contains("s3cret"), "{told}");
     }
 }
@@ -742,9 +743,9 @@ fn what_is_not_known_yet_is_not_checked() {
             panic!("a shape is an object");
         };
         fields.insert(name.to_owned(), Value::unknown());
-        assert!(shape::validate(&Value::Map(fields)).is_empty(), "{name}");
+        assert!(checks::validate(&Value::Map(fields)).is_empty(), "{name}");
     }
-    assert!(shape::validate(&Value::unknown()).is_empty());
+    assert!(checks::validate(&Value::unknown()).is_empty());
 }
 
 #[test]
@@ -772,7 +773,7 @@ async fn refused(block: serde_json::Value) -> String {
         panic!("a provider block is an object");
     };
     let aws = blocks.remove("aws").unwrap();
-    let aws = complete(&auth::provider_schema(), aws);
+    let aws = complete(&settings::provider_schema(), aws);
     let context = Context::of(Value::Map([("aws".to_owned(), aws)].into()));
     let connected = connect(Connect {
         context: &context,
@@ -862,4 +863,12 @@ fn a_target_group_is_named_by_its_arn() {
     let wanted = Shape::from_value(&shape).unwrap().wanted();
     let key = format!("target_group_arns.{good}");
     assert_eq!(wanted.get(&key).map(String::as_str), Some("registered"));
+}
+
+#[test]
+fn a_tag_holds_the_target_groups_that_fit_into_it() {
+    let ids: Vec<String> = (0..20).map(|n| format!("{n:016x}")).collect();
+    let text = api::claim(ids.iter().map(String::as_str));
+    assert!(text.len() <= 256, "{}", text.len());
+    assert_eq!(text.split(' ').count(), 15);
 }

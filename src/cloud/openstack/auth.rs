@@ -3,19 +3,18 @@
 //! In: the provider block's `openstack`. Out: a session of openstack_sdk, or the attribute or variable that would set what is missing.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use openstack_sdk::config::{self, Auth, CloudConfig, ConfigFile, ConfigFileBuilderError};
 use openstack_sdk::{AsyncOpenStack, AuthError, OpenStackError};
 // openstack_sdk finds ways to log in among what is linked. Its build script, which should see to that this one is, looks for dependencies in
 // a form that a published Cargo.toml does not have (0.22.8); it can go when `v3applicationcredential` is known without.
 use openstack_sdk_auth_applicationcredential as _;
-use serde_json::json;
-use tokio::time::sleep;
+use serde_json::{Value as Json, json};
 
+use super::api::Session;
 use crate::http::{ENDPOINT_SAYS, is_endpoint, small_file};
-use crate::protocol::log;
-use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Value, without_empty};
+use crate::provider::{Attribute, Diagnostic, Diagnostics};
+use crate::worker_group::cloud::logged_in;
 
 /// The attribute `openstack` of the provider block; names are those of OpenStack's own provider.
 pub(super) fn provider_schema() -> Attribute {
@@ -24,25 +23,25 @@ pub(super) fn provider_schema() -> Attribute {
         "Access to an OpenStack cloud. What is not set here, or is an empty string, comes from `clouds.yaml` if `cloud` or `OS_CLOUD` names an entry, else from \
          the `OS_*` variables.",
         vec![
-            Attribute::string("cloud", "Entry of `clouds.yaml`; or `OS_CLOUD`.").optional(),
-            Attribute::string("auth_url", "URL of Keystone; or `OS_AUTH_URL`.")
+            Attribute::string("cloud", "Entry of `clouds.yaml`.").environment(&["OS_CLOUD"], "").optional(),
+            Attribute::string("auth_url", "URL of Keystone.").environment(&["OS_AUTH_URL"], "")
                 .optional()
                 .pattern(ENDPOINT_SAYS, is_endpoint)
                 .or_empty(),
-            Attribute::string("region", "Region; or `OS_REGION_NAME`.").optional(),
-            Attribute::string("user_name", "Name of the user; or `OS_USERNAME`.").optional(),
-            Attribute::string("password", "Password of the user; or `OS_PASSWORD`.").optional().sensitive(),
-            Attribute::string("user_domain_name", "Domain of the user; or `OS_USER_DOMAIN_NAME`.").optional(),
-            Attribute::string("tenant_name", "Name of the project; or `OS_PROJECT_NAME`, `OS_TENANT_NAME`.").optional(),
-            Attribute::string("project_domain_name", "Domain of the project; or `OS_PROJECT_DOMAIN_NAME`.").optional(),
-            Attribute::string("application_credential_id", "Application credential; or `OS_APPLICATION_CREDENTIAL_ID`.").optional(),
-            Attribute::string("application_credential_secret", "Its secret; or `OS_APPLICATION_CREDENTIAL_SECRET`.")
+            Attribute::string("region", "Region.").environment(&["OS_REGION_NAME"], "").optional(),
+            Attribute::string("user_name", "Name of the user.").environment(&["OS_USERNAME"], "").optional(),
+            Attribute::string("password", "Password of the user.").environment(&["OS_PASSWORD"], "").optional().sensitive(),
+            Attribute::string("user_domain_name", "Domain of the user.").environment(&["OS_USER_DOMAIN_NAME"], "").optional(),
+            Attribute::string("tenant_name", "Name of the project.").environment(&["OS_PROJECT_NAME", "OS_TENANT_NAME"], "").optional(),
+            Attribute::string("project_domain_name", "Domain of the project.").environment(&["OS_PROJECT_DOMAIN_NAME"], "").optional(),
+            Attribute::string("application_credential_id", "Application credential.").environment(&["OS_APPLICATION_CREDENTIAL_ID"], "").optional(),
+            Attribute::string("application_credential_secret", "Its secret.").environment(&["OS_APPLICATION_CREDENTIAL_SECRET"], "")
                 .optional()
                 .sensitive(),
-            Attribute::string("token", "Token of Keystone instead of a password; or `OS_TOKEN`.").optional().sensitive(),
-            Attribute::string("cacert_file", "File with the certificate authority of the APIs; or `OS_CACERT`.").optional(),
+            Attribute::string("token", "Token of Keystone instead of a password.").environment(&["OS_TOKEN"], "").optional().sensitive(),
+            Attribute::string("cacert_file", "File with the certificate authority of the APIs.").environment(&["OS_CACERT"], "").optional(),
             Attribute::bool("insecure", "Whether certificates go unchecked; draws a warning.").default(false),
-            Attribute::string("endpoint_type", "Kind of endpoint; or `OS_INTERFACE`, `OS_ENDPOINT_TYPE`.")
+            Attribute::string("endpoint_type", "Kind of endpoint.").environment(&["OS_INTERFACE", "OS_ENDPOINT_TYPE"], "")
                 .optional()
                 .one_of(["public", "internal", "admin"])
                 .or_empty(),
@@ -52,8 +51,8 @@ pub(super) fn provider_schema() -> Attribute {
 }
 
 /// The attribute `openstack` of the provider block, as a struct. Holds secrets: no `Debug`.
-#[derive(Default, serde::Serialize, serde::Deserialize)]
-struct Settings {
+#[derive(Default, serde::Deserialize)]
+pub(super) struct Settings {
     cloud: Option<String>,
     auth_url: Option<String>,
     region: Option<String>,
@@ -70,50 +69,23 @@ struct Settings {
     endpoint_type: Option<String>,
 }
 
-/// A login, and what is to be said of it.
-pub(super) struct Login {
-    pub(super) sdk: AsyncOpenStack,
-    /// Certificates go unchecked.
-    pub(super) insecure: bool,
-}
-
 /// Logs in. Nothing is written to the disk: the SDK's cache of tokens is off.
 ///
 /// # Errors
 /// What is missing, unknown or refused, with the attribute or variable that would set it.
-pub(super) async fn login(setting: &Value) -> Result<Login, Diagnostics> {
-    let settings = match setting {
-        Value::Null => Settings::default(),
-        given => Settings::from_value(&without_empty(given)).map_err(|_| unknown(given))?,
-    };
-    let config = config(&settings)?;
+pub(super) async fn login(settings: &Settings) -> Result<Session, Diagnostics> {
+    let config = config(settings)?;
     complete(&config)?;
     check_auth_url(&config)?;
     check_cacert(&config)?;
-    let mut pauses = PAUSES.into_iter();
-    let sdk = loop {
+    let login = || async {
         let builder = AsyncOpenStack::builder(&config).disable_auth_cache(true);
-        let error = match builder.connect().await {
-            Ok(sdk) => break sdk,
-            Err(error) => error,
-        };
-        let Some(pause) = pauses.next().filter(|_| is_passing(&error)) else {
-            return Err(refused(&config, &error).into());
-        };
-        log::warn(
-            "tries a call to the cloud again",
-            &[
-                ("call", &"Keystone POST auth/tokens"),
-                ("answer", &answer(&error)),
-                ("pause_ms", &pause.as_millis()),
-            ],
-        );
-        sleep(pause).await;
+        builder.connect().await
     };
-    Ok(Login {
-        sdk,
-        insecure: config.verify == Some(false),
-    })
+    let passing = |error: &OpenStackError| is_passing(error).then(|| answer(error));
+    let sdk = logged_in("Keystone POST auth/tokens", login, passing).await;
+    let sdk = sdk.map_err(|error| refused(&config, &error))?;
+    Ok(Session::new(sdk, config.verify == Some(false)))
 }
 
 /// Whether Keystone may let the same user in a little later.
@@ -157,9 +129,7 @@ fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
             ),
         )
     })?;
-    unset_empty(&mut environment, |name| {
-        std::env::var_os(name).is_some_and(|value| value.is_empty())
-    });
+    unset_empty(&mut environment);
     let variable = |name: &str| {
         let value = environment.options.get(name)?.clone().into_string().ok();
         value.filter(|value| !value.is_empty())
@@ -222,55 +192,19 @@ fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
 }
 
 /// A variable that is set to nothing is not set.
-fn unset_empty(environment: &mut CloudConfig, is_empty: impl Fn(&str) -> bool) {
-    let texts = [
-        ("OS_REGION_NAME", &mut environment.region_name),
-        ("OS_CACERT", &mut environment.cacert),
-        ("OS_INTERFACE", &mut environment.interface),
-        ("OS_AUTH_TYPE", &mut environment.auth_type),
-    ];
-    let unset = |(name, field): (&str, &mut Option<String>)| {
-        if is_empty(name) {
-            *field = None;
-        }
-    };
-    texts.into_iter().for_each(unset);
-    let Some(auth) = &mut environment.auth else {
-        return;
-    };
-    let texts = [
-        ("OS_AUTH_URL", &mut auth.auth_url),
-        ("OS_USERNAME", &mut auth.username),
-        ("OS_USER_ID", &mut auth.user_id),
-        ("OS_USER_DOMAIN_NAME", &mut auth.user_domain_name),
-        ("OS_USER_DOMAIN_ID", &mut auth.user_domain_id),
-        ("OS_PROJECT_NAME", &mut auth.project_name),
-        ("OS_PROJECT_ID", &mut auth.project_id),
-        ("OS_PROJECT_DOMAIN_NAME", &mut auth.project_domain_name),
-        ("OS_PROJECT_DOMAIN_ID", &mut auth.project_domain_id),
-        ("OS_DOMAIN_NAME", &mut auth.domain_name),
-        ("OS_DOMAIN_ID", &mut auth.domain_id),
-        (
-            "OS_APPLICATION_CREDENTIAL_ID",
-            &mut auth.application_credential_id,
-        ),
-        (
-            "OS_APPLICATION_CREDENTIAL_NAME",
-            &mut auth.application_credential_name,
-        ),
-    ];
-    texts.into_iter().for_each(unset);
-    for (name, secret) in [
-        ("OS_PASSWORD", &mut auth.password),
-        ("OS_TOKEN", &mut auth.token),
-        (
-            "OS_APPLICATION_CREDENTIAL_SECRET",
-            &mut auth.application_credential_secret,
-        ),
+fn unset_empty(environment: &mut CloudConfig) {
+    for text in [
+        &mut environment.region_name,
+        &mut environment.cacert,
+        &mut environment.interface,
+        &mut environment.auth_type,
     ] {
-        if is_empty(name) {
-            *secret = None;
-        }
+        *text = text.take().filter(|text| !text.is_empty());
+    }
+    let fields = serde_json::to_value(environment.auth.take());
+    if let Ok(Json::Object(mut fields)) = fields {
+        fields.retain(|_, value| *value != "");
+        environment.auth = serde_json::from_value(Json::Object(fields)).ok();
     }
 }
 
@@ -324,22 +258,11 @@ fn entry(cloud: &str, client_config_file: Option<String>) -> Result<CloudConfig,
                 }
                 other => other.to_string(),
             };
-            Diagnostic::error(
-                "Could not read clouds.yaml",
-                format!(
-                    "{}: {}. Correct the file.",
-                    file.display(),
-                    without_values(&what)
-                ),
-            )
+            unread(&format!("{}: {}", file.display(), without_values(&what)))
         })?;
     }
-    let files = builder.build().map_err(|error| {
-        Diagnostic::error(
-            "Could not read clouds.yaml",
-            format!("{}. Correct the file.", without_values(&error.to_string())),
-        )
-    })?;
+    let files = builder.build();
+    let files = files.map_err(|error| unread(&without_values(&error.to_string())))?;
     let found = files.get_cloud_config(cloud).ok().flatten();
     let Some(found) = found else {
         let mut known = files.get_available_clouds();
@@ -355,6 +278,13 @@ fn entry(cloud: &str, client_config_file: Option<String>) -> Result<CloudConfig,
         .into());
     };
     Ok(found)
+}
+
+fn unread(what: &str) -> Diagnostic {
+    Diagnostic::error(
+        "Could not read clouds.yaml",
+        format!("{what}. Correct the file."),
+    )
 }
 
 /// All that is missing for a login, before anybody is asked.
@@ -471,34 +401,6 @@ fn without_values(words: &str) -> String {
     clean.trim_end_matches('.').to_owned()
 }
 
-fn unknown(setting: &Value) -> Diagnostics {
-    let names: Vec<String> = match setting {
-        Value::Map(fields) => fields
-            .iter()
-            .filter(|(_, value)| !value.is_wholly_known())
-            .map(|(name, _)| format!("openstack.{name}"))
-            .collect(),
-        _ => vec!["openstack".to_owned()],
-    };
-    Diagnostic::error(
-        "OpenStack is not configured yet",
-        format!(
-            "{} of the provider block is not known before other resources are applied. Apply those first with -target, or write a \
-             literal.",
-            names.join(", ")
-        ),
-    )
-    .into()
-}
-
-/// Before another login, where Keystone was in trouble.
-const PAUSES: [Duration; 4] = [
-    Duration::from_millis(500),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -595,8 +497,7 @@ mod tests {
         let fields = json!({"auth_url": "", "username": "demo", "password": "", "token": ""});
         let mut environment: CloudConfig =
             serde_json::from_value(json!({"auth": fields, "region_name": ""})).unwrap();
-        let empty = ["OS_AUTH_URL", "OS_PASSWORD", "OS_TOKEN", "OS_REGION_NAME"];
-        unset_empty(&mut environment, |name| empty.contains(&name));
+        unset_empty(&mut environment);
         let auth = environment.auth.unwrap();
         assert_eq!(auth.auth_url, None);
         assert_eq!(auth.username.as_deref(), Some("demo"));

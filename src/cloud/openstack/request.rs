@@ -7,33 +7,30 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::api::{ATTEMPT, IMAGE, KEYS, POOL};
-use super::shape::{Network, Shape};
+use super::names::Ids;
+use super::shape::{ATTEMPT, IMAGE, Shape};
 use crate::worker_group::cloud::Spec;
 
-/// What the names of a shape are on the cloud.
-pub(super) struct Resolved {
-    pub(super) image_id: String,
-    pub(super) flavor_id: String,
-    /// One for each of the shape's networks.
-    pub(super) network_ids: Vec<String>,
-    /// One for each of the shape's networks: the address that this machine takes, where the user lists some.
-    pub(super) fixed_ips: Vec<Option<String>>,
-}
-
-/// `user_data` is in Nova's form: base64.
-pub(super) fn create(spec: &Spec<'_>, shape: &Shape, resolved: &Resolved, user_data: &str) -> Json {
+/// `user_data` is in Nova's form: base64. `fixed_ips` has one for each of the shape's networks: the address
+/// that this machine takes, where the user lists some.
+pub(super) fn create(
+    spec: &Spec<'_>,
+    shape: &Shape,
+    ids: &Ids,
+    fixed_ips: &[Option<String>],
+    user_data: &str,
+) -> Json {
     let mut server = Map::new();
     server.insert("name".into(), json!(spec.name));
-    server.insert("flavorRef".into(), json!(resolved.flavor_id));
+    server.insert("flavorRef".into(), json!(ids.flavor));
     match &shape.boot_volume {
         None => {
-            server.insert("imageRef".into(), json!(resolved.image_id));
+            server.insert("imageRef".into(), json!(ids.image));
         }
         Some(volume) => {
             let mut disk = json!({
                 "boot_index": 0, "source_type": "image", "destination_type": "volume",
-                "uuid": resolved.image_id, "volume_size": volume.size, "delete_on_termination": true,
+                "uuid": ids.image, "volume_size": volume.size, "delete_on_termination": true,
             });
             // `volume_type` needs microversion 2.67; without it the cloud's default type is taken.
             if let (Some(kind), Some(disk)) = (&volume.kind, disk.as_object_mut()) {
@@ -42,10 +39,10 @@ pub(super) fn create(spec: &Spec<'_>, shape: &Shape, resolved: &Resolved, user_d
             server.insert("block_device_mapping_v2".into(), json!([disk]));
         }
     }
-    let networks: Vec<Json> = resolved
-        .network_ids
+    let networks: Vec<Json> = ids
+        .networks
         .iter()
-        .zip(&resolved.fixed_ips)
+        .zip(fixed_ips)
         .map(|(id, address)| match address {
             Some(address) => json!({"uuid": id, "fixed_ip": address}),
             None => json!({"uuid": id}),
@@ -86,7 +83,7 @@ pub(super) fn create(spec: &Spec<'_>, shape: &Shape, resolved: &Resolved, user_d
 
 /// The mark, the user's, and what only a create knows.
 fn metadata(spec: &Spec<'_>, shape: &Shape) -> BTreeMap<String, String> {
-    let mut metadata = metadata_of(shape);
+    let mut metadata = shape.own_metadata();
     metadata.extend(
         spec.mark
             .pairs()
@@ -95,17 +92,6 @@ fn metadata(spec: &Spec<'_>, shape: &Shape) -> BTreeMap<String, String> {
     );
     metadata.insert(IMAGE.to_owned(), spec.image.to_owned());
     metadata.insert(ATTEMPT.to_owned(), spec.attempt.to_string());
-    metadata
-}
-
-/// The user's, and which keys these are: what others add stays theirs.
-pub(super) fn metadata_of(shape: &Shape) -> BTreeMap<String, String> {
-    let keys: Vec<&str> = shape.metadata.keys().map(String::as_str).collect();
-    let mut metadata = shape.metadata.clone();
-    metadata.insert(KEYS.to_owned(), keys.join(","));
-    if let Some(pool) = &shape.floating_ip_pool {
-        metadata.insert(POOL.to_owned(), pool.clone());
-    }
     metadata
 }
 
@@ -123,23 +109,100 @@ fn zone(zones: &[String], ordinal: u64) -> Option<&String> {
     zones.get(usize::try_from(ordinal % count).ok()?)
 }
 
-/// The first address of each network's list that no machine of the group has and none being made takes.
-///
-/// # Errors
-/// The number of the network whose addresses are all in use.
-pub(super) fn free_addresses<'a>(
-    networks: &[Network],
-    taken: impl Fn(&str) -> bool + 'a,
-) -> Result<Vec<Option<String>>, usize> {
-    networks
-        .iter()
-        .enumerate()
-        .map(|(number, network)| {
-            if network.fixed_ips.is_empty() {
-                return Ok(None);
-            }
-            let free = network.fixed_ips.iter().find(|address| !taken(address));
-            free.map(|address| Some(address.clone())).ok_or(number)
-        })
-        .collect()
+#[cfg(test)]
+mod tests {
+    use super::super::shape::tests::shape;
+    use super::*;
+    use crate::provider::{Model as _, Value};
+    use crate::worker_group::cloud::Mark;
+
+    fn spec<'a>(mark: &'a Mark, shape: &'a Value) -> Spec<'a> {
+        Spec {
+            name: "workers-abc-3",
+            attempt: 1,
+            ordinal: 3,
+            mark,
+            image: "flatcar",
+            user_data: b"{}",
+            shape,
+        }
+    }
+
+    fn mark() -> Mark {
+        Mark {
+            cluster: "prod".to_owned(),
+            group: "workers".to_owned(),
+            uid: "abc".to_owned(),
+            generation: "g".to_owned(),
+            unsaved: true,
+            origin: String::new(),
+            proof: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_create_carries_the_mark_and_only_what_the_user_wrote() {
+        let metadata = json!({
+            "flatcar-cluster": "prod", "flatcar-group": "workers", "flatcar-uid": "abc", "flatcar-generation": "g",
+            "flatcar-unsaved": "true", "flatcar-image": "flatcar", "flatcar-attempt": "1", "flatcar-keys": ""
+        });
+        let common = json!({
+            "name": "workers-abc-3", "flavorRef": "f1", "config_drive": true, "user_data": "e30=", "metadata": metadata,
+            "tags": ["flatcar-cluster=prod", "flatcar-group=workers"],
+        });
+        for (feature, written, expected, hints) in [
+            (
+                "bare",
+                json!({}),
+                json!({"imageRef": "i1", "networks": "auto"}),
+                None,
+            ),
+            (
+                "networks",
+                json!({"networks": [{"name": "a", "uuid": null, "fixed_ips": null}, {"name": null, "uuid": "n2", "fixed_ips": ["10.0.0.5"]}]}),
+                json!({"imageRef": "i1", "networks": [{"uuid": "n1"}, {"uuid": "n2", "fixed_ip": "10.0.0.5"}]}),
+                None,
+            ),
+            (
+                "zones, groups, key",
+                json!({"availability_zones": ["z1", "z2"], "security_groups": ["web", "ssh"], "key_pair": "ops"}),
+                json!({"imageRef": "i1", "networks": "auto", "availability_zone": "z2", "security_groups": [{"name": "web"}, {"name": "ssh"}],
+                    "key_name": "ops"}),
+                None,
+            ),
+            (
+                "boot volume",
+                json!({"boot_volume": {"size": 20, "type": "ssd"}}),
+                json!({"networks": "auto", "block_device_mapping_v2": [{"boot_index": 0, "source_type": "image", "destination_type": "volume",
+                    "uuid": "i1", "volume_size": 20, "delete_on_termination": true, "volume_type": "ssd"}]}),
+                None,
+            ),
+            (
+                "server group",
+                json!({"server_group_id": "sg"}),
+                json!({"imageRef": "i1", "networks": "auto"}),
+                Some(json!({"group": "sg"})),
+            ),
+        ] {
+            let (mark, written) = (mark(), shape(written));
+            let parsed = Shape::from_value(&written).unwrap();
+            let networks = 1..=parsed.networks.len();
+            let ids = Ids {
+                image: "i1".to_owned(),
+                flavor: "f1".to_owned(),
+                networks: networks.map(|n| format!("n{n}")).collect(),
+                pool: None,
+            };
+            let listed = parsed.networks.iter().map(|one| one.fixed_ips.first());
+            let fixed_ips: Vec<Option<String>> = listed.map(Option::<&String>::cloned).collect();
+            let body = create(&spec(&mark, &written), &parsed, &ids, &fixed_ips, "e30=");
+            let mut server = common.clone();
+            server
+                .as_object_mut()
+                .unwrap()
+                .extend(expected.as_object().unwrap().clone());
+            assert_eq!(body["server"], server, "{feature}");
+            assert_eq!(body.get("os:scheduler_hints"), hints.as_ref(), "{feature}");
+        }
+    }
 }

@@ -1,12 +1,13 @@
-//! One machine's shape: the attribute `openstack` of the group, its schema, its checks, and what is read of it.
+//! One machine's shape: the attribute `openstack` of the group, its schema, its checks, what is read of
+//! it, and the metadata that servers carry of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::api::OURS;
-use super::{bad, is_uuid};
-use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Path, Type, Value};
-use crate::worker_group::cloud::CloudError;
+use serde::{Deserialize, Serialize};
+
+use crate::provider::convert::or_empty;
+use crate::provider::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
 
 /// The attribute `openstack` of the group: one machine's shape.
 pub(super) fn group_schema() -> Attribute {
@@ -70,201 +71,203 @@ pub(super) fn group_schema() -> Attribute {
 }
 
 /// The attribute `openstack` of the group, as a struct.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Shape {
     pub(super) flavor_name: Option<String>,
     pub(super) flavor_id: Option<String>,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) networks: Vec<Network>,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) security_groups: Vec<String>,
     pub(super) key_pair: Option<String>,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) availability_zones: Vec<String>,
     pub(super) config_drive: bool,
     pub(super) server_group_id: Option<String>,
     pub(super) boot_volume: Option<Volume>,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) floating_ip_pool: Option<String>,
 }
 
-/// As the user writes it.
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Written {
-    flavor_name: Option<String>,
-    flavor_id: Option<String>,
-    networks: Option<Vec<WrittenNetwork>>,
-    security_groups: Option<Vec<String>>,
-    key_pair: Option<String>,
-    availability_zones: Option<Vec<String>>,
-    config_drive: bool,
-    server_group_id: Option<String>,
-    boot_volume: Option<Volume>,
-    metadata: Option<BTreeMap<String, String>>,
-    floating_ip_pool: Option<String>,
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct WrittenNetwork {
+/// One of `networks`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Network {
     name: Option<String>,
     uuid: Option<String>,
-    fixed_ips: Option<Vec<String>>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Network {
-    pub(super) named: Named,
+    #[serde(deserialize_with = "or_empty")]
     pub(super) fixed_ips: Vec<String>,
 }
 
-/// A thing by its name, which has to be looked up, or by its id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Named {
-    Name(String),
-    Id(String),
-}
-
-impl Named {
-    pub(super) fn of(text: &str) -> Self {
-        match is_uuid(text) {
-            true => Self::Id(text.to_owned()),
-            false => Self::Name(text.to_owned()),
-        }
-    }
-}
-
-#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+/// `boot_volume`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Volume {
     pub(super) size: i64,
     #[serde(rename = "type")]
     pub(super) kind: Option<String>,
 }
 
-impl Shape {
-    pub(super) fn read(shape: &Value) -> Result<Self, CloudError> {
-        let written = Written::from_value(shape).map_err(|problems| {
-            let text: Vec<&str> = problems
-                .0
-                .iter()
-                .map(|problem| problem.detail.as_str())
-                .collect();
-            bad("the shape", &text.join("; "), None)
-        })?;
-        let networks = written.networks.unwrap_or_default();
-        Ok(Self {
-            flavor_name: written.flavor_name,
-            flavor_id: written.flavor_id,
-            networks: networks
-                .into_iter()
-                .map(|network| Network {
-                    named: match (network.uuid, network.name) {
-                        (Some(id), _) => Named::Id(id),
-                        (None, name) => Named::Name(name.unwrap_or_default()),
-                    },
-                    fixed_ips: network.fixed_ips.unwrap_or_default(),
-                })
-                .collect(),
-            security_groups: written.security_groups.unwrap_or_default(),
-            key_pair: written.key_pair,
-            availability_zones: written.availability_zones.unwrap_or_default(),
-            config_drive: written.config_drive,
-            server_group_id: written.server_group_id,
-            boot_volume: written.boot_volume,
-            metadata: written.metadata.unwrap_or_default(),
-            floating_ip_pool: written.floating_ip_pool,
-        })
-    }
+/// A thing by its name, which has to be looked up, or by its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Named {
+    Name(String),
+    Id(String),
+}
 
-    pub(super) fn flavor(&self) -> Named {
-        match (&self.flavor_id, &self.flavor_name) {
-            (Some(id), _) => Named::Id(id.clone()),
-            (None, name) => Named::Name(name.clone().unwrap_or_default()),
+impl Named {
+    /// What is not an id is a name.
+    pub(super) fn of(text: &str) -> Self {
+        match is_uuid(text) {
+            true => Self::Id(text.to_owned()),
+            false => Self::Name(text.to_owned()),
         }
     }
+    fn either(id: Option<&String>, name: Option<&String>) -> Self {
+        match id {
+            Some(id) => Self::Id(id.clone()),
+            None => Self::Name(name.cloned().unwrap_or_default()),
+        }
+    }
+}
+
+impl Network {
+    pub(super) fn named(&self) -> Named {
+        Named::either(self.uuid.as_ref(), self.name.as_ref())
+    }
+}
+
+impl Shape {
+    pub(super) fn flavor(&self) -> Named {
+        Named::either(self.flavor_id.as_ref(), self.flavor_name.as_ref())
+    }
+
+    /// What has to be looked up for a server, as a text that tells it from others.
+    pub(super) fn names(&self, image: &str) -> String {
+        let (flavor, pool) = (self.flavor(), &self.floating_ip_pool);
+        format!("{image} {flavor:?} {:?} {pool:?}", self.networks)
+    }
+
+    /// The user's metadata, and which keys these are: what others add stays theirs.
+    pub(super) fn own_metadata(&self) -> BTreeMap<String, String> {
+        let keys: Vec<&str> = self.metadata.keys().map(String::as_str).collect();
+        let mut metadata = self.metadata.clone();
+        metadata.insert(KEYS.to_owned(), keys.join(","));
+        if let Some(pool) = &self.floating_ip_pool {
+            metadata.insert(POOL.to_owned(), pool.clone());
+        }
+        metadata
+    }
+
+    /// The drift that counts; what is `None` is not looked at.
+    pub(super) fn wanted(&self) -> BTreeMap<String, String> {
+        let flavor = self.flavor_name.clone();
+        let wanted = [
+            (FLAVOR, flavor.filter(|_| self.flavor_id.is_none())),
+            (
+                FIELD,
+                Some(self.floating_ip_pool.clone().unwrap_or_default()),
+            ),
+            (KEY_PAIR, Some(self.key_pair.clone().unwrap_or_default())),
+            (GROUPS, self.groups()),
+        ];
+        let metadata = self.metadata.iter();
+        let metadata = metadata.map(|(key, value)| (format!("{METADATA}{key}"), value.clone()));
+        let wanted = wanted.into_iter();
+        let wanted = wanted.filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        wanted.chain(metadata).collect()
+    }
+
+    /// The groups as Nova reports them: by name. Ids cannot be compared.
+    pub(super) fn groups(&self) -> Option<String> {
+        let groups: BTreeSet<&str> = self.security_groups.iter().map(String::as_str).collect();
+        let is_comparable = !groups.is_empty() && !groups.iter().any(|group| is_uuid(group));
+        is_comparable.then(|| listed(&groups))
+    }
+}
+
+/// Security groups as they are compared.
+pub(super) fn listed(groups: &BTreeSet<&str>) -> String {
+    let groups: Vec<&str> = groups.iter().copied().collect();
+    groups.join(", ")
+}
+
+/// `0f3c6a0e-....`, with or without hyphens: what is not one is a name.
+pub(super) fn is_uuid(text: &str) -> bool {
+    let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
+    let mut bytes = text.bytes();
+    digits == 32 && bytes.all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// Pure; values may be unknown.
 pub(super) fn validate(shape: &Value) -> Diagnostics {
-    let mut problems = Diagnostics::none();
-    let Value::Map(shape) = shape else {
-        return problems;
-    };
-    let one_of = |object: &BTreeMap<String, Value>,
-                  a: &str,
-                  b: &str,
-                  at: &Path,
-                  problems: &mut Diagnostics| {
-        let is_null = |name: &str| matches!(object.get(name), None | Some(Value::Null));
-        if is_null(a) == is_null(b)
-            && !matches!(object.get(a), Some(Value::Unknown(_)))
-            && !matches!(object.get(b), Some(Value::Unknown(_)))
-        {
-            let found = if is_null(a) { "neither is" } else { "both are" };
-            problems.push(
-                Diagnostic::error(
-                    format!("Exactly one of {a} and {b} is needed"),
-                    format!("Of {a} and {b} {found} set. Set one of the two."),
-                )
-                .at(at.clone()),
-            );
-        }
-    };
-    one_of(
+    let flavor = one_of(
         shape,
-        "flavor_name",
-        "flavor_id",
+        ["flavor_name", "flavor_id"],
         &Path::of("flavor_name"),
-        &mut problems,
     );
-    if let Some(Value::List(networks)) = shape.get("networks") {
-        for (number, network) in networks.iter().enumerate() {
-            if let Value::Map(network) = network {
-                let at = Path::of("networks").index(number).attribute("fixed_ips");
-                problems.extend(addresses(network.get("fixed_ips"), &at));
-                one_of(
-                    network,
-                    "name",
-                    "uuid",
-                    &Path::of("networks").index(number),
-                    &mut problems,
-                );
-            }
+    let mut problems = Diagnostics(flavor.into_iter().collect());
+    for (number, network) in shape.field("networks").elements().iter().enumerate() {
+        if matches!(network, Value::Map(_)) {
+            let at = Path::of("networks").index(number);
+            let listed = network.field("fixed_ips").elements();
+            problems
+                .0
+                .extend(addresses(listed, &at.attribute("fixed_ips")));
+            problems.0.extend(one_of(network, ["name", "uuid"], &at));
         }
     }
-    if let Some(Value::Map(metadata)) = shape.get("metadata") {
-        let named: usize = metadata.keys().map(|key| key.len() + 1).sum();
-        if named > METADATA_BYTES {
-            problems.push(
-                Diagnostic::error(
-                    "Too many metadata keys",
-                    format!("Together the keys take {named} bytes, {METADATA_BYTES} at most. Use fewer or shorter keys."),
-                )
-                .at(Path::of("metadata")),
-            );
-        }
-        for key in metadata.keys().filter(|key| key.starts_with(OURS)) {
-            problems.push(
-                Diagnostic::error(
-                    "Metadata key is reserved",
-                    format!("{key:?} cannot be set: keys that begin with {OURS} mark the machines of a group. Choose another key."),
-                )
-                .at(Path::of("metadata").key(key)),
-            );
-        }
+    let keys = || shape.field("metadata").entries().map(|(key, _)| key);
+    let named: usize = keys().map(|key| key.len() + 1).sum();
+    if named > METADATA_BYTES {
+        let problem = Diagnostic::error(
+            "Too many metadata keys",
+            format!(
+                "Together the keys take {named} bytes, {METADATA_BYTES} at most. Use fewer or shorter keys."
+            ),
+        );
+        problems.push(problem.at(Path::of("metadata")));
+    }
+    for key in keys().filter(|key| key.starts_with(OURS)) {
+        let problem = Diagnostic::error(
+            "Metadata key is reserved",
+            format!(
+                "{key:?} cannot be set: keys that begin with {OURS} mark the machines of a group. Choose another key."
+            ),
+        );
+        problems.push(problem.at(Path::of("metadata").key(key)));
     }
     problems
 }
 
-/// Addresses that are none, or twice there.
-fn addresses(listed: Option<&Value>, at: &Path) -> Diagnostics {
-    let mut problems = Diagnostics::none();
-    let Some(Value::List(listed)) = listed else {
-        return problems;
+/// Both of two attributes, or neither; nothing while one of them is not known.
+fn one_of(object: &Value, [a, b]: [&str; 2], at: &Path) -> Option<Diagnostic> {
+    let fields = [object.field(a), object.field(b)];
+    if fields
+        .iter()
+        .any(|field| matches!(field, Value::Unknown(_)))
+    {
+        return None;
+    }
+    let found = match fields.map(Value::is_null) {
+        [true, true] => "neither is",
+        [false, false] => "both are",
+        _ => return None,
     };
+    let problem = Diagnostic::error(
+        format!("Exactly one of {a} and {b} is needed"),
+        format!("Of {a} and {b} {found} set. Set one of the two."),
+    );
+    Some(problem.at(at.clone()))
+}
+
+/// Addresses that are none, or twice there.
+fn addresses(listed: &[Value], at: &Path) -> Vec<Diagnostic> {
     let mut seen: BTreeSet<IpAddr> = BTreeSet::new();
-    for (number, address) in listed.iter().enumerate() {
-        let Value::String(text) = address else {
-            continue;
-        };
+    let texts = listed.iter().map(Value::text).enumerate();
+    let problem = |(number, text): (usize, Option<&str>)| {
+        let text = text?;
         let problem = match text.parse() {
-            Ok(address) if seen.insert(address) => continue,
+            Ok(address) if seen.insert(address) => return None,
             Ok(_) => Diagnostic::error(
                 "Address is listed twice",
                 format!("{text} can be of one server only. Take one of them out."),
@@ -274,11 +277,31 @@ fn addresses(listed: Option<&Value>, at: &Path) -> Diagnostics {
                 format!("{text:?} is none. Write an address of the network, such as 10.0.0.5."),
             ),
         };
-        problems.push(problem.at(at.index(number)));
-    }
-    problems
+        Some(problem.at(at.index(number)))
+    };
+    texts.filter_map(problem).collect()
 }
 
+/// The field of the shape that names a pool of floating addresses, and the attribute.
+pub(super) const FIELD: &str = "floating_ip_pool";
+pub(super) const ATTRIBUTE: &str = "openstack.floating_ip_pool";
+pub(super) const FLAVOR: &str = "flavor_name";
+pub(super) const GROUPS: &str = "security_groups";
+pub(super) const ZONES: &str = "availability_zones";
+pub(super) const FIXED_IPS: &str = "networks.fixed_ips";
+pub(super) const KEY_PAIR: &str = "key_pair";
+/// What the keys of observed metadata begin with.
+pub(super) const METADATA: &str = "metadata.";
+/// Metadata of ours begin so.
+const OURS: &str = "flatcar-";
+/// The image as the user named it: nova forgets it for a server that boots from a volume, and knows only ids.
+pub(super) const IMAGE: &str = "flatcar-image";
+/// The keys of metadata that the configuration has written, with commas between them.
+pub(super) const KEYS: &str = "flatcar-keys";
+/// The pool of its floating address, as the user named it.
+pub(super) const POOL: &str = "flatcar-floating-ip-pool";
+/// Which try of the name this server is.
+pub(super) const ATTEMPT: &str = "flatcar-attempt";
 /// Nova's limit of one value: the keys of ours are listed in one.
 const METADATA_BYTES: usize = 255;
 

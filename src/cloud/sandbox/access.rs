@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
     use crate::provider::Value;
-    use crate::worker_group::cloud::{Cloud as _, Kind};
+    use crate::worker_group::cloud::{Answers as _, Kind};
 
     /// A sandbox for an operation of so many seconds, and its lock as another process would hold it.
     async fn opened(

@@ -5,11 +5,11 @@
 use std::io;
 use std::time::Duration;
 
+use super::calls::{Moment, later};
 use super::faults::{Conditions, Fault};
-use super::store::{Boot, Locked, Record, is_name, sha256_hex};
-use super::{ENTRY, Moment, Shape, later, refused};
-use crate::flatcar::platform;
-use crate::ignition::user_data::{Compress, pack};
+use super::record::{Boot, Record};
+use super::shape::Shape;
+use super::store::{Locked, is_name, sha256_hex};
 use crate::provider::duration;
 use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Spec};
 
@@ -27,26 +27,15 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn read(spec: &Spec<'_>) -> Result<Self, CloudError> {
-        let refuse = |message: &str, attribute: Option<&'static str>| CloudError {
-            attribute,
-            ..refused(CREATE, spec.name, Kind::BadRequest, message)
-        };
+    pub(super) fn read(spec: &Spec<'_>, shape: Shape, user_data: &str) -> Result<Self, CloudError> {
+        let refuse = |message| CloudError::new(Kind::BadRequest, CREATE, spec.name, message);
         if !is_name(spec.name) {
-            return Err(refuse(
-                "a machine's name is made of lower-case letters, digits and hyphens, 63 at most",
-                Some("name"),
-            ));
+            let words =
+                "a machine's name is made of lower-case letters, digits and hyphens, 63 at most";
+            return Err(refuse(words).blaming("name"));
         }
-        let shape = Shape::read(spec.shape)?;
-        let boot = duration::parse(&shape.boot_time)
-            .ok_or_else(|| refuse("no duration", Some("sandbox.boot_time")))?;
-        let text = std::str::from_utf8(spec.user_data)
-            .map_err(|error| refuse(&error.to_string(), Some("user_data")))?;
-        let packed = platform(ENTRY.platform)
-            .map(|platform| pack(text, platform, Compress::Auto))
-            .transpose()
-            .map_err(|error| refuse(&error.to_string(), Some("user_data")))?;
+        let boot = duration::parse(&shape.boot_time);
+        let boot = boot.ok_or_else(|| refuse("no duration").blaming("sandbox.boot_time"))?;
         let user_data_sha256 = sha256_hex(spec.user_data);
         let Mark {
             cluster,
@@ -67,7 +56,7 @@ impl Wanted {
             shape,
             boot,
             user_data_sha256,
-            user_data_bytes: packed.map_or(text.len(), |packed| packed.size),
+            user_data_bytes: user_data.len(),
             spec_sha256: sha256_hex(everything.as_bytes()),
         })
     }
@@ -84,11 +73,11 @@ pub(super) fn create(
             return Ok(Ok(record.machine(moment.now_ms)));
         }
         let message = format!("a machine of this name exists: {}", record.id);
-        return Ok(Err(refused(
+        return Ok(Err(CloudError::new(
+            Kind::AlreadyExists,
             CREATE,
             &wanted.name,
-            Kind::AlreadyExists,
-            &message,
+            message,
         )));
     }
     let conditions = &moment.conditions;
@@ -104,7 +93,12 @@ pub(super) fn create(
         && locked.count()? >= quota
     {
         let message = format!("quota exceeded: {quota} machines at most");
-        return Ok(Err(refused(CREATE, &wanted.name, Kind::Quota, &message)));
+        return Ok(Err(CloudError::new(
+            Kind::Quota,
+            CREATE,
+            &wanted.name,
+            message,
+        )));
     }
     let id =
         sha256_hex(format!("{} {} {}", wanted.spec_sha256, moment.now_ms, locked.id()?).as_bytes());
@@ -145,24 +139,19 @@ pub(super) fn create(
 /// Whether this sandbox boots such an image.
 pub(super) fn missing_image(conditions: &Conditions, image: &str) -> Option<CloudError> {
     let known = conditions.images.as_ref()?;
-    (!known.iter().any(|known| known == image)).then(|| CloudError {
-        attribute: Some("image"),
-        ..refused(CREATE, "the group", Kind::BadRequest, "no such image here")
-    })
+    let words = "no such image here".to_owned();
+    (!known.iter().any(|known| known == image)).then(|| missing(words, "image"))
 }
 
 /// Whether this sandbox has such a zone.
 pub(super) fn missing_zone(conditions: &Conditions, zone: &str) -> Option<CloudError> {
     let known = conditions.zones.as_ref()?;
-    (!known.iter().any(|known| known == zone)).then(|| CloudError {
-        attribute: Some("sandbox.zone"),
-        ..refused(
-            CREATE,
-            "the group",
-            Kind::BadRequest,
-            &format!("no such zone here; there are {}", known.join(", ")),
-        )
-    })
+    let words = format!("no such zone here; there are {}", known.join(", "));
+    (!known.iter().any(|known| known == zone)).then(|| missing(words, "sandbox.zone"))
+}
+
+fn missing(words: String, attribute: &'static str) -> CloudError {
+    CloudError::new(Kind::BadRequest, CREATE, "the group", words).blaming(attribute)
 }
 
 /// The word for this call.

@@ -5,8 +5,10 @@
 //! processes: everything happens under one lock.
 
 mod access;
+mod calls;
 mod create;
 mod faults;
+mod record;
 mod shape;
 mod store;
 
@@ -18,17 +20,17 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
-use futures::future::BoxFuture;
 
 use self::access::Access;
+use self::calls::later;
 use self::create::{CREATE, Wanted, create, missing_image, missing_zone};
-use self::faults::{Call, Conditions, Fault, Met};
+use self::faults::{Call, Fault};
 use self::shape::{SOME_WORD, Shape, group_schema, is_some_word, validate};
-use self::store::{Locked, Store};
-use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Path, Value};
+use self::store::Store;
+use crate::provider::{Attribute, Diagnostic, Diagnostics};
 use crate::worker_group::cloud::{
-    Change, Cloud, CloudError, Connect, Deletion, Entry, Growth, Kind, Machine, Mark, Spec,
-    machines_of,
+    Answers, Change, CloudError, Connect, Connecting, Deletion, Entry, Findings, Growth, Kind,
+    Lack, Machine, Manner, Mark, Refusal, Spec, machines_of,
 };
 
 /// The row of the table of clouds.
@@ -39,6 +41,16 @@ pub(super) static ENTRY: Entry = Entry {
     fields: &[("tags", Change::InPlace)],
     set_hostname: true,
     platform: "sandbox",
+    scope: "sandbox",
+    manner: Manner {
+        consistency_window: Duration::ZERO,
+        poll_interval: Duration::from_millis(40),
+        finds_one_by_one: false,
+    },
+    lacks: &[
+        (Lack::Leftovers, "a machine is one record"),
+        (Lack::Members, "nobody is served"),
+    ],
     validate,
     connect,
 };
@@ -60,47 +72,32 @@ fn provider_schema() -> Attribute {
     .optional()
 }
 
-fn connect(connect: Connect<'_>) -> BoxFuture<'_, Result<Box<dyn Cloud>, Diagnostics>> {
+fn connect(connect: Connect<'_>) -> Connecting<'_> {
     async move {
-        let store = Store::new(directory(&connect.context.configuration)?);
-        let expected = connect.scope.map(str::to_owned);
+        let settings: Settings = ENTRY.settings(connect.context)?;
         let sandbox = Sandbox {
-            store,
+            store: Store::new(settings.directory),
             clock: Arc::new(SystemTime::now),
             access: Access::of(connect.context).await,
             lag: Duration::ZERO,
         };
-        sandbox.open(expected).await.map(|sandbox| {
-            let sandbox: Box<dyn Cloud> = Box::new(sandbox);
-            sandbox
-        })
+        Ok(sandbox.open(connect.scope).await?.opened())
     }
     .boxed()
 }
 
-/// Of the provider block; a block without `sandbox` has the default.
-fn directory(configuration: &Value) -> Result<PathBuf, Diagnostics> {
-    let Value::Map(configuration) = configuration else {
-        return Ok(PathBuf::from(DIRECTORY));
-    };
-    match configuration.get("sandbox") {
-        None | Some(Value::Null) => Ok(PathBuf::from(DIRECTORY)),
-        Some(Value::Map(sandbox)) => match sandbox.get("directory") {
-            None | Some(Value::Null) => Ok(PathBuf::from(DIRECTORY)),
-            Some(Value::String(directory)) => Ok(PathBuf::from(directory)),
-            Some(_) => Err(unknown_directory()),
-        },
-        Some(_) => Err(unknown_directory()),
-    }
+/// The attribute `sandbox` of the provider block, as a struct; a block without it has the default.
+#[derive(serde::Deserialize)]
+struct Settings {
+    directory: PathBuf,
 }
 
-fn unknown_directory() -> Diagnostics {
-    Diagnostic::error(
-        "Sandbox has no directory yet",
-        "sandbox.directory of the provider block is not known before other resources are applied. \
-         Write a path, or apply those resources first with -target.",
-    )
-    .into()
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::from(DIRECTORY),
+        }
+    }
 }
 
 /// A directory, opened.
@@ -114,34 +111,26 @@ struct Sandbox {
 
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// What became of a call.
-enum Answer<T> {
-    Given(Result<T, CloudError>),
-    /// Given after this long.
-    Late(Duration, Result<T, CloudError>),
-    Never,
-}
-
 impl Sandbox {
-    /// Compares the directory with the one that state knows; makes it where state knows none.
-    async fn open(mut self, expected: Option<String>) -> Result<Self, Diagnostics> {
-        if let Some(expected) = &expected
+    /// Opens the directory, and makes it where state knows none: which one it is, is compared after
+    /// that.
+    async fn open(mut self, expected: Option<&str>) -> Result<Self, Diagnostics> {
+        if let Some(expected) = expected
             && !self.store.exists()
         {
-            return Err(self.elsewhere(expected, "holds no sandbox"));
+            let holds = format!("{}, which holds no sandbox", self.store.directory.display());
+            return Err(ENTRY.elsewhere(expected, &holds));
         }
-        let opened = self.locked(|_, locked, conditions| Ok((locked.id()?, conditions.clone())));
-        let opened = opened.await;
-        match (opened, expected) {
-            (Ok((id, _)), Some(expected)) if id != expected => {
-                Err(self.elsewhere(&expected, &format!("holds {id}")))
-            }
-            (Ok((_, conditions)), _) => {
-                self.lag =
-                    Duration::try_from_secs_f64(conditions.list_lag_seconds).unwrap_or_default();
+        let opened = self.locked(|_, locked, conditions| {
+            locked.id()?;
+            Ok(conditions.list_lag_seconds)
+        });
+        match opened.await {
+            Ok(lag) => {
+                self.lag = Duration::try_from_secs_f64(lag).unwrap_or_default();
                 Ok(self)
             }
-            (Err(error), _) => Err(self.closed(&error).into()),
+            Err(error) => Err(self.closed(&error).into()),
         }
     }
 
@@ -170,107 +159,19 @@ impl Sandbox {
             ),
         }
     }
-
-    fn elsewhere(&self, expected: &str, holds: &str) -> Diagnostics {
-        Diagnostic::error(
-            "The group is in another sandbox",
-            format!(
-                "State or import id name {expected}; {} {holds}. Run in the working directory where the group was created, or point \
-                 sandbox.directory of the provider block there.",
-                self.store.directory.display()
-            ),
-        )
-        .into()
-    }
-
-    /// One call: meets the faults that were ordered for it, then does its work.
-    async fn call<T: Send + 'static>(
-        &self,
-        call: Call,
-        action: &'static str,
-        object: &str,
-        work: impl FnOnce(&Locked<'_>, &Moment) -> io::Result<Result<T, CloudError>> + Send + 'static,
-    ) -> Result<T, CloudError> {
-        let name = object.to_owned();
-        let answer = self
-            .locked(move |now_ms, locked, conditions| {
-                let met = conditions.meet(locked, call, &name)?;
-                if let Some(met) = met {
-                    if met.fault == Fault::StallBefore {
-                        return Ok(Answer::Never);
-                    }
-                    if let Some(error) = refusal(met, action, &name) {
-                        return Ok(Answer::Given(Err(error)));
-                    }
-                }
-                let moment = Moment {
-                    now_ms,
-                    conditions: conditions.clone(),
-                    met,
-                };
-                let done = work(locked, &moment)?;
-                Ok(match met.map(|met| (met.fault, met.seconds)) {
-                    Some((Fault::StallAfter, _)) => Answer::Never,
-                    Some((Fault::Lost, _)) => Answer::Given(
-                        done.and_then(|_| Err(refused(action, &name, Kind::Ambiguous, LOST))),
-                    ),
-                    Some((Fault::Delay, seconds)) => Answer::Late(
-                        Duration::try_from_secs_f64(seconds).unwrap_or_default(),
-                        done,
-                    ),
-                    _ => Answer::Given(done),
-                })
-            })
-            .await;
-        match answer {
-            Ok(Answer::Given(result)) => result,
-            Ok(Answer::Late(pause, result)) => {
-                tokio::time::sleep(pause).await;
-                result
-            }
-            Ok(Answer::Never) => std::future::pending().await,
-            Err(error) => Err(refused(
-                action,
-                object,
-                match error.kind() {
-                    // Only somebody who edits the file changes that.
-                    io::ErrorKind::InvalidData => Kind::BadRequest,
-                    _ => Kind::Unavailable,
-                },
-                &format!("{}: {error}", self.store.directory.display()),
-            )),
-        }
-    }
-}
-
-/// When a call happens, and what it meets.
-struct Moment {
-    now_ms: u64,
-    conditions: Conditions,
-    met: Option<Met>,
-}
-
-impl Moment {
-    /// Seconds of a fault that this call meets; 0 when it does not.
-    fn seconds_of(&self, fault: Fault) -> f64 {
-        self.met
-            .filter(|met| met.fault == fault)
-            .map_or(0.0, |met| met.seconds)
-    }
 }
 
 #[async_trait]
-impl Cloud for Sandbox {
+impl Answers for Sandbox {
+    type Shape = Shape;
+    const ENTRY: &'static Entry = &ENTRY;
+
     async fn scope(&self) -> Result<String, CloudError> {
         self.locked(|_, locked, _| locked.id())
             .await
             .map_err(|error| {
-                refused(
-                    "Sandbox scope",
-                    "the directory",
-                    Kind::Unavailable,
-                    &error.to_string(),
-                )
+                let words = error.to_string();
+                CloudError::new(Kind::Unavailable, "Sandbox scope", "the directory", words)
             })
     }
 
@@ -317,8 +218,13 @@ impl Cloud for Sandbox {
         .await
     }
 
-    async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError> {
-        let wanted = Wanted::read(spec)?;
+    async fn create(
+        &self,
+        spec: &Spec<'_>,
+        shape: Shape,
+        user_data: String,
+    ) -> Result<Machine, CloudError> {
+        let wanted = Wanted::read(spec, shape, &user_data)?;
         self.call(Call::Create, CREATE, spec.name, move |locked, moment| {
             create(locked, moment, wanted)
         })
@@ -358,12 +264,9 @@ impl Cloud for Sandbox {
         &self,
         machines: &[Machine],
         mark: &Mark,
-        shape: &Value,
+        shape: Option<Shape>,
     ) -> Result<(), CloudError> {
-        let tags = match shape {
-            Value::Null => None,
-            shape => Some(Shape::read(shape)?.tags.unwrap_or_default()),
-        };
+        let tags = shape.map(|shape| shape.tags.unwrap_or_default());
         let mark = mark.clone();
         let machines: Vec<(String, String)> = machines
             .iter()
@@ -407,72 +310,48 @@ impl Cloud for Sandbox {
         .await
     }
 
-    fn wanted(&self, shape: &Value) -> BTreeMap<String, String> {
-        let Ok(shape) = Shape::from_value(shape) else {
-            return BTreeMap::new();
-        };
-        let mut wanted: BTreeMap<String, String> = shape
-            .tags
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(key, value)| (format!("tags.{key}"), value))
-            .collect();
-        wanted.insert("size".to_owned(), shape.size);
-        wanted.insert("zone".to_owned(), shape.zone);
-        wanted
+    fn wanted(&self, shape: &Shape) -> BTreeMap<String, String> {
+        let tags = shape.tags.iter().flatten();
+        let tags = tags.map(|(key, value)| (format!("tags.{key}"), value.clone()));
+        let fields = [("size", &shape.size), ("zone", &shape.zone)];
+        let fields = fields.map(|(key, value)| (key.to_owned(), value.clone()));
+        tags.chain(fields).collect()
     }
 
     async fn preflight(
         &self,
         image: &str,
-        shape: &Value,
+        shape: Shape,
         growth: Growth,
     ) -> Result<Diagnostics, CloudError> {
         if growth.created == 0 {
             return Ok(Diagnostics::none());
         }
-        let shape = match Shape::read(shape) {
-            Ok(shape) => shape,
-            Err(error) => {
-                return Ok(Diagnostic::error("Could not read the shape", error.message).into());
-            }
-        };
         let image = image.to_owned();
         let asked = self
             .call(Call::Preflight, "Sandbox preflight", "the group", move |locked, moment| {
-                let mut problems = Diagnostics::none();
-                for error in [
-                    missing_image(&moment.conditions, &image),
-                    missing_zone(&moment.conditions, &shape.zone),
-                ]
-                .into_iter()
-                .flatten()
-                {
-                    problems.push(diagnostic(&error));
+                let mut found = Findings::new(refusal_of);
+                let conditions = &moment.conditions;
+                let image = missing_image(conditions, &image);
+                for error in image.into_iter().chain(missing_zone(conditions, &shape.zone)) {
+                    found.refused(&error);
                 }
-                let left = moment
-                    .conditions
-                    .quota
-                    .map(|quota| quota.saturating_sub(locked.count().unwrap_or(0)));
-                if let Some(left) = left
-                    && let Some(advice) = growth.advice(left)
-                {
-                    let more = growth.at_once;
-                    problems.push(Diagnostic::warning(
-                        "Quota may not be enough",
+                if let Some(quota) = conditions.quota {
+                    let left = quota.saturating_sub(locked.count().unwrap_or(0));
+                    let summary = "Quota may not be enough";
+                    found.room(growth, left, (summary, None), None, |more, advice| {
                         format!(
                             "The sandbox has room for {left} more machines, and {more} more than now are to exist at a time. {advice}Raise \
                              the quota, or delete machines that are not needed."
-                        ),
-                    ));
+                        )
+                    });
                 }
-                Ok(Ok(problems))
+                Ok(Ok(found))
             })
             .await;
-        match asked {
-            Err(error) if !error.is_retryable() => Ok(diagnostic(&error).into()),
-            asked => asked,
-        }
+        let mut refused = Findings::new(refusal_of);
+        let found = refused.of(asked)?;
+        Ok(found.unwrap_or(refused).told())
     }
 
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
@@ -488,10 +367,10 @@ impl Cloud for Sandbox {
                             Some(message) => format!("sandbox: {message}"),
                             None => format!("sandbox: booting {}", record.image),
                         })),
-                        None => Err(refused(
+                        None => Err(CloudError::new(
+                            Kind::NotFound,
                             "Sandbox console",
                             &name,
-                            Kind::NotFound,
                             "no such machine",
                         )),
                     },
@@ -501,84 +380,37 @@ impl Cloud for Sandbox {
         .await
     }
 
-    fn consistency_window(&self) -> Duration {
-        self.lag
-    }
-
-    fn poll_interval(&self) -> Duration {
-        Duration::from_millis(40)
+    fn manner(&self) -> Manner {
+        Manner {
+            consistency_window: self.lag,
+            ..ENTRY.manner
+        }
     }
 }
 
-/// The error that a fault stands for, where it is one that refuses before anything is done.
-fn refusal(met: Met, action: &'static str, object: &str) -> Option<CloudError> {
-    let (kind, message) = match met.fault {
-        Fault::Quota => (Kind::Quota, "quota exceeded"),
-        Fault::Throttled => (Kind::RateLimit, "asked too often"),
-        Fault::Unavailable => (Kind::Unavailable, "the sandbox is in trouble"),
-        Fault::Forbidden => (Kind::Forbidden, "not allowed"),
-        Fault::Unauthenticated => (Kind::Unauthenticated, "the credentials have expired"),
-        Fault::BadRequest => (Kind::BadRequest, "the request is wrong"),
-        Fault::LostBefore => (Kind::Ambiguous, LOST),
-        _ => return None,
-    };
-    let retry_after = (met.fault == Fault::Throttled && met.seconds > 0.0)
-        .then(|| Duration::try_from_secs_f64(met.seconds).unwrap_or_default());
-    Some(CloudError {
-        retry_after,
-        ..refused(action, object, kind, message)
+fn refusal_of(error: &CloudError) -> Option<Refusal> {
+    Some(Refusal {
+        cause: error.to_string(),
+        summary: "Sandbox cannot make these machines",
+        advice: "",
     })
 }
 
-fn refused(action: &'static str, object: &str, kind: Kind, message: &str) -> CloudError {
-    CloudError {
-        action,
-        object: object.to_owned(),
-        kind,
-        message: message.to_owned(),
-        attribute: None,
-        retry_after: None,
-    }
-}
-
-fn diagnostic(error: &CloudError) -> Diagnostic {
-    let diagnostic = Diagnostic::error("Sandbox cannot make these machines", format!("{error}."));
-    match error.attribute {
-        Some(attribute) => diagnostic.at(Path::of(attribute)),
-        None => diagnostic,
-    }
-}
-
-fn text_of(problems: &Diagnostics) -> String {
-    let texts: Vec<&str> = problems
-        .0
-        .iter()
-        .map(|problem| problem.detail.as_str())
-        .collect();
-    texts.join(" ")
-}
-
-fn later(now_ms: u64, seconds: f64) -> u64 {
-    let span = Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    now_ms.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-}
-
 const DIRECTORY: &str = ".flatcar-sandbox";
-const LOST: &str = "nothing: the answer was lost";
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::provider::{Context, convert};
-    use crate::worker_group::cloud::Phase;
+    use crate::provider::{Context, Value, convert};
+    use crate::worker_group::cloud::{Cloud, Phase};
 
     /// A sandbox in a scratch directory, and its clock.
     struct Bench {
         directory: tempfile::TempDir,
         now: Arc<Mutex<SystemTime>>,
-        sandbox: Sandbox,
+        sandbox: Box<dyn Cloud>,
     }
 
     impl Bench {
@@ -595,7 +427,7 @@ mod tests {
                 access: Access::of(&Context::of(Value::Null)).await,
                 lag: Duration::ZERO,
             };
-            let sandbox = sandbox.open(None).await.unwrap();
+            let sandbox = sandbox.open(None).await.unwrap().opened();
             Self {
                 directory,
                 now,
@@ -783,12 +615,12 @@ mod tests {
         let configuration =
             convert::to_value(&serde_json::json!({"sandbox": {"directory": directory}}));
         let context = Context::of(configuration);
-        let cloud = connect(Connect {
+        let connect = Connect {
             context: &context,
             shape: &Value::Null,
             scope,
-        })
-        .await?;
+        };
+        let cloud = ENTRY.open(connect).await?;
         Ok(cloud.scope().await.unwrap())
     }
 

@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{refused, text_of};
 pub(super) use crate::provider::schema::{SOME_WORD, is_some_word};
-use crate::provider::{Attribute, Diagnostic, Diagnostics, Model as _, Path, Type, Value};
-use crate::worker_group::cloud::{CloudError, Kind};
+use crate::provider::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
 
 /// The attribute `sandbox` of the group: one machine's shape.
 pub(super) fn group_schema() -> Attribute {
@@ -44,19 +42,6 @@ pub(super) struct Shape {
     pub(super) zone: String,
     pub(super) size: String,
     pub(super) tags: Option<BTreeMap<String, String>>,
-}
-
-impl Shape {
-    pub(super) fn read(shape: &Value) -> Result<Self, CloudError> {
-        Self::from_value(shape).map_err(|problems| {
-            refused(
-                "Sandbox",
-                "the shape",
-                Kind::BadRequest,
-                &text_of(&problems),
-            )
-        })
-    }
 }
 
 /// What the schema cannot say: keys of tags.

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    Change, Cloud, CloudError, Deletion, Entry, Growth, Kind, Machine, Mark, Members, Phase, Spec,
+    Change, Cloud, CloudError, Deletion, Entry, Growth, Kind, Machine, Manner, Mark, Members,
+    Phase, Spec,
 };
 use crate::kubernetes::Host;
 use crate::protocol::value::Value;
@@ -65,7 +66,7 @@ pub(crate) struct Memory {
     pub(crate) lag: Duration,
     /// Who gets traffic, where somebody does.
     pub(crate) balancer: Option<Balancer>,
-    /// As [`Cloud::finds_one_by_one`].
+    /// As [`Manner::finds_one_by_one`].
     pub(crate) one_by_one: bool,
     /// How many machines there is room for; a preflight warns of it, and nothing holds to it.
     pub(crate) quota: Option<usize>,
@@ -400,14 +401,7 @@ fn placed(spec: &Spec<'_>) -> BTreeMap<String, String> {
 }
 
 fn refused(action: &'static str, object: &str, kind: Kind) -> CloudError {
-    CloudError {
-        action,
-        object: object.to_owned(),
-        kind,
-        message: format!("{kind:?}"),
-        attribute: None,
-        retry_after: None,
-    }
+    CloudError::new(kind, action, object, format!("{kind:?}"))
 }
 
 #[async_trait]
@@ -441,10 +435,6 @@ impl Cloud for Memory {
             .filter(|m| ids.contains(&m.id))
             .collect();
         self.answer("Memory Find", "ids", fault, found).await
-    }
-
-    fn finds_one_by_one(&self) -> bool {
-        self.one_by_one
     }
 
     async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError> {
@@ -652,12 +642,12 @@ impl Cloud for Memory {
         self.balancer.as_ref().map(|balancer| balancer as _)
     }
 
-    fn consistency_window(&self) -> Duration {
-        self.window
-    }
-
-    fn poll_interval(&self) -> Duration {
-        self.pause
+    fn manner(&self) -> Manner {
+        Manner {
+            consistency_window: self.window,
+            poll_interval: self.pause,
+            finds_one_by_one: self.one_by_one,
+        }
     }
 }
 
@@ -705,14 +695,12 @@ impl Balancer {
         let refuses = locked(&self.refuses).take();
         match refuses.or(self.keeps.filter(|_| action == "Leave")) {
             None => Ok(()),
-            Some(kind) => Err(CloudError {
-                action,
-                object: "the balancer".to_owned(),
+            Some(kind) => Err(CloudError::new(
                 kind,
-                message: format!("{kind:?}"),
-                attribute: None,
-                retry_after: None,
-            }),
+                action,
+                "the balancer",
+                format!("{kind:?}"),
+            )),
         }
     }
 }
@@ -819,6 +807,13 @@ pub(crate) static ENTRY: Entry = Entry {
     ],
     set_hostname: true,
     platform: "sandbox",
+    scope: "memory",
+    manner: Manner {
+        consistency_window: Duration::ZERO,
+        poll_interval: Duration::from_secs(1),
+        finds_one_by_one: false,
+    },
+    lacks: &[],
     validate: |_| Diagnostics::none(),
     connect: |connect| {
         let id = match connect.context.setting("memory") {
@@ -829,10 +824,9 @@ pub(crate) static ENTRY: Entry = Entry {
             Some(Value::String(id)) => clouds().get(&id).cloned(),
             _ => None,
         };
-        let elsewhere = connect.scope.is_some_and(|scope| scope != SCOPE);
         Box::pin(async move {
             match found {
-                Some(memory) if !elsewhere => {
+                Some(memory) => {
                     let cloud: Box<dyn Cloud> = Box::new(Handle(memory));
                     Ok(cloud)
                 }
@@ -913,10 +907,7 @@ impl Cloud for Handle {
     fn members(&self) -> Option<&dyn Members> {
         self.0.members()
     }
-    fn consistency_window(&self) -> Duration {
-        self.0.consistency_window()
-    }
-    fn poll_interval(&self) -> Duration {
-        self.0.poll_interval()
+    fn manner(&self) -> Manner {
+        self.0.manner()
     }
 }

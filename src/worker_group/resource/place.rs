@@ -62,7 +62,7 @@ impl WorkerGroup {
             shape: &shape,
             scope: fields.scope.known().map(String::as_str),
         };
-        let cloud = within(context, deadline, (entry.connect)(connect)).await?;
+        let cloud = within(context, deadline, entry.open(connect)).await?;
         Ok(Place {
             entry,
             cloud,

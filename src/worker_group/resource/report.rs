@@ -22,9 +22,11 @@ pub(super) fn errors(problems: &[Problem], hint: &str, prefix: &str) -> Diagnost
     for problem in problems {
         let (summary, named) = without_names(&problem.summary, prefix);
         let (detail, told) = without_names(&problem.detail, prefix);
+        // A cloud that gives no answer gives none to any call: which one met it first is chance.
+        let silence = detail.split_once(" answered nothing");
         let kind = Problem {
             summary,
-            detail,
+            detail: silence.map_or(detail.as_str(), |(_, why)| why).to_owned(),
             attribute: problem.attribute.clone(),
         };
         let name = named.or(told);
@@ -555,3 +557,44 @@ pub(super) const STRANGERS: &str = "Take the tags flatcar-cluster, flatcar-group
 const LONGEST_NAME: usize = 80;
 /// How many are named.
 const SHOWN: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_befell_many_machines_is_said_once() {
+        let refused = "answered nothing: Connection refused";
+        // Of two machines: the call, and how it was answered.
+        let cases = [
+            (["EC2 Terminate", "EC2 Terminate"], [refused, refused], 1),
+            // The cloud went away between two calls.
+            (["EC2 Terminate", "ELB Describe"], [refused, refused], 1),
+            (
+                ["EC2 Terminate", "EC2 Terminate"],
+                ["answered 403 No", "answered 403 No"],
+                1,
+            ),
+            (
+                ["EC2 Terminate", "ELB Describe"],
+                ["answered 403 No", "answered 403 No"],
+                2,
+            ),
+            (
+                ["EC2 Terminate", "EC2 Terminate"],
+                [refused, "answered nothing in time"],
+                2,
+            ),
+        ];
+        for (calls, answers, said) in cases {
+            let problem = |ordinal: usize| Problem {
+                summary: format!("Could not delete machine w-k3-{ordinal}"),
+                detail: format!("{} for w-k3-{ordinal} {}", calls[ordinal], answers[ordinal]),
+                attribute: None,
+            };
+            let told = errors(&[problem(0), problem(1)], "", "w-k3-");
+            assert_eq!(told.0.len(), said, "{calls:?} {answers:?}");
+            assert!(told.0[0].detail.starts_with(calls[0]));
+        }
+    }
+}

@@ -36,6 +36,9 @@ static SECOND: Entry = Entry {
     fields: &[("tags", Change::InPlace)],
     set_hostname: true,
     platform: "sandbox",
+    scope: "second cloud",
+    manner: memory::ENTRY.manner,
+    lacks: &[],
     validate: |_| Diagnostics::none(),
     connect: |connect| (memory::ENTRY.connect)(connect),
 };
@@ -1772,7 +1775,7 @@ async fn what_does_not_exist_is_not_imported() {
         ("memory/prod/w", "Import id has the wrong form"),
         ("", "Import id has the wrong form"),
         ("mars/x/prod/w", "Cloud is not known to this provider"),
-        ("memory/elsewhere/prod/w", "No such cloud"),
+        ("memory/elsewhere/prod/w", "The group is in another memory"),
         // Some clouds would take these for patterns.
         ("memory/memory/1/p*/*", "Import id has the wrong form"),
         ("memory/memory/1/prod/w?", "Import id has the wrong form"),

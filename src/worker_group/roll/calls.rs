@@ -233,14 +233,7 @@ impl Calls<'_> {
         tokio::select! {
             biased;
             result = self.answered(action, object, Kind::Unavailable, call) => result,
-            () = self.cancel.cancelled() => Err(CloudError {
-                action,
-                object: object.to_owned(),
-                kind: Kind::Unavailable,
-                message: "nothing before the interrupt".to_owned(),
-                attribute: None,
-                retry_after: None,
-            }),
+            () = self.cancel.cancelled() => Err(CloudError::new(Kind::Unavailable, action, object, "nothing before the interrupt")),
         }
     }
 
@@ -257,14 +250,12 @@ impl Calls<'_> {
         match timeout_at(until, caught(call)).await {
             Ok(Some(answer)) => answer,
             Ok(None) => Err(failed_inside(action, object)),
-            Err(_) => Err(CloudError {
-                action,
-                object: object.to_owned(),
+            Err(_) => Err(CloudError::new(
                 kind,
-                message: format!("nothing within {} seconds", asked.elapsed().as_secs()),
-                attribute: None,
-                retry_after: None,
-            }),
+                action,
+                object,
+                format!("nothing within {} seconds", asked.elapsed().as_secs()),
+            )),
         }
     }
 
@@ -324,15 +315,12 @@ fn shown(action: &'static str, kind: Kind, machine: Machine) -> Result<Machine, 
         Cow::Owned(line) => line,
     };
     if machine.id.is_empty() || machine.id.contains(is_hidden) {
-        return Err(CloudError {
-            action,
-            object: line(machine.name),
+        return Err(CloudError::new(
             kind,
-            message: "a machine whose id is empty, or holds characters that are not seen"
-                .to_owned(),
-            attribute: None,
-            retry_after: None,
-        });
+            action,
+            line(machine.name),
+            "a machine whose id is empty, or holds characters that are not seen",
+        ));
     }
     Ok(Machine {
         name: line(machine.name),

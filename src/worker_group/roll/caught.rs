@@ -18,14 +18,12 @@ pub(super) async fn caught<T>(work: impl Future<Output = T>) -> Option<T> {
 
 /// A call in which this provider failed. Whether the cloud has carried it out is not known.
 pub(super) fn failed_inside(action: &'static str, object: &str) -> CloudError {
-    CloudError {
+    CloudError::new(
+        Kind::Bug,
         action,
-        object: object.to_owned(),
-        kind: Kind::Bug,
-        message: format!("nothing that could be read, for the provider failed. {BUG}"),
-        attribute: None,
-        retry_after: None,
-    }
+        object,
+        format!("nothing that could be read, for the provider failed. {BUG}"),
+    )
 }
 
 /// What is said of an apply in which this provider failed.

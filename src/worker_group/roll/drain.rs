@@ -99,14 +99,12 @@ impl Places<'_> {
                 Ok(Some(Ok(drained))) => return Ok(drained),
                 Ok(Some(Err(error))) => CloudError::from(error),
                 Ok(None) => return Err(failed_inside("Kubernetes Drain", &host.name)),
-                Err(_) => CloudError {
-                    action: "Kubernetes Drain",
-                    object: host.name.clone(),
-                    kind: Kind::Unavailable,
-                    message: format!("nothing within {} seconds", asked.elapsed().as_secs()),
-                    attribute: None,
-                    retry_after: None,
-                },
+                Err(_) => CloudError::new(
+                    Kind::Unavailable,
+                    "Kubernetes Drain",
+                    host.name.as_str(),
+                    format!("nothing within {} seconds", asked.elapsed().as_secs()),
+                ),
             };
             tries += 1;
             // However often: the time that it may take is the limit.

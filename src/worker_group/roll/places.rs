@@ -354,16 +354,13 @@ impl Standing {
 
 impl From<NodeError> for CloudError {
     fn from(error: NodeError) -> Self {
+        let kind = match error.retryable {
+            true => Kind::Unavailable,
+            false => Kind::Forbidden,
+        };
         Self {
-            action: error.action,
-            object: error.object,
-            kind: match error.retryable {
-                true => Kind::Unavailable,
-                false => Kind::Forbidden,
-            },
-            message: error.message,
-            attribute: None,
             retry_after: error.retry_after,
+            ..Self::new(kind, error.action, error.object, error.message)
         }
     }
 }

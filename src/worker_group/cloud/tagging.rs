@@ -1,19 +1,19 @@
 //! Tags that the provider block speaks of for all groups: those that machines have beside their group's, and those that are somebody
 //! else's business.
 //!
-//! In: `default_tags = { tags = { team = "a" } }`, `ignore_tags = { keys = ["cost"], key_prefixes = ["k8s/"] }`. Out: a shape with the
-//! former, and without the latter.
+//! In: a group's own tags, `default_tags = { tags = { team = "a" } }`, `ignore_tags = { keys = ["cost"], key_prefixes = ["k8s/"] }`. Out: tags
+//! with the former, and without the latter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::shape::{Shape, check_tag};
-use crate::provider::{Attribute, Diagnostics, Path, Type, Value};
-use crate::worker_group::cloud::Machine;
+use super::Machine;
+use crate::provider::schema::Check;
+use crate::provider::{Attribute, Type};
 
-/// Attributes of the provider block's `aws`.
-pub(super) fn attributes() -> Vec<Attribute> {
+/// Attributes of a cloud's provider block; `check` is of default tags.
+pub fn attributes(check: Check) -> Vec<Attribute> {
     vec![
         Attribute::object(
             "default_tags",
@@ -27,7 +27,7 @@ pub(super) fn attributes() -> Vec<Attribute> {
                 .optional(),
             ],
         )
-        .check("", check_defaults)
+        .check("", move |tags, at| check(tags, at))
         .optional(),
         Attribute::object(
             "ignore_tags",
@@ -45,41 +45,32 @@ pub(super) fn attributes() -> Vec<Attribute> {
     ]
 }
 
-fn check_defaults(defaults: &Value, at: &Path) -> Diagnostics {
-    let mut problems = Diagnostics::none();
-    if let Value::Map(fields) = defaults
-        && let Some(Value::Map(tags)) = fields.get("tags")
-    {
-        for (key, value) in tags {
-            check_tag(key, value, &mut problems);
-        }
-    }
-    problems.under(at)
-}
+type Tags = BTreeMap<String, String>;
 
 /// What the user writes in `default_tags`; an empty value counts as null by then.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct DefaultTags {
+pub struct DefaultTags {
     tags: Option<BTreeMap<String, Option<String>>>,
 }
 
 /// What the user writes in `ignore_tags`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct IgnoreTags {
+pub struct IgnoreTags {
     keys: Option<BTreeSet<String>>,
     key_prefixes: Option<BTreeSet<String>>,
 }
 
-/// Both.
+/// Both: what the provider block says of tags.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tagging {
+pub struct Tagging {
     defaults: BTreeMap<String, String>,
     keys: BTreeSet<String>,
     prefixes: BTreeSet<String>,
 }
 
 impl Tagging {
-    pub(super) fn of(defaults: Option<&DefaultTags>, ignored: Option<&IgnoreTags>) -> Self {
+    /// As the user writes them.
+    pub fn of(defaults: Option<&DefaultTags>, ignored: Option<&IgnoreTags>) -> Self {
         let defaults = defaults.and_then(|defaults| defaults.tags.clone());
         let ignored = ignored.cloned().unwrap_or_default();
         Self {
@@ -94,28 +85,26 @@ impl Tagging {
     }
 
     /// What a new machine is made from.
-    pub(super) fn whole(&self, mut shape: Shape) -> Shape {
-        if !self.defaults.is_empty() {
-            let mut tags = self.defaults.clone();
-            tags.extend(shape.tags.take().into_iter().flatten());
-            shape.tags = Some(tags);
+    pub fn whole(&self, own: Option<Tags>) -> Option<Tags> {
+        if self.defaults.is_empty() {
+            return own;
         }
-        shape
+        let mut tags = self.defaults.clone();
+        tags.extend(own.into_iter().flatten());
+        Some(tags)
     }
 
     /// What one that exists is compared with, and changed to.
-    pub(super) fn watched(&self, shape: Shape) -> Shape {
-        let mut shape = self.whole(shape);
-        if let Some(tags) = &mut shape.tags {
-            tags.retain(|key, _| !self.ignores(key));
-        }
-        shape
+    pub fn watched(&self, own: Option<Tags>) -> Option<Tags> {
+        let mut tags = self.whole(own)?;
+        tags.retain(|key, _| !self.ignores(key));
+        Some(tags)
     }
 
-    /// What is ignored is not seen.
-    pub(super) fn overlook(&self, machine: &mut Machine) {
+    /// What is ignored is not seen. `prefix` is what tags begin with in [`Machine::observed`]: `"tags."`.
+    pub fn overlook(&self, machine: &mut Machine, prefix: &str) {
         let is_ignored = |key: &str| {
-            let tag = key.strip_prefix("tags.");
+            let tag = key.strip_prefix(prefix);
             tag.is_some_and(|tag| self.ignores(tag))
         };
         machine.observed.retain(|key, _| !is_ignored(key));
@@ -131,20 +120,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::provider::Model as _;
-    use crate::provider::convert::to_value;
-
-    fn shape(tags: serde_json::Value) -> Shape {
-        let shape = json!({"instance_type": "a", "metadata_http_tokens": "required", "tags": tags});
-        let Value::Map(written) = to_value(&shape) else {
-            unreachable!()
-        };
-        let mut fields: BTreeMap<String, Value> = super::super::shape::field_names()
-            .map(|name| (name.to_owned(), Value::Null))
-            .collect();
-        fields.extend(written);
-        Shape::from_value(&Value::Map(fields)).unwrap()
-    }
 
     #[test]
     fn defaults_come_in_a_groups_own_win_and_what_is_ignored_is_not_compared() {
@@ -158,20 +133,17 @@ mod tests {
             Some(
                 pairs
                     .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                    .collect::<BTreeMap<_, _>>(),
+                    .collect::<Tags>(),
             )
         };
-        let own = json!({"team": "b", "cost": "1", "k8s/role": "x"});
+        let own = || tags(&[("team", "b"), ("cost", "1"), ("k8s/role", "x")]);
         assert_eq!(
-            tagging.whole(shape(own.clone())).tags,
+            tagging.whole(own()),
             tags(&[("cost", "1"), ("env", ""), ("k8s/role", "x"), ("team", "b")])
         );
-        assert_eq!(
-            tagging.watched(shape(own.clone())).tags,
-            tags(&[("env", ""), ("team", "b")])
-        );
+        assert_eq!(tagging.watched(own()), tags(&[("env", ""), ("team", "b")]));
         let nothing = Tagging::default();
-        assert_eq!(nothing.whole(shape(json!(null))).tags, None);
-        assert_eq!(nothing.watched(shape(own.clone())), shape(own));
+        assert_eq!(nothing.whole(None), None);
+        assert_eq!(nothing.watched(own()), own());
     }
 }
