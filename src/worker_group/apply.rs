@@ -430,8 +430,9 @@ pub(crate) async fn perform(
         mark: job.mark,
     };
     let places = Places::new(job.cluster, job.calls, &order.deletes, job.destroys);
-    let ended = Roll::new(job.calls, &places, order, existing).run().await;
-    problems.extend(ended.problems);
+    let roll = Roll::new(job.calls, &places, order, existing).after(problems);
+    let ended = roll.run().await;
+    let mut problems = ended.problems;
     // What is not asked now, the next apply asks; a cloud that is in trouble is told of once.
     if !calls.is_over()
         && !ended.blind

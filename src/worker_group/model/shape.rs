@@ -124,7 +124,8 @@ pub(crate) fn completions(
                 continue;
             };
             let as_by_default = attribute.default.as_ref() == Some(told);
-            if !(told.is_null() || without_defaults && as_by_default) {
+            let is_none = told.is_null() || (without_defaults && as_by_default);
+            if !is_none {
                 completed.insert(attribute.name.to_owned(), told.clone());
             }
         }

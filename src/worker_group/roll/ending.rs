@@ -94,6 +94,12 @@ impl<'a> Roll<'a> {
         )
     }
 
+    /// An apply in which this went wrong before: it is told, and what follows from it is not told beside it.
+    pub(crate) fn after(mut self, problems: Vec<Problem>) -> Self {
+        self.problems = problems;
+        self
+    }
+
     /// Fewer machines than wanted are never a success, whatever it was that kept the others away.
     fn report_what_is_short(&mut self) {
         let serves = |tracked: &&Tracked| tracked.stage == Stage::Ready && !tracked.leaves;

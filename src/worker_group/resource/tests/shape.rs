@@ -492,6 +492,7 @@ async fn a_start_that_is_refused_is_told_and_tried_again_by_the_next_apply() {
         .memory
         .order(Call::Start, "", Fault::Refused(Kind::Forbidden));
     let (_, problems) = world.run(config.clone()).await;
+    assert_eq!(problems.len(), 1, "it is said once: {problems:?}");
     assert!(
         problems[0].starts_with("Could not start machines"),
         "{problems:?}"
