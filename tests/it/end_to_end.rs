@@ -56,6 +56,14 @@ trait Stage {
     fn machines(&self, workspace: &Workspace) -> BTreeMap<String, String>;
     /// Deletes one.
     fn remove(&self, workspace: &Workspace, name: &str);
+    /// Whether [`Stage::stop`] does what it says.
+    fn stops(&self) -> bool {
+        false
+    }
+    /// Stops one.
+    fn stop(&self, _workspace: &Workspace, _name: &str) {
+        panic!("nobody stops machines on this cloud");
+    }
     /// What stands between the cloud's name and the cluster in an import's id.
     fn scope(&self, workspace: &Workspace) -> String;
     /// Whose each machine is, by name: the mark's uid, and whether it is still marked as not saved.

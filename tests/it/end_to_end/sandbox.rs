@@ -45,6 +45,18 @@ impl Stage for Sandbox {
         fs::remove_file(path).expect("a record");
     }
 
+    fn stops(&self) -> bool {
+        true
+    }
+
+    fn stop(&self, workspace: &Workspace, name: &str) {
+        let path = directory(workspace).join(format!("machines/{name}.json"));
+        let text = fs::read(&path).expect("a record");
+        let mut record: Value = serde_json::from_slice(&text).expect("a record");
+        record["stopped"] = json!(true);
+        fs::write(path, record.to_string()).expect("a record");
+    }
+
     fn scope(&self, workspace: &Workspace) -> String {
         let id = fs::read_to_string(directory(workspace).join("id")).expect("the sandbox's id");
         id.trim().to_owned()

@@ -129,6 +129,10 @@ pub(super) trait Stage: Sync {
     fn machines(&self) -> usize {
         2
     }
+    /// Whether somebody can stop a machine, which the group then starts.
+    fn stops(&self) -> bool {
+        false
+    }
 }
 
 /// One life's own part of a cloud.
@@ -145,6 +149,8 @@ pub(super) trait Bench: Send + Sync {
     fn calm(&self);
     /// The names of the calls since then, each once.
     fn calls(&self) -> BTreeSet<String>;
+    /// Somebody stops a machine, where there is one.
+    fn stop(&self) {}
     /// Name and id of each machine that is there and not going.
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>>;
     /// Whether machines of these ids, and no others, get traffic, and none went while it had some.
@@ -183,18 +189,24 @@ pub(super) type Cell = (Call, Fault);
 
 /// An operation of a life: what the configuration says, and how many machines there are after it.
 pub(super) struct Step {
+    /// Its place in [`OPERATIONS`].
+    operation: usize,
     replicas: usize,
     tags: Json,
     message: &'static str,
     pub(super) creates: bool,
     pub(super) deletes: bool,
+    on_stopped: Option<&'static str>,
 }
 
 /// Each begins with a refresh.
-pub(super) const OPERATIONS: [&str; 6] =
-    ["create", "refresh", "scale in", "change", "roll", "destroy"];
+pub(super) const OPERATIONS: [&str; 7] = [
+    "create", "refresh", "scale in", "change", START, "roll", "destroy",
+];
+/// Only where somebody can stop a machine.
+const START: &str = "start";
 
-fn life(stage: &dyn Stage) -> [Step; 6] {
+fn life(stage: &dyn Stage) -> Vec<Step> {
     let count = stage.machines();
     let (first, second) = (json!({"team": "a", "cost": "1"}), json!({"team": "b"}));
     let steps = [
@@ -202,16 +214,26 @@ fn life(stage: &dyn Stage) -> [Step; 6] {
         (count + 1, &first, "first", (false, false)),
         (count, &first, "first", (false, true)),
         (count, &second, "first", (false, false)),
+        (count, &second, "first", (false, false)),
         (count, &second, "second", (true, true)),
         (0, &second, "second", (false, true)),
     ];
-    steps.map(|(replicas, tags, message, (creates, deletes))| Step {
-        replicas,
-        tags: tags.clone(),
-        message,
-        creates,
-        deletes,
-    })
+    let stops = stage.stops();
+    let steps = steps.into_iter().enumerate();
+    steps
+        .filter(|(operation, _)| stops || OPERATIONS[*operation] != START)
+        .map(
+            |(operation, (replicas, tags, message, (creates, deletes)))| Step {
+                operation,
+                replicas,
+                tags: tags.clone(),
+                message,
+                creates,
+                deletes,
+                on_stopped: stops.then_some("start"),
+            },
+        )
+        .collect()
 }
 
 impl Step {
@@ -224,6 +246,7 @@ impl Step {
             "cluster": "faults",
             "replicas": self.replicas,
             "user_data": ignition.to_string(),
+            "on_stopped": self.on_stopped,
         });
         let shape = bench.shape(&self.tags);
         for (name, value) in shape.as_object().into_iter().flatten() {
@@ -323,12 +346,13 @@ async fn undisturbed(stage: &dyn Stage) -> BTreeSet<Call> {
     let bench = bench.as_ref();
     let mut group = Group::start(&bench.provider()).await;
     let mut calls = BTreeSet::new();
-    for (number, step) in life(stage).iter().enumerate() {
+    for step in &life(stage) {
+        let number = step.operation;
         bench.calm();
         let problems = take(&mut group, step, bench).await;
         assert!(problems.is_empty(), "{problems:?}");
         calls.extend(bench.calls().into_iter().map(|call| (number, call)));
-        let settled = is_settled(&mut group, bench, number, step).await;
+        let settled = is_settled(&mut group, bench, step).await;
         assert_eq!(settled, Ok(()), "{}", OPERATIONS[number]);
     }
     group.end().await;
@@ -339,7 +363,10 @@ async fn undisturbed(stage: &dyn Stage) -> BTreeSet<Call> {
 pub(super) fn cells(stage: &dyn Stage, calls: &BTreeSet<Call>) -> Vec<Cell> {
     let life = life(stage);
     let all = calls.iter().flat_map(|call| {
-        let step = &life[call.0];
+        let steps = life.iter().filter(move |step| step.operation == call.0);
+        steps.map(move |step| (call, step))
+    });
+    let all = all.flat_map(|(call, step)| {
         let can = move |fault: &Fault| stage.can_meet(step, &call.1, *fault);
         let faults = Fault::ALL.into_iter().filter(can);
         faults.map(move |fault| (call.clone(), fault))
@@ -443,9 +470,12 @@ async fn lived(
         [((only, _), _)] => (*only, *only),
         [] => return Ok(()),
     };
-    for (at, step) in life.iter().enumerate().take(last + 1) {
-        // It begins with the operation before the first.
-        if at + 1 < first {
+    // It begins with the operation before the first.
+    let before = life.iter().rev().find(|step| step.operation < first);
+    let begin = before.map_or(first, |step| step.operation);
+    for step in &life {
+        let at = step.operation;
+        if !(begin..=last).contains(&at) {
             continue;
         }
         let began = Instant::now();
@@ -464,7 +494,7 @@ async fn lived(
                         OPERATIONS[at]
                     ));
                 }
-                is_settled(&mut group, bench, at, step).await?;
+                is_settled(&mut group, bench, step).await?;
             }
         }
     }
@@ -490,7 +520,7 @@ async fn disturbed(
     step: &Step,
     cell: &Cell,
 ) -> Result<Seen, String> {
-    let ((at, call), fault) = cell;
+    let ((_, call), fault) = cell;
     bench.order(call, *fault);
     let problems = take(group, step, bench).await;
     if !bench.met() {
@@ -513,11 +543,14 @@ async fn disturbed(
             Seen::SaidSo
         }
     };
-    is_settled(group, bench, *at, step).await?;
+    is_settled(group, bench, step).await?;
     Ok(seen)
 }
 
 async fn take(group: &mut Group, step: &Step, bench: &dyn Bench) -> Vec<Problem> {
+    if OPERATIONS[step.operation] == START {
+        bench.stop();
+    }
     match step.replicas {
         0 => group.destroy().await,
         _ => group.apply(&step.config(bench)).await,
@@ -545,15 +578,10 @@ fn judge(stage: &dyn Stage, ((_, call), fault): &Cell, problems: &[Problem]) -> 
 }
 
 /// State is true after an operation, and there is nothing more to do. What a create did is saved by the operation that follows it, a refresh.
-async fn is_settled(
-    group: &mut Group,
-    bench: &dyn Bench,
-    at: usize,
-    step: &Step,
-) -> Result<(), String> {
+async fn is_settled(group: &mut Group, bench: &dyn Bench, step: &Step) -> Result<(), String> {
     is_true(group, bench, step.replicas).await?;
     bench.calm();
-    match OPERATIONS[at] {
+    match OPERATIONS[step.operation] {
         "create" | "destroy" => return Ok(()),
         "refresh" if group.changed => {
             return Err("there is something to do after a create".to_owned());

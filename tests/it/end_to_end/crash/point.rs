@@ -180,14 +180,17 @@ fn prepared(
     timeout: Option<&str>,
 ) -> Workspace {
     let workspace = workspace(core, stage);
+    let mut more = String::new();
     if let Some(time) = timeout {
         let times = ["create", "read", "update", "delete"].map(|of| format!("{of} = {time:?}"));
-        let timeouts = format!("timeouts = {{ {} }}", times.join(", "));
-        let text = configuration(stage);
-        let (head, tail) = text.split_once("rolling_update").expect("an argument");
-        let text = format!("{head}{timeouts}\n          rolling_update{tail}");
-        workspace.write("main.tf", &text);
+        more += &format!("timeouts = {{ {} }}\n          ", times.join(", "));
     }
+    if scenario.stops {
+        more += "on_stopped = \"start\"\n          ";
+    }
+    let text = configuration(stage);
+    let (head, tail) = text.split_once("rolling_update").expect("an argument");
+    workspace.write("main.tf", &format!("{head}{more}rolling_update{tail}"));
     let variables = |replicas: usize, message: &str| {
         let values = json!({
             "replicas": replicas,
@@ -204,6 +207,10 @@ fn prepared(
     if scenario.loses {
         let machines = stage.machines(&workspace);
         stage.remove(&workspace, machines.keys().next().expect("a machine"));
+    }
+    if scenario.stops {
+        let machines = stage.machines(&workspace);
+        stage.stop(&workspace, machines.keys().next().expect("a machine"));
     }
     let message = if scenario.rolls { "second" } else { "first" };
     // What is destroyed stays as it is configured.

@@ -69,6 +69,10 @@ impl Stage for Sandbox {
     fn at_once(&self) -> usize {
         16
     }
+
+    fn stops(&self) -> bool {
+        true
+    }
 }
 
 impl Directory {
@@ -120,6 +124,22 @@ impl Bench for Directory {
             line["call"].as_str().expect("a word").to_owned()
         };
         log.lines().map(call).collect()
+    }
+
+    fn stop(&self) {
+        let files = std::fs::read_dir(self.path("machines"));
+        let mut paths: Vec<PathBuf> = files
+            .into_iter()
+            .flatten()
+            .map(|file| file.expect("an entry").path())
+            .collect();
+        paths.sort();
+        if let Some(path) = paths.first() {
+            let text = std::fs::read_to_string(path).expect("a record");
+            let mut record: Json = serde_json::from_str(&text).expect("JSON");
+            record["stopped"] = json!(true);
+            std::fs::write(path, record.to_string()).expect("writes");
+        }
     }
 
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>> {
