@@ -127,7 +127,6 @@ impl Point {
         if scenario.before == 0
             && matches!(end, End::KilledBefore | End::KilledAfter)
             && is_told(&again)
-            && whole()
         {
             let text = configuration(ground.stage());
             let adopts = "on_existing = \"adopt\"\n          rolling_update";
