@@ -401,7 +401,7 @@ fn rolling_update() -> Vec<Attribute> {
         Attribute::number("max_failures", "New machines that may fail in one apply and are made again; one more stops it. A creation tolerates at least 5.")
             .default(0)
             .range(0..=MOST_REPLICAS),
-        Attribute::number("parallelism", "Machines that are created or deleted at a time.")
+        Attribute::number("parallelism", "Machines that are created or deleted at a time. What is drained, or waits until its traffic has ended, does not count.")
             .default(PARALLELISM)
             .range(1..=1000),
     ]
