@@ -3,7 +3,6 @@
 mod promises;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -23,6 +22,7 @@ mod cluster;
 mod holders;
 mod shape;
 
+/// The table of clouds.
 static CLOUDS: &[&Entry] = &[&memory::ENTRY, &SECOND];
 
 /// Another cloud, with the same machines.
@@ -56,7 +56,7 @@ fn with_motd(text: &str) -> String {
 /// A core with one resource in one state.
 struct World {
     service: Service,
-    memory: Arc<Memory>,
+    memory: Memory,
     state: Value,
     private: Vec<u8>,
     /// Whether the last apply ended with an error.
@@ -181,7 +181,7 @@ impl World {
         Self::on(id, memory::open(id, memory)).await
     }
 
-    async fn on(id: &str, memory: Arc<Memory>) -> Self {
+    async fn on(id: &str, memory: Memory) -> Self {
         Self::with(WorkerGroup::new(CLOUDS), id, memory).await
     }
 
@@ -194,7 +194,7 @@ impl World {
         Self::with(resource, id, memory::reopen(id)).await
     }
 
-    async fn with(resource: WorkerGroup, id: &str, memory: Arc<Memory>) -> Self {
+    async fn with(resource: WorkerGroup, id: &str, memory: Memory) -> Self {
         let service = Service::new(provider(resource), CancellationToken::new());
         let of = object_type(&[(memory::ENTRY.provider_schema)()]);
         let config = Value::from_json(json!({"memory": {"id": id}}).to_string().as_bytes(), &of);
@@ -439,6 +439,13 @@ impl World {
 }
 
 const NOTHING: [&str; 0] = [];
+
+#[test]
+fn the_schemas_that_a_row_brings_are_such_as_core_takes() {
+    let provider = provider(WorkerGroup::new(CLOUDS));
+    let faults = crate::provider::validity::faults(&provider);
+    assert!(faults.is_empty(), "{faults:#?}");
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_group_is_created_scaled_rolled_repaired_and_destroyed() {
@@ -1270,7 +1277,7 @@ async fn a_twin_that_goes_by_itself_is_no_matter() {
         let machines = group.fields.machines.known().unwrap();
         machines[&first.name].clone()
     };
-    crate::worker_group::cloud::Cloud::delete(&*world.memory, &twin)
+    crate::worker_group::cloud::Answers::delete(&world.memory, &twin)
         .await
         .unwrap();
     world.is_settled(json!({})).await;
@@ -1569,7 +1576,7 @@ async fn machines_of_a_predecessor_that_are_going_are_nobodys() {
     old.run(json!({})).await;
     old.refresh().await;
     for machine in old.memory.machines() {
-        crate::worker_group::cloud::Cloud::delete(&*old.memory, &machine)
+        crate::worker_group::cloud::Answers::delete(&old.memory, &machine)
             .await
             .unwrap();
     }

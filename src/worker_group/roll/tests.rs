@@ -4,11 +4,14 @@
 mod cluster;
 mod traffic;
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::kubernetes::{Destroys, Drain};
+use crate::provider::Model as _;
 use crate::worker_group::cloud::memory::cluster::{Cluster, opened};
-use crate::worker_group::cloud::memory::{Call, Fault, Memory};
-use crate::worker_group::cloud::{Cloud as _, Kind};
+use crate::worker_group::cloud::memory::{Call, Fault, Memory, Shape};
+use crate::worker_group::cloud::{Answers as _, Kind};
 use crate::worker_group::generation::Rolls;
 use crate::worker_group::plan::Share;
 
@@ -84,9 +87,10 @@ async fn run_over(
     listed: Vec<Machine>,
 ) -> Ended {
     let cluster = cluster.map(|cluster| opened(cluster, test.drain));
-    let order = order(test, &Value::Null);
+    let order = order(test);
+    let cloud = memory.clone().opened();
     let calls = Calls {
-        cloud: memory,
+        cloud: cloud.as_ref(),
         cancel,
         deadline: Instant::now() + test.timeout,
     };
@@ -97,8 +101,9 @@ async fn run_over(
 /// An order, on a group that is no part of a cluster.
 async fn run_order(memory: &Memory, order: Order<'_>, existing: Vec<Machine>) -> Ended {
     let cancel = CancellationToken::new();
+    let cloud = memory.clone().opened();
     let calls = Calls {
-        cloud: memory,
+        cloud: cloud.as_ref(),
         cancel: &cancel,
         deadline: Instant::now() + TEST.timeout,
     };
@@ -115,14 +120,17 @@ fn known(machines: Vec<Machine>) -> Vec<Known> {
     machines.into_iter().map(known).collect()
 }
 
-fn order<'a>(test: &Test, shape: &'a Value) -> Order<'a> {
+/// Nothing is said of machines.
+static SHAPE: LazyLock<Value> = LazyLock::new(|| Shape::default().to_value());
+
+fn order(test: &Test) -> Order<'static> {
     let name = |ordinal: &u64| format!("w-u-{ordinal}");
     let share = Share::Count;
     Order {
         mark: mark("2"),
         prefix: "w-u-".to_owned(),
         image: "flatcar",
-        shape,
+        shape: &SHAPE,
         user_data: &|name| name.as_bytes().to_vec(),
         limits: Limits::new(
             test.replicas,
@@ -638,7 +646,7 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
             mark: mark("2"),
             prefix: "w-u-".to_owned(),
             image: "flatcar",
-            shape: &Value::Null,
+            shape: &SHAPE,
             user_data: &|_| Vec::new(),
             limits: Limits::new(1, Share::Count(1), Share::Count(0), false),
             creates: vec!["w-u-0".to_owned()],
@@ -741,14 +749,11 @@ async fn a_panic_of_the_apply_itself_leaves_all_that_was_made_until_then() {
             "w-u-2" => panic!("as ordered"),
             name => name.as_bytes().to_vec(),
         },
-        ..order(
-            &Test {
-                replicas: 4,
-                creates: &[0, 1, 2],
-                ..TEST
-            },
-            &Value::Null,
-        )
+        ..order(&Test {
+            replicas: 4,
+            creates: &[0, 1, 2],
+            ..TEST
+        })
     };
     let ended = run_order(&memory, order, memory.machines()).await;
     assert_eq!(names(&ended), ["w-u-0", "w-u-1", "w-u-10"]);
@@ -785,10 +790,9 @@ async fn however_long_a_cloud_asks_to_wait_what_was_made_is_recorded() {
 
 #[tokio::test(start_paused = true)]
 async fn an_apply_that_ends_short_is_never_a_success() {
-    let order_of = |test| order(test, &Value::Null);
     let used_up = |test| Order {
         next_ordinal: 1_000_000_000,
-        ..order_of(test)
+        ..order(test)
     };
     let test = Test {
         creates: &[0, 1],
@@ -808,7 +812,7 @@ async fn an_apply_that_ends_short_is_never_a_success() {
                 memory.set("w-u-1", Phase::Stopped);
                 memory
             },
-            order_of(&TEST),
+            order(&TEST),
             "Fewer machines serve than wanted",
         ),
     ] {
@@ -826,8 +830,9 @@ async fn what_a_cloud_says_is_shown_and_obeyed_by_no_terminal() {
         machine.addresses = vec!["10.0.0.1\u{202e}".to_owned()];
         machine.image = "flat\u{7}car".to_owned();
     });
+    let cloud = memory.clone().opened();
     let calls = |cancel| Calls {
-        cloud: &memory,
+        cloud: cloud.as_ref(),
         cancel,
         deadline: Instant::now() + TEST.timeout,
     };

@@ -1,6 +1,6 @@
 //! Groups whose machines are Nodes of a cluster in memory, opened for each operation.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use super::*;
 use crate::kubernetes::{Drain, OnTimeout};

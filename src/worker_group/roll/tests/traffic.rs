@@ -107,7 +107,7 @@ async fn a_refusal_to_give_traffic_is_told_and_what_may_succeed_later_is_tried_a
         let memory = balanced(
             0..1,
             Balancer {
-                refuses: std::sync::Mutex::new(Some(kind)),
+                refuses: Arc::new(std::sync::Mutex::new(Some(kind))),
                 ..Balancer::default()
             },
         );
