@@ -6,23 +6,47 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use crate::kubernetes::Destroys;
-use crate::provider::{Attr, Context, Diagnostics, Outcome, Severity, Stored};
-use crate::worker_group::apply::{self, Before, Job, Performed};
+use crate::provider::{Attr, Context, Diagnostics, Outcome, Severity, Stored, Value};
+use crate::worker_group::apply::{self, Before, Job, Outlook, Performed};
 use crate::worker_group::basis::Basis;
 use crate::worker_group::cloud::{Machine, Mark, Phase};
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{CREATE_TIMEOUT, Group, Private, Whole, timeout, timeout_text};
 use crate::worker_group::plan::{Changes, Member};
 use crate::worker_group::proof::is_name_of;
-use crate::worker_group::roll::{Known, Leftovers, Problem, take_twins};
+use crate::worker_group::roll::{Calls, Known, Leftovers, Problem, take_twins};
 use crate::worker_group::wanted::Wanted;
 
 use super::holders::{Decided, Foreign, on_existing};
-use super::place::{ids, saved_is_saved, within, without};
+use super::place::{Place, ids, saved_is_saved, within, without};
 use super::report::{paused_creation, shortfall, taken_over, warnings};
 use super::{WorkerGroup, diagnostic, errors, live_member, recorded, user_data_of};
 
+/// One creation, and what it works with.
+struct Creation<'a> {
+    context: &'a Context,
+    config: &'a Group,
+    wanted: &'a Wanted,
+    private: &'a Private,
+    uid: &'a str,
+    started: SystemTime,
+    deadline: Instant,
+}
+
+/// Machines of the group's name that exist already.
+struct Found {
+    /// Left by a create of this state and configuration that never returned, and of use.
+    leftovers: Vec<Machine>,
+    /// Left by it, and of none.
+    useless: Vec<Machine>,
+    /// Of others, and taken over because the user says so.
+    adopted: Vec<Machine>,
+    /// Of others, and left alone.
+    left: Vec<Machine>,
+}
+
 impl WorkerGroup {
+    /// Creates a group that no other block of this run creates.
     pub(super) async fn create_registered(
         &self,
         context: &Context,
@@ -32,39 +56,141 @@ impl WorkerGroup {
         private: Private,
         uid: &str,
     ) -> Outcome<Stored<Group>> {
-        let started = SystemTime::now();
         let limit = timeout(&model.fields, |timeouts| &timeouts.create, CREATE_TIMEOUT);
-        let deadline = Instant::now() + limit;
-        model.fields.uid = Attr::Known(uid.to_owned());
-        model.fields.cloud = Attr::Known(wanted.entry.name.to_owned());
-        model.fields.scope = Attr::Null;
-        let place = match self.place(context, model, deadline).await {
-            Ok(place) => place,
-            Err(problems) => return Outcome::failed(problems),
+        let creation = Creation {
+            context,
+            config,
+            wanted,
+            private: &private,
+            uid,
+            started: SystemTime::now(),
+            deadline: Instant::now() + limit,
         };
+        let mut problems = Diagnostics::none();
+        match self.create_in_steps(&creation, model, &mut problems).await {
+            Ok(value) => Outcome { value, problems },
+            Err(more) => {
+                problems.extend(more);
+                Outcome::failed(problems)
+            }
+        }
+    }
+
+    /// The group as it is recorded; `None`: nothing exists, so nothing has to be.
+    async fn create_in_steps(
+        &self,
+        creation: &Creation<'_>,
+        model: &mut Group,
+        problems: &mut Diagnostics,
+    ) -> Result<Option<Stored<Group>>, Diagnostics> {
+        let Creation {
+            context,
+            wanted,
+            private,
+            deadline,
+            ..
+        } = *creation;
+        let place = self.place_of_new(creation, model).await?;
+        let basis = Basis::of(wanted, None, private);
+        model.fields.generation = Attr::Known(basis.generation.to_string());
+        model.fields.rollout = Whole::Known(Vec::new());
+        let found = self
+            .found(creation, model, &place, &basis, problems)
+            .await?;
+        let mark = Mark {
+            unsaved: true,
+            ..place.mark(basis.generation.to_string())
+        };
+        let existing = found.taken_under(&mark);
+        let outlook = outlook_of_new(creation, &found, &existing);
+        let exist = existing.len();
+        let asked = place.preflight(context, deadline, wanted, &outlook.changes, exist);
+        problems.extend(asked.await);
+        halted(problems)?;
+        let cluster = self.cluster(context, model, deadline).await?;
+        let calls = place.calls(context, deadline);
+        found.take_over(&calls, &mark, wanted, problems).await?;
+
+        let mut private = private.clone();
+        private.history = outlook.history;
+        private.shapes = outlook.shapes;
+        let changes = outlook.changes;
+        let performed = match wanted.paused {
+            true => untouched(existing, &changes),
+            false => {
+                let job = Job {
+                    wanted,
+                    calls,
+                    cluster: cluster.as_ref(),
+                    destroys: Destroys::Machines,
+                    mark,
+                    secret: &private.secret,
+                    user_data: &user_data_of(wanted, creation.config),
+                    leftovers: Leftovers::TakeFrom(creation.started, wanted.rolls),
+                    gives_way: says(&model.fields.on_existing) != Some("keep"),
+                    aside: found.aside(),
+                    max_failures: wanted.pace.max_failures.max(TOLERATED_IN_CREATE),
+                    timeout: timeout_text(&model.fields, |of| &of.create, CREATE_TIMEOUT),
+                };
+                let performed = apply::perform(job, &changes, existing).await;
+                // From here on it is only words that may fail.
+                let now = (None, performed.clone());
+                let now = recorded(model.clone(), private.clone(), &place, now, &changes);
+                context.ledger.write(&now);
+                performed
+            }
+        };
+        // State is saved next. What is killed in between is told by the next create, and taken over by none.
+        let made = performed.machines.iter().map(|known| &known.machine);
+        saved_is_saved(&calls, &place.mark(String::new()), made).await;
+        problems.extend(said_of(creation, model, &found, &performed));
+        // The next apply creates anew.
+        if performed.machines.is_empty() && problems.has_errors() {
+            return Ok(None);
+        }
+        let promised = model.fields.slots.keys();
+        let performed = (None, performed);
+        let mut value = recorded(model.clone(), private, &place, performed, &changes);
+        within_plan(&mut value, &promised);
+        Ok(Some(value))
+    }
+
+    /// Connects, and writes down where the group is.
+    async fn place_of_new(
+        &self,
+        creation: &Creation<'_>,
+        model: &mut Group,
+    ) -> Result<Place, Diagnostics> {
+        let (context, deadline) = (creation.context, creation.deadline);
+        model.fields.uid = Attr::Known(creation.uid.to_owned());
+        model.fields.cloud = Attr::Known(creation.wanted.entry.name.to_owned());
+        model.fields.scope = Attr::Null;
+        let place = self.place(context, model, deadline).await?;
         let scope = async {
             place.cloud.scope().await.map_err(|error| {
                 diagnostic(&Problem::of("Could not ask the cloud where it is", &error)).into()
             })
         };
-        match within(context, deadline, scope).await {
-            Ok(scope) => model.fields.scope = Attr::Known(scope),
-            Err(problems) => return Outcome::failed(problems),
-        }
-        let basis = Basis::of(wanted, None, &private);
-        let generation = basis.generation.clone();
-        model.fields.generation = Attr::Known(generation.to_string());
-        model.fields.rollout = Whole::Known(Vec::new());
+        model.fields.scope = Attr::Known(within(context, deadline, scope).await?);
+        Ok(place)
+    }
 
-        let calls = place.calls(context, deadline);
-        let others = match place.observe(calls, model, &private, started).await {
-            Ok(observed) => observed.others,
-            Err(problems) => return Outcome::failed(problems),
-        };
+    /// Looks for machines of the group's name, and decides what becomes of them.
+    async fn found(
+        &self,
+        creation: &Creation<'_>,
+        model: &Group,
+        place: &Place,
+        basis: &Basis,
+        problems: &mut Diagnostics,
+    ) -> Result<Found, Diagnostics> {
+        let (wanted, started) = (creation.wanted, creation.started);
+        let calls = place.calls(creation.context, creation.deadline);
+        let looks = place.observe(calls, model, creation.private, started);
+        let others = looks.await?.others.into_iter();
         // What is left of a create of this state and configuration that never returned. Machines of another origin may be somebody's whose
         // create runs, and those of another generation serve somebody.
         let origin = self.origin();
-        let others = others.into_iter();
         let (mut leftovers, machines): (Vec<Machine>, Vec<Machine>) = others
             .filter(|machine| machine.phase != Phase::Deleting)
             .partition(|machine| {
@@ -72,12 +198,13 @@ impl WorkerGroup {
                 machine.mark.unsaved
                     && machine.mark.origin == origin
                     && is_name_of(&machine.name, &wanted.name)
-                    && basis.translated(&of).serves(&generation, wanted.rolls)
+                    && basis
+                        .translated(&of)
+                        .serves(&basis.generation, wanted.rolls)
             });
         // Some clouds let nobody mark a machine that has failed, and of two of one name only one can be taken over.
         let mut useless = take_twins(&mut leftovers);
         useless.extend(leftovers.extract_if(.., |machine| machine.phase == Phase::Failed));
-        let mut problems = Diagnostics::none();
         let foreign = Foreign {
             machines,
             name: &wanted.name,
@@ -85,28 +212,29 @@ impl WorkerGroup {
             in_state: self.uids_in_state(wanted),
             now: started,
         };
-        let decided = on_existing(&model.fields.on_existing, foreign, &mut problems);
-        let Some(Decided { adopted, left }) = decided else {
-            return Outcome::failed(problems);
+        let decided = on_existing(&model.fields.on_existing, foreign, problems);
+        let Some(Decided { mut adopted, left }) = decided else {
+            return Err(Diagnostics::none());
         };
         let is_taken = |name: &str| leftovers.iter().any(|machine| machine.name == name);
-        let adopted = adopted
-            .into_iter()
-            .filter(|machine| !is_taken(&machine.name));
-        let adopted: Vec<Machine> = adopted.collect();
+        adopted.retain(|machine| !is_taken(&machine.name));
+        Ok(Found {
+            leftovers,
+            useless,
+            adopted,
+            left,
+        })
+    }
+}
 
-        // What is adopted is left as it is: the next plan shows what would change. So is whatever runs or is about to.
-        let deletable: BTreeSet<String> = leftovers
-            .iter()
-            .filter(|machine| machine.phase == Phase::Stopped)
-            .map(|machine| machine.name.clone())
-            .collect();
-        let taken: Vec<Machine> = leftovers.into_iter().chain(adopted).collect();
-        let mark = Mark {
-            unsaved: true,
-            ..place.mark(generation.to_string())
-        };
-        // As they are once they are taken over.
+impl Found {
+    /// Those that the group takes over.
+    fn taken(&self) -> impl Iterator<Item = &Machine> {
+        self.leftovers.iter().chain(&self.adopted)
+    }
+
+    /// As they are once they are taken over under this mark.
+    fn taken_under(&self, mark: &Mark) -> Vec<Known> {
         let known = |machine: &Machine| Known {
             machine: Machine {
                 mark: Mark {
@@ -118,150 +246,127 @@ impl WorkerGroup {
             },
             node: String::new(),
         };
-        let existing: Vec<Known> = taken.iter().map(known).collect();
-        let members: Vec<Member> = existing
-            .iter()
-            .map(|known| live_member(known, wanted))
-            .collect();
-        let before = Before {
-            wanted: None,
-            generation: None,
-            private: &private,
-        };
-        let outlook = apply::outlook(wanted, &before, uid, &members, Some(&deletable));
-        let changes = match wanted.paused {
-            true => Changes {
+        self.taken().map(known).collect()
+    }
+
+    /// Ids of those that no other step is to touch.
+    fn aside(&self) -> BTreeSet<String> {
+        let mut aside = ids(&self.useless);
+        aside.extend(ids(&self.left));
+        aside
+    }
+
+    /// Deletes what is of no use, unless the group is paused, and marks what is taken over.
+    async fn take_over(
+        &self,
+        calls: &Calls<'_>,
+        mark: &Mark,
+        wanted: &Wanted,
+        problems: &mut Diagnostics,
+    ) -> Result<(), Diagnostics> {
+        if !wanted.paused {
+            problems.extend(without(calls, &self.useless).await);
+        }
+        halted(problems)?;
+        let taken: Vec<Machine> = self.taken().cloned().collect();
+        let marked = apply::remark(calls, mark, &taken, &Value::Null).await;
+        marked.map_err(|error| {
+            diagnostic(&Problem::of(
+                "Could not take over existing machines",
+                &error,
+            ))
+            .into()
+        })
+    }
+}
+
+/// Which machines are created, and which of those that are taken over go.
+fn outlook_of_new(creation: &Creation<'_>, found: &Found, existing: &[Known]) -> Outlook {
+    let (wanted, private) = (creation.wanted, creation.private);
+    // What is adopted is left as it is: the next plan shows what would change. So is whatever runs or is about to.
+    let stopped = found.leftovers.iter();
+    let stopped = stopped.filter(|machine| machine.phase == Phase::Stopped);
+    let deletable = stopped.map(|machine| machine.name.clone()).collect();
+    let members = existing.iter().map(|known| live_member(known, wanted));
+    let members: Vec<Member> = members.collect();
+    let before = Before {
+        wanted: None,
+        generation: None,
+        private,
+    };
+    let outlook = apply::outlook(wanted, &before, creation.uid, &members, Some(&deletable));
+    match wanted.paused {
+        true => Outlook {
+            changes: Changes {
                 next_ordinal: private.next_ordinal,
                 ..Changes::default()
             },
-            false => outlook.changes,
-        };
-        let takes_silently = model.fields.on_existing.known().map(String::as_str) == Some("adopt");
-        problems.extend(
-            place
-                .preflight(context, deadline, wanted, &changes, existing.len())
-                .await,
-        );
-        if problems.has_errors() {
-            return Outcome::failed(problems);
+            ..outlook
+        },
+        false => outlook,
+    }
+}
+
+/// Nothing was done, for the group is paused.
+fn untouched(machines: Vec<Known>, changes: &Changes) -> Performed {
+    Performed {
+        adopted: Vec::new(),
+        next_ordinal: changes.next_ordinal,
+        machines,
+        problems: Vec::new(),
+        warnings: Vec::new(),
+        not_updated: BTreeSet::new(),
+    }
+}
+
+/// What the user gets to know of what exists now: what was taken over, and what falls short.
+fn said_of(
+    creation: &Creation<'_>,
+    model: &Group,
+    found: &Found,
+    performed: &Performed,
+) -> Diagnostics {
+    let wanted = creation.wanted;
+    let prefix = apply::prefix(wanted, creation.uid);
+    let mut said = Diagnostics::none();
+    if says(&model.fields.on_existing) != Some("adopt") {
+        let known: BTreeSet<&str> = found.taken().map(|machine| machine.name.as_str()).collect();
+        // What a list showed only later, too.
+        let later = performed.machines.iter().map(|known| &known.machine);
+        let later = later.filter(|machine| {
+            !machine.name.starts_with(&prefix) && !known.contains(machine.name.as_str())
+        });
+        let all: Vec<Machine> = found.taken().chain(later).cloned().collect();
+        said.extend(taken_over(&all));
+    }
+    let exist = performed.machines.len();
+    if wanted.paused {
+        said.push(paused_creation(exist));
+    }
+    let policy = says(&model.fields.on_incomplete_create);
+    let taints = exist > 0 && policy != Some("warn");
+    let hint = shortfall(&performed.machines, wanted.replicas, taints);
+    let mut fell_short = errors(&performed.problems, &hint, &prefix);
+    if exist > 0 && !taints {
+        for problem in &mut fell_short.0 {
+            problem.severity = Severity::Warning;
         }
-        let cluster = match self.cluster(context, model, deadline).await {
-            Ok(cluster) => cluster,
-            Err(more) => {
-                problems.extend(more);
-                return Outcome::failed(problems);
-            }
-        };
-        if !wanted.paused {
-            problems.extend(without(&calls, &useless).await);
-        }
-        if problems.has_errors() {
-            return Outcome::failed(problems);
-        }
-        if let Err(error) =
-            apply::remark(&calls, &mark, &taken, &crate::protocol::value::Value::Null).await
-        {
-            let problem = Problem::of("Could not take over existing machines", &error);
-            problems.push(diagnostic(&problem));
-            return Outcome::failed(problems);
-        }
-        if wanted.paused {
-            if !takes_silently {
-                problems.extend(taken_over(&taken));
-            }
-            problems.push(paused_creation(existing.len()));
-            let taken = existing.iter().map(|known| &known.machine);
-            saved_is_saved(&calls, &place.mark(String::new()), taken).await;
-            let performed = Performed {
-                adopted: Vec::new(),
-                next_ordinal: changes.next_ordinal,
-                machines: existing,
-                problems: Vec::new(),
-                warnings: Vec::new(),
-                not_updated: BTreeSet::new(),
-            };
-            let private = Private {
-                history: outlook.history,
-                shapes: outlook.shapes,
-                ..private
-            };
-            let promised = model.fields.slots.keys();
-            let performed = (None, performed);
-            let mut value = recorded(model.clone(), private, &place, performed, &changes);
-            within_plan(&mut value, &promised);
-            return Outcome {
-                value: Some(value),
-                problems,
-            };
-        }
-        let mut aside = ids(&useless);
-        aside.extend(ids(&left));
-        let job = Job {
-            wanted,
-            calls,
-            cluster: cluster.as_ref(),
-            destroys: Destroys::Machines,
-            mark,
-            secret: &private.secret,
-            user_data: &user_data_of(wanted, config),
-            leftovers: Leftovers::TakeFrom(started, wanted.rolls),
-            gives_way: model.fields.on_existing.known().map(String::as_str) != Some("keep"),
-            aside,
-            max_failures: wanted.pace.max_failures.max(TOLERATED_IN_CREATE),
-            timeout: timeout_text(&model.fields, |timeouts| &timeouts.create, CREATE_TIMEOUT),
-        };
-        let performed = apply::perform(job, &changes, existing).await;
-        // From here on it is only words that may fail.
-        context.ledger.write(&recorded(
-            model.clone(),
-            private.clone(),
-            &place,
-            (None, performed.clone()),
-            &changes,
-        ));
-        // State is saved next. What is killed in between is told by the next create, and taken over by none.
-        let made = performed.machines.iter().map(|known| &known.machine);
-        saved_is_saved(&calls, &place.mark(String::new()), made).await;
-        let prefix = apply::prefix(wanted, uid);
-        if !takes_silently {
-            // What a list showed only later, too.
-            let found: BTreeSet<&str> = taken.iter().map(|machine| machine.name.as_str()).collect();
-            let later = performed.machines.iter().map(|known| &known.machine);
-            let later = later.filter(|machine| {
-                !machine.name.starts_with(&prefix) && !found.contains(machine.name.as_str())
-            });
-            let all: Vec<Machine> = taken.iter().chain(later).cloned().collect();
-            problems.extend(taken_over(&all));
-        }
-        let private = Private {
-            history: outlook.history,
-            shapes: outlook.shapes,
-            ..private
-        };
-        let exists = performed.machines.len();
-        let policy = model.fields.on_incomplete_create.known();
-        let taints = exists > 0 && policy.is_none_or(|word| word != "warn");
-        let hint = shortfall(&performed.machines, wanted.replicas, taints);
-        let mut fell_short = errors(&performed.problems, &hint, &prefix);
-        if exists > 0 && !taints {
-            for problem in &mut fell_short.0 {
-                problem.severity = Severity::Warning;
-            }
-        }
-        problems.extend(fell_short);
-        problems.extend(warnings(&performed.warnings, &prefix));
-        // Nothing exists, so nothing has to be recorded: the next apply creates anew.
-        if exists == 0 && problems.has_errors() {
-            return Outcome::failed(problems);
-        }
-        let performed = (None, performed);
-        let promised = model.fields.slots.keys();
-        let mut value = recorded(model.clone(), private, &place, performed, &changes);
-        within_plan(&mut value, &promised);
-        Outcome {
-            value: Some(value),
-            problems,
-        }
+    }
+    said.extend(fell_short);
+    said.extend(warnings(&performed.warnings, &prefix));
+    said
+}
+
+/// What the user says.
+fn says(word: &Attr<String>) -> Option<&str> {
+    word.known().map(String::as_str)
+}
+
+/// Whether one of them is an error: it ends the creation.
+fn halted(problems: &mut Diagnostics) -> Result<(), Diagnostics> {
+    match problems.has_errors() {
+        true => Err(std::mem::take(problems)),
+        false => Ok(()),
     }
 }
 
