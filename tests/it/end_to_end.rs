@@ -2,17 +2,13 @@
 //!
 //! One configuration, [`configuration`], on every [`Stage`]: what the cloud itself shows is compared with what state says.
 
-mod aws;
 mod bad_input;
-mod crash;
+pub(crate) mod crash;
 mod deferred;
 mod ignored;
 mod life;
 mod lifecycle;
-#[cfg(feature = "openstack")]
-mod openstack;
 mod plans;
-mod sandbox;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +39,7 @@ fn every_core_is_of_the_version_that_it_is_meant_to_be() {
 }
 
 /// A cloud as these tests see it: from behind the provider's back.
-trait Stage {
+pub(crate) trait Stage {
     /// The provider's argument: `sandbox = { directory = "cloud" }`.
     fn provider(&self) -> String;
     /// The group's argument: `sandbox = {}`.
@@ -154,4 +150,19 @@ fn complete(workspace: &Workspace, stage: &dyn Stage, replicas: usize) -> BTreeM
 fn settled(workspace: &Workspace) {
     let plan = workspace.plan();
     assert_eq!(plan.actions(GROUP), ["no-op"], "{}", plan.text);
+}
+
+/// Machines by name; one of a name that another one has is named by its id, too.
+pub(crate) fn by_name(
+    machines: impl Iterator<Item = (String, String)>,
+) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::new();
+    for (name, id) in machines {
+        let name = match names.contains_key(&name) {
+            true => format!("{name}, doubled as {id}"),
+            false => name,
+        };
+        names.insert(name, id);
+    }
+    names
 }

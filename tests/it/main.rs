@@ -11,6 +11,7 @@
 )]
 
 mod client;
+mod clouds;
 mod consumers;
 mod core;
 mod end_to_end;
@@ -26,8 +27,6 @@ mod image;
 mod protocol;
 mod proxy;
 mod registry;
-#[cfg(any(feature = "aws", feature = "openstack"))]
-mod servers;
 mod tidy;
 mod wire;
 mod worker_group;

@@ -2,13 +2,8 @@
 //! stand-in lacks is declared by name with the reason, and exactly that is skipped: a cloud that
 //! shows less, or more, than it declares is red.
 
-#[cfg(feature = "aws")]
-mod aws;
-mod behaviours;
-mod faults;
-#[cfg(feature = "openstack")]
-mod openstack;
-mod sandbox;
+pub(crate) mod behaviours;
+pub(crate) mod faults;
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -286,7 +281,7 @@ impl<'a> Bench<'a> {
 const POLLS: u32 = 1_200;
 const POLL: Duration = Duration::from_millis(500);
 
-fn shaped(subject: &AnySubject, shape: &Json) -> Value {
+pub(crate) fn shaped(subject: &AnySubject, shape: &Json) -> Value {
     complete(&(subject.entry().group_schema)(), convert::to_value(shape))
 }
 

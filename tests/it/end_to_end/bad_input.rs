@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::aws::Moto;
-use super::sandbox::{Sandbox, order};
 use super::{GROUP, Stage, complete, configuration, recorded};
+use crate::clouds::aws::Moto;
+use crate::clouds::sandbox::{Sandbox, order};
 use crate::core::{Core, Run, Workspace};
 
 /// A configuration that is wrong in one way.

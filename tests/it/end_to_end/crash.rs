@@ -11,20 +11,20 @@ mod wire;
 
 use serde_json::json;
 
-use super::aws::Moto;
-use super::sandbox::{Sandbox, Steps};
 use super::{GROUP, Stage, complete, settled, workspace};
+use crate::clouds::aws::Moto;
+use crate::clouds::sandbox::{Sandbox, Steps};
 use crate::core::{Core, Workspace};
 use crate::harness::wait_until;
 
 #[cfg(feature = "openstack")]
-pub(super) use self::point::saved;
+pub(crate) use self::point::saved;
 use self::point::{End, Point};
 use self::table::{Table, try_all};
-pub(super) use self::wire::Wired;
+pub(crate) use self::wire::Wired;
 
 /// A cloud on which an apply can be ended at each of its calls. Each value is good for one workspace.
-pub(super) trait Ground {
+pub(crate) trait Ground {
     fn stage(&self) -> &dyn Stage;
     /// Calls are counted from now on, and the one of that number meets this.
     fn order(&self, workspace: &Workspace, number: usize, meets: Meets);
@@ -49,7 +49,7 @@ const TIMEOUT: &str = "12s";
 
 /// What befalls a call.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Meets {
+pub(crate) enum Meets {
     Nothing,
     /// It does not go out.
     HoldBefore,
@@ -150,7 +150,7 @@ fn an_apply_on_aws_goes_on_wherever_it_ended() {
 #[test]
 fn an_apply_on_openstack_goes_on_wherever_it_ended() {
     each_point("openstack", 24, || {
-        Some(Box::new(super::openstack::Nova::find()?))
+        Some(Box::new(crate::clouds::openstack::Nova::find()?))
     });
 }
 

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::sandbox::Sandbox;
 use super::{GROUP, Stage, complete, configuration, settled};
+use crate::clouds::sandbox::Sandbox;
 use crate::core::{Core, Workspace};
 
 /// Each under a Terraform that has every feature, and under OpenTofu.

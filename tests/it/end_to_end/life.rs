@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::aws::Moto;
-use super::sandbox::Sandbox;
 use super::{GROUP, Stage, complete, settled, workspace};
+use crate::clouds::aws::Moto;
+use crate::clouds::sandbox::Sandbox;
 use crate::core::{Core, Workspace};
 use crate::harness::ROOT;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::sandbox::{Sandbox, order};
 use super::{GROUP, Stage, complete, configuration, recorded, settled, workspace};
+use crate::clouds::sandbox::{Sandbox, order};
 use crate::core::{Core, Workspace};
 use crate::harness::ROOT;
 

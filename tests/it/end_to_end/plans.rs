@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::sandbox::{Sandbox, order};
 use super::{GROUP, Stage, complete, configuration, settled, workspace};
+use crate::clouds::sandbox::{Sandbox, order};
 use crate::core::{Core, Plan, Workspace};
 use crate::harness::ROOT;
 

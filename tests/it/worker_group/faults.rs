@@ -8,15 +8,10 @@
 //! Asked for: `FLATCAR_FAULTS="roll,List,403"` runs the cells whose names hold all words, `FLATCAR_FAULTS=sample,60` a sample of so many,
 //! `FLATCAR_FAULTS=blank` those that the page has not, `FLATCAR_FAULTS=full` all; without, those that do not wait ten seconds, or the cloud's sample.
 
-#[cfg(feature = "aws")]
-mod aws;
 mod group;
-#[cfg(feature = "openstack")]
-mod openstack;
 mod page;
-mod sandbox;
 #[cfg(any(feature = "aws", feature = "openstack"))]
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
@@ -32,7 +27,7 @@ use self::group::{Group, Problem};
 
 /// What befalls a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The server is gone: this connection is reset and no other taken, until the operation has ended.
     Refused,
     /// The first call does not arrive.
@@ -62,7 +57,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Refused,
         Self::ResetBefore,
         Self::ResetAfter,
@@ -79,7 +74,7 @@ impl Fault {
     ];
 
     /// The head of its column.
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Refused => "refused",
             Self::ResetBefore => "reset before",
@@ -98,7 +93,7 @@ impl Fault {
     }
 
     /// How many calls meet it.
-    pub(super) fn times(self) -> usize {
+    pub(crate) fn times(self) -> usize {
         match self {
             Self::Refused | Self::Forbidden => usize::MAX,
             Self::Throttled | Self::RetryAfter | Self::NotYet | Self::Still => 2,
@@ -108,7 +103,7 @@ impl Fault {
 }
 
 /// A cloud of the matrix.
-pub(super) trait Stage: Sync {
+pub(crate) trait Stage: Sync {
     /// The user's word, and the head of its section.
     fn name(&self) -> &'static str;
     /// A place for one life, where nothing else happens.
@@ -136,7 +131,7 @@ pub(super) trait Stage: Sync {
 }
 
 /// One life's own part of a cloud.
-pub(super) trait Bench: Send + Sync {
+pub(crate) trait Bench: Send + Sync {
     /// The provider block.
     fn provider(&self) -> Json;
     /// The group's arguments that depend on the cloud, with these tags.
@@ -165,7 +160,7 @@ pub(super) trait Bench: Send + Sync {
 
 /// What the user gets to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(crate) enum Seen {
     CarriedOn,
     SaidSo,
     /// A group is destroyed although its traffic could not be ended, and a warning says so.
@@ -173,7 +168,7 @@ pub(super) enum Seen {
 }
 
 impl Seen {
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::CarriedOn => "carried on",
             Self::SaidSo => "said so",
@@ -183,24 +178,24 @@ impl Seen {
 }
 
 /// Where in a life, by its number; which call.
-pub(super) type Call = (usize, String);
+pub(crate) type Call = (usize, String);
 /// A call and its fault.
-pub(super) type Cell = (Call, Fault);
+pub(crate) type Cell = (Call, Fault);
 
 /// An operation of a life: what the configuration says, and how many machines there are after it.
-pub(super) struct Step {
+pub(crate) struct Step {
     /// Its place in [`OPERATIONS`].
     operation: usize,
     replicas: usize,
     tags: Json,
     message: &'static str,
-    pub(super) creates: bool,
-    pub(super) deletes: bool,
+    pub(crate) creates: bool,
+    pub(crate) deletes: bool,
     on_stopped: Option<&'static str>,
 }
 
 /// Each begins with a refresh.
-pub(super) const OPERATIONS: [&str; 7] = [
+pub(crate) const OPERATIONS: [&str; 7] = [
     "create", "refresh", "scale in", "change", START, "roll", "destroy",
 ];
 /// Only where somebody can stop a machine.
@@ -305,7 +300,7 @@ impl Choice {
 type Outcome = (Cell, Result<Seen, String>);
 
 /// Fails with every cell that is not good, and where the page says something else.
-pub(super) async fn show(stage: &dyn Stage, sample: Option<usize>) {
+pub(crate) async fn show(stage: &dyn Stage, sample: Option<usize>) {
     let began = Instant::now();
     let choice = Choice::new(sample);
     let (calls, outcomes) = match choice {
@@ -336,7 +331,7 @@ pub(super) async fn show(stage: &dyn Stage, sample: Option<usize>) {
 }
 
 /// `roll: EC2 RunInstances × 403`
-pub(super) fn named(((step, call), fault): &Cell) -> String {
+pub(crate) fn named(((step, call), fault): &Cell) -> String {
     format!("{}: {call} × {}", OPERATIONS[*step], fault.word())
 }
 
@@ -360,7 +355,7 @@ async fn undisturbed(stage: &dyn Stage) -> BTreeSet<Call> {
 }
 
 /// Every cell that can be.
-pub(super) fn cells(stage: &dyn Stage, calls: &BTreeSet<Call>) -> Vec<Cell> {
+pub(crate) fn cells(stage: &dyn Stage, calls: &BTreeSet<Call>) -> Vec<Cell> {
     let life = life(stage);
     let all = calls.iter().flat_map(|call| {
         let steps = life.iter().filter(move |step| step.operation == call.0);

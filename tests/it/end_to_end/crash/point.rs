@@ -266,7 +266,7 @@ fn is_true(scenario: &Scenario, workspace: &Workspace, stage: &dyn Stage) {
 }
 
 /// The group's uid and the ids of its machines by name, as the state file has them.
-pub(in super::super) fn saved(workspace: &Workspace) -> Option<(String, BTreeMap<String, String>)> {
+pub(crate) fn saved(workspace: &Workspace) -> Option<(String, BTreeMap<String, String>)> {
     let attributes = attributes(workspace)?;
     let machines = attributes["machines"].as_object().expect("machines");
     let ids = machines

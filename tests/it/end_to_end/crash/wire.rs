@@ -6,7 +6,7 @@ use crate::core::Workspace;
 use crate::proxy::{Fate, Proxy};
 
 /// A stage whose provider talks to nobody but this proxy.
-pub(in super::super) trait Wired: Stage {
+pub(crate) trait Wired: Stage {
     /// [`Ground::timeout`]
     const TIMEOUT: &str = TIMEOUT;
 

@@ -9,13 +9,13 @@ use super::Fault;
 use crate::proxy::{Fate, Proxy};
 
 /// One life's own.
-pub(super) struct Wire {
-    pub(super) proxy: Proxy,
-    pub(super) met: Arc<AtomicBool>,
+pub(crate) struct Wire {
+    pub(crate) proxy: Proxy,
+    pub(crate) met: Arc<AtomicBool>,
 }
 
 impl Wire {
-    pub(super) fn start(upstreams: &[&str]) -> Self {
+    pub(crate) fn start(upstreams: &[&str]) -> Self {
         Self {
             proxy: Proxy::start(upstreams),
             met: Arc::default(),
@@ -23,7 +23,7 @@ impl Wire {
     }
 
     /// From now on the first calls of this name meet the fault; `answer` makes what the cloud itself would say.
-    pub(super) fn order(
+    pub(crate) fn order(
         &self,
         call: &str,
         fault: Fault,
@@ -47,17 +47,17 @@ impl Wire {
         });
     }
 
-    pub(super) fn met(&self) -> bool {
+    pub(crate) fn met(&self) -> bool {
         self.met.load(Ordering::SeqCst)
     }
 
-    pub(super) fn calm(&self) {
+    pub(crate) fn calm(&self) {
         self.proxy.order(|_, _| Fate::Pass);
         self.proxy.open();
         self.met.store(false, Ordering::SeqCst);
     }
 
-    pub(super) fn calls(&self) -> BTreeSet<String> {
+    pub(crate) fn calls(&self) -> BTreeSet<String> {
         self.proxy.calls().into_iter().collect()
     }
 }

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
 
-use super::OpenStack;
+use super::server::{EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
+use super::subject::OpenStack;
 use crate::core::{Core, Workspace};
 use crate::harness::wait_until;
-use crate::servers::openstack::{EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
 
 const GROUP: &str = "flatcar_worker_group.workers";
 

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use super::{Act, Subject, Trouble, conforms, entry};
 use crate::harness::scratch;
+use crate::worker_group::{Act, Subject, Trouble, conforms, entry};
 
 struct Sandbox {
     directory: TempDir,

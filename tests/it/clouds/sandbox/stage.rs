@@ -9,12 +9,12 @@ use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
 
-use super::Stage;
-use super::crash::{Ground, Meets};
 use crate::core::Workspace;
+use crate::end_to_end::Stage;
+use crate::end_to_end::crash::{Ground, Meets};
 
 /// The directory `cloud` of the workspace.
-pub(super) struct Sandbox;
+pub(crate) struct Sandbox;
 
 impl Stage for Sandbox {
     fn provider(&self) -> String {
@@ -73,14 +73,14 @@ impl Stage for Sandbox {
 
 impl Sandbox {
     /// From now on the call is never answered, when it is made for the `nth` time; `done`: but carried out.
-    pub(super) fn stall(&self, workspace: &Workspace, call: &str, nth: usize, done: bool) {
+    pub(crate) fn stall(&self, workspace: &Workspace, call: &str, nth: usize, done: bool) {
         let fault = if done { "stall_after" } else { "stall_before" };
         let rule = json!({"call": call, "nth": nth, "fault": fault});
         order(workspace, &json!({"log_calls": true, "rules": [rule]}));
     }
 
     /// Whether that call has been made.
-    pub(super) fn stalls(&self, workspace: &Workspace) -> bool {
+    pub(crate) fn stalls(&self, workspace: &Workspace) -> bool {
         let read = |name: &str| {
             let text = fs::read(directory(workspace).join(name)).ok()?;
             serde_json::from_slice::<Value>(&text).ok()
@@ -104,7 +104,7 @@ impl Sandbox {
     }
 
     /// Everything is answered again.
-    pub(super) fn go_on(&self, workspace: &Workspace) {
+    pub(crate) fn go_on(&self, workspace: &Workspace) {
         for name in ["faults.json", "faults.counted.json", "calls.jsonl"] {
             // The last two are there only when something was called.
             let _ = fs::remove_file(directory(workspace).join(name));
@@ -113,7 +113,7 @@ impl Sandbox {
 }
 
 /// Writes the sandbox's `faults.json`.
-pub(super) fn order(workspace: &Workspace, faults: &Value) {
+pub(crate) fn order(workspace: &Workspace, faults: &Value) {
     workspace.write("cloud/faults.json", &faults.to_string());
 }
 
@@ -153,7 +153,7 @@ fn nth_machine(workspace: &Workspace, rule: &Value) -> String {
 
 /// The sandbox, step by step: every look at its directory, write, rename and removal is one call (`docs/guides/sandbox.md`).
 #[derive(Default)]
-pub(super) struct Steps {
+pub(crate) struct Steps {
     gate: Mutex<Option<Gate>>,
 }
 

@@ -13,19 +13,16 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
 
-use super::{Act, Bench, Subject, Trouble, conforms, entry};
-use crate::servers;
+use super::{depth, server, targets};
+use crate::worker_group::{Act, Bench, Subject, Trouble, conforms, entry};
 
-mod depth;
-pub(super) mod targets;
-
-struct Aws {
-    server: servers::Aws,
-    ec2: Client,
-    elb: elb::Client,
-    http: reqwest::Client,
-    subnets: Vec<String>,
-    group: String,
+pub(super) struct Aws {
+    pub(super) server: server::Aws,
+    pub(super) ec2: Client,
+    pub(super) elb: elb::Client,
+    pub(super) http: reqwest::Client,
+    pub(super) subnets: Vec<String>,
+    pub(super) group: String,
 }
 
 #[tokio::test]
@@ -38,7 +35,7 @@ async fn aws_behaves_like_a_cloud() {
 
 impl Aws {
     /// The stand-in of a behaviour that only EC2 promises.
-    fn of<'a>(bench: &'a Bench<'_>) -> &'a Self {
+    pub(super) fn of<'a>(bench: &'a Bench<'_>) -> &'a Self {
         let subject: &dyn Any = bench.subject;
         subject.downcast_ref().expect("is EC2")
     }
@@ -46,7 +43,7 @@ impl Aws {
     async fn start() -> Option<Self> {
         // Another part of the process may have chosen already.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let server = servers::Aws::start()?;
+        let server = server::Aws::start()?;
         let ec2 = Client::from_conf(
             aws_sdk_ec2::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
@@ -93,13 +90,13 @@ impl Aws {
     }
 
     /// microburst listens two ports above the layer, and passes on what no rule of it meets.
-    fn faulty(&self) -> String {
+    pub(super) fn faulty(&self) -> String {
         let (host, port) = self.server.endpoint.rsplit_once(':').expect("has a port");
         let port: u16 = port.parse().expect("a number");
         format!("{host}:{}", port + 2)
     }
 
-    async fn rules(&self, rules: Json) {
+    pub(super) async fn rules(&self, rules: Json) {
         let answer = self
             .http
             .post(format!("{}/_microburst/rules", self.faulty()))
@@ -110,7 +107,7 @@ impl Aws {
         assert!(answer.status().is_success(), "{answer:?}");
     }
 
-    async fn timing(&self, timing: Json) {
+    pub(super) async fn timing(&self, timing: Json) {
         let answer = self
             .http
             .put(format!("{}/_rules", self.server.endpoint))
@@ -287,4 +284,4 @@ impl Subject for Aws {
     }
 }
 
-const REGION: &str = "eu-central-1";
+pub(super) const REGION: &str = "eu-central-1";

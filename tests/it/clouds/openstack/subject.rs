@@ -12,13 +12,10 @@ use futures::future::BoxFuture;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use super::{Act, Bench, Subject, Trouble, conforms, entry};
+use super::depth;
+use super::server::{self, Client};
 use crate::proxy::{Fate, Proxy};
-use crate::servers::openstack::{self, Client};
-
-mod depth;
-mod life;
-mod login;
+use crate::worker_group::{Act, Bench, Subject, Trouble, conforms, entry};
 
 #[tokio::test]
 async fn openstack_behaves_like_a_cloud() {
@@ -28,16 +25,16 @@ async fn openstack_behaves_like_a_cloud() {
     conforms(&openstack, depth::BEHAVIOURS).await;
 }
 
-struct OpenStack {
-    server: openstack::OpenStack,
-    client: Client,
+pub(super) struct OpenStack {
+    pub(super) server: server::OpenStack,
+    pub(super) client: Client,
     /// Before Keystone, Nova, Glance and Neutron: the provider knows no others.
-    proxy: Proxy,
+    pub(super) proxy: Proxy,
 }
 
 impl OpenStack {
-    async fn find(project: &'static str) -> Option<Self> {
-        let server = openstack::OpenStack::find(project)?;
+    pub(super) async fn find(project: &'static str) -> Option<Self> {
+        let server = server::OpenStack::find(project)?;
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let client = server.client().await;
         let upstreams = ["compute", "image", "network"].map(|of| client.user.endpoint(of));
@@ -51,13 +48,13 @@ impl OpenStack {
     }
 
     /// The services of a behaviour that only OpenStack promises.
-    fn of<'a>(bench: &'a Bench<'_>) -> &'a Self {
+    pub(super) fn of<'a>(bench: &'a Bench<'_>) -> &'a Self {
         let subject: &dyn Any = bench.subject;
         subject.downcast_ref().expect("is OpenStack")
     }
 
     /// The first call of this name meets this fate, all others pass.
-    fn once(&self, name: &'static str, fate: fn() -> Fate) {
+    pub(super) fn once(&self, name: &'static str, fate: fn() -> Fate) {
         let met = AtomicBool::new(false);
         self.proxy.order(
             move |_, call| match call == name && !met.swap(true, Ordering::Relaxed) {
@@ -68,7 +65,7 @@ impl OpenStack {
     }
 
     /// Every call of this name is answered so, and none of them carried out.
-    fn refuse(&self, name: &'static str, status: u16, body: &'static str) {
+    pub(super) fn refuse(&self, name: &'static str, status: u16, body: &'static str) {
         self.proxy.order(move |_, call| match call == name {
             true => Fate::Answer {
                 status,
@@ -80,7 +77,7 @@ impl OpenStack {
     }
 
     /// What Nova says of servers says this instead.
-    fn servers_are(&self, change: fn(String) -> String) {
+    pub(super) fn servers_are(&self, change: fn(String) -> String) {
         self.proxy.order(
             move |_, call| match call.starts_with("nova GET /servers/") {
                 true => Fate::Rewritten(change),
@@ -89,7 +86,7 @@ impl OpenStack {
         );
     }
 
-    async fn floating_ips(&self, quota: i64) {
+    pub(super) async fn floating_ips(&self, quota: i64) {
         let path = format!("/v2.0/quotas/{}", self.client.user.project);
         let body = json!({"quota": {"floatingip": quota}});
         let client = &self.client;
@@ -98,7 +95,7 @@ impl OpenStack {
             .await;
     }
 
-    async fn instances(&self, quota: i64) {
+    pub(super) async fn instances(&self, quota: i64) {
         let path = format!("/os-quota-sets/{}", self.client.user.project);
         let body = json!({"quota_set": {"instances": quota, "cores": -1, "ram": -1}});
         let client = &self.client;
@@ -121,8 +118,8 @@ impl Subject for OpenStack {
 
     fn shape(&self) -> Json {
         json!({
-            "flavor_name": openstack::FLAVOR,
-            "networks": [{"name": openstack::NETWORK}],
+            "flavor_name": server::FLAVOR,
+            "networks": [{"name": server::NETWORK}],
             "metadata": {"team": "a", "cost": "1"},
         })
     }
@@ -140,7 +137,7 @@ impl Subject for OpenStack {
     }
 
     fn images(&self) -> [&'static str; 2] {
-        openstack::IMAGES
+        server::IMAGES
     }
 
     fn unknown_image(&self) -> &'static str {
@@ -265,7 +262,7 @@ impl Subject for OpenStack {
 
 const CREATE: &str = "nova POST /servers";
 /// So begins a create's look for its own name, too.
-const LIST: &str = "nova GET /servers/detail";
+pub(super) const LIST: &str = "nova GET /servers/detail";
 
 /// Whatever Nova does with the servers: one that is still being built has another task.
 fn all_deleting(text: String) -> String {

@@ -8,9 +8,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Stage;
-use super::crash::Wired;
 use crate::core::Workspace;
+use crate::end_to_end::crash::Wired;
+use crate::end_to_end::{Stage, by_name};
 use crate::harness;
 use crate::proxy::Proxy;
 
@@ -24,7 +24,7 @@ const ACCOUNT: &str = "x-moto-account-id";
 const ENDPOINT: &str = "AWS_ENDPOINT_URL_EC2";
 
 /// One test's view of the moto that runs beside the tests.
-pub(super) struct Moto {
+pub(crate) struct Moto {
     port: u16,
     proxy: Proxy,
     /// Of nobody else: moto looks through all instances of an account at each call.
@@ -36,7 +36,7 @@ pub(super) struct Moto {
 
 impl Moto {
     /// The moto that runs, or `skipped: …`; also where this build has no AWS.
-    pub(super) fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         if !cfg!(feature = "aws") {
             harness::skip("this build has no AWS");
             return None;
@@ -62,7 +62,7 @@ impl Moto {
     }
 
     /// The same with a target group behind a listener, which lets deregistered targets finish for a second.
-    pub(super) fn find_with_a_target_group() -> Option<Self> {
+    pub(crate) fn find_with_a_target_group() -> Option<Self> {
         let mut moto = Self::find()?;
         let between = |text: &str, from: &str| -> Option<String> {
             let (_, after) = text.split_once(from)?;
@@ -118,7 +118,7 @@ impl Moto {
     }
 
     /// Takes an instance out of the target group.
-    pub(super) fn deregister(&self, id: &str) {
+    pub(crate) fn deregister(&self, id: &str) {
         let group = self.target_group.as_deref().expect("a target group");
         self.balance(
             "DeregisterTargets",
@@ -127,7 +127,7 @@ impl Moto {
     }
 
     /// Where the provider finds EC2.
-    pub(super) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         self.proxy.endpoint(0)
     }
 
@@ -252,21 +252,6 @@ impl Stage for Moto {
         stay.map(|target| target.split('<').next().map(str::to_owned))
             .collect()
     }
-}
-
-/// Machines by name; one of a name that another one has is named by its id, too.
-pub(super) fn by_name(
-    machines: impl Iterator<Item = (String, String)>,
-) -> BTreeMap<String, String> {
-    let mut names = BTreeMap::new();
-    for (name, id) in machines {
-        let name = match names.contains_key(&name) {
-            true => format!("{name}, doubled as {id}"),
-            false => name,
-        };
-        names.insert(name, id);
-    }
-    names
 }
 
 /// The value of an instance's tag.

@@ -11,10 +11,10 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use super::super::behaviours::errors_at;
-use super::super::{Behaviour, Bench, Shown};
-use super::OpenStack;
-use crate::servers::openstack::{EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
+use super::server::{EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
+use super::subject::{LIST, OpenStack};
+use crate::worker_group::behaviours::errors_at;
+use crate::worker_group::{Act, Behaviour, Bench, Shown, connect};
 
 macro_rules! behaviours {
     ($($says:literal => $show:ident,)*) => {
@@ -519,7 +519,7 @@ async fn pages(bench: &Bench<'_>) -> Shown {
         .collect();
     assert_eq!(listed, made);
     // Nova of `openstack.sh` gives ten at a time.
-    assert_eq!(stack.proxy.calls(), [super::LIST, super::LIST]);
+    assert_eq!(stack.proxy.calls(), [LIST, LIST]);
     Ok(())
 }
 
@@ -567,13 +567,13 @@ async fn floating_ip_again(bench: &Bench<'_>) -> Shown {
 
 async fn floating_ip_vanished(bench: &Bench<'_>) -> Shown {
     let machine = running(bench, 0, &pool()).await;
-    bench.subject.behind(&machine, super::Act::Remove).await?;
+    bench.subject.behind(&machine, Act::Remove).await?;
     bench.gone(&machine).await;
     assert_eq!(taken(bench).await.len(), 1);
     // Another process, which knows no more than the shape in state.
     let configuration = bench.subject.configuration(2);
     let shape = bench.shape_with(&pool());
-    let other = super::super::connect(bench.subject, &configuration, &shape, None).await;
+    let other = connect(bench.subject, &configuration, &shape, None).await;
     let other = other.unwrap_or_else(|problems| panic!("{problems:?}"));
     other.sweep(&bench.mark).await.expect("sweeps");
     assert!(taken(bench).await.is_empty());
@@ -807,7 +807,7 @@ async fn floating_ip_calls(bench: &Bench<'_>) -> Shown {
         listed.iter().all(|machine| machine.addresses.len() == 2),
         "{listed:?}"
     );
-    assert_eq!(proxy.calls(), [super::LIST, "neutron GET /floatingips"]);
+    assert_eq!(proxy.calls(), [LIST, "neutron GET /floatingips"]);
     clean(bench).await;
     Ok(())
 }

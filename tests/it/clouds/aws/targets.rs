@@ -16,9 +16,9 @@ use futures::FutureExt as _;
 use futures::future::join_all;
 use serde_json::json;
 
-use super::super::{Behaviour, Bench, Shown, connect};
-use super::Aws;
 use super::depth::{calls, instances};
+use super::subject::Aws;
+use crate::worker_group::{Act, Behaviour, Bench, Shown, connect};
 
 macro_rules! behaviours {
     ($($says:literal => $show:ident,)*) => {
@@ -130,10 +130,7 @@ async fn not_waited_for(bench: &Bench<'_>) -> Shown {
     let arn = group(bench, 3_599).await;
     let (cloud, shape) = balanced(bench, &[arn]).await;
     let stopped = serve(bench, cloud.as_ref(), &shape, 1).await.remove(0);
-    bench
-        .subject
-        .behind(&stopped, super::super::Act::Stop)
-        .await?;
+    bench.subject.behind(&stopped, Act::Stop).await?;
     aws.timing(json!({"healthy": 3600})).await;
     let initial = create(bench, cloud.as_ref(), &shape, 1).await;
     list(bench, cloud.as_ref()).await;
@@ -423,7 +420,7 @@ async fn group(bench: &Bench<'_>, delay: u32) -> String {
 }
 
 /// A target group behind a listener, with so many seconds for what is deregistered.
-pub(in super::super) async fn listening(ec2: &Ec2, elb: &Elb, delay: u32) -> String {
+pub(super) async fn listening(ec2: &Ec2, elb: &Elb, delay: u32) -> String {
     let (vpc, subnets) = network(ec2).await;
     let arn = make(elb, delay, TargetTypeEnum::Instance, vpc).await;
     let balancer = elb
@@ -568,7 +565,7 @@ async fn registered(bench: &Bench<'_>, arn: &str) -> BTreeSet<String> {
 }
 
 /// Instances that are in a target group and stay, as it says itself.
-pub(in super::super) async fn staying(elb: &Elb, arn: &str) -> BTreeSet<String> {
+pub(super) async fn staying(elb: &Elb, arn: &str) -> BTreeSet<String> {
     let answer = elb
         .describe_target_health()
         .target_group_arn(arn)

@@ -11,19 +11,18 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value as Json;
 use tokio::runtime::{Builder, Runtime};
 
-use super::Stage;
-use super::aws::by_name;
-use super::crash::{Wired, saved};
+use super::server::{Client, FLAVOR, IMAGES, NETWORK, OpenStack};
 use crate::core::Workspace;
+use crate::end_to_end::crash::{Wired, saved};
+use crate::end_to_end::{Stage, by_name};
 use crate::harness::wait_until;
 use crate::proxy::Proxy;
-use crate::servers::openstack::{Client, FLAVOR, IMAGES, NETWORK, OpenStack};
 
 /// The window within which the provider believes no absence.
 const LAG: Duration = Duration::from_secs(11);
 
 /// One test's view of the OpenStack that runs beside the tests, in the project `crash`.
-pub(super) struct Nova {
+pub(crate) struct Nova {
     /// As the provider sees it.
     server: OpenStack,
     proxy: Proxy,
@@ -36,7 +35,7 @@ pub(super) struct Nova {
 
 impl Nova {
     /// The OpenStack that runs, or `skipped: …`.
-    pub(super) fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         let server = OpenStack::find("crash")?;
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = Builder::new_current_thread().enable_all().build();

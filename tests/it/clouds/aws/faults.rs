@@ -13,23 +13,22 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
 
-use super::super::aws::targets;
-use super::wire::Wire;
-use super::{Bench, Fault, Stage, Step, show};
+use super::{server, targets};
 use crate::proxy::Fate;
-use crate::servers;
+use crate::worker_group::faults::wire::Wire;
+use crate::worker_group::faults::{Bench, Fault, Stage, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn aws_carries_on_or_says_so() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let Some(server) = servers::Aws::start() else {
+    let Some(server) = server::Aws::start() else {
         return;
     };
     show(&Aws { server }, Some(SAMPLE)).await;
 }
 
 struct Aws {
-    server: servers::Aws,
+    server: server::Aws,
 }
 
 struct Place<'a> {

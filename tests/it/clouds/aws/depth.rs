@@ -10,9 +10,9 @@ use flatcar::worker_group::cloud::{Cloud, Growth, Kind, Machine, Phase, Spec};
 use futures::FutureExt as _;
 use serde_json::{Value as Json, json};
 
-use super::super::{Behaviour, Bench, Shown, connect};
-use super::{Aws, REGION};
+use super::subject::{Aws, REGION};
 use crate::harness::scratch;
+use crate::worker_group::{Act, Behaviour, Bench, Shown, connect};
 
 macro_rules! behaviours {
     ($($says:literal => $show:ident,)*) => {
@@ -168,13 +168,13 @@ async fn token_of_the_dead(bench: &Bench<'_>) -> Shown {
     };
     // By somebody else, and the token is asked for by another process.
     aws.timing(json!({"stopping": 3600})).await;
-    bench.subject.behind(&machine, super::Act::Remove).await?;
+    bench.subject.behind(&machine, Act::Remove).await?;
     let cloud = bench.plainly().await;
     let going = cloud.create(&other).await.expect("answers");
     assert_eq!((&going.id, going.phase), (&machine.id, Phase::Deleting));
     aws.timing(json!({"stopping": 0})).await;
     // EC2 drops the tags of what has ended, in time.
-    for act in [None, Some(super::Act::Unmark)] {
+    for act in [None, Some(Act::Unmark)] {
         if let Some(act) = act {
             bench.subject.behind(&machine, act).await?;
         }

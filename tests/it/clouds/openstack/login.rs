@@ -7,10 +7,10 @@ use flatcar::worker_group::cloud::{Growth, Kind, Mark, Spec};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use super::super::{Subject as _, connect, shaped};
-use super::OpenStack;
+use super::server::PASSWORD;
+use super::subject::OpenStack;
 use crate::core::{Core, Workspace};
-use crate::servers::openstack::PASSWORD;
+use crate::worker_group::{Subject as _, connect, shaped};
 
 /// How a user logs in.
 struct Case<'a> {

@@ -9,14 +9,14 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json, json};
 
-use super::wire::Wire;
-use super::{Bench, Fault, Stage, Step, show};
+use super::server::{self, Client, EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
 use crate::proxy::Fate;
-use crate::servers::openstack::{self, Client, EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
+use crate::worker_group::faults::wire::Wire;
+use crate::worker_group::faults::{Bench, Fault, Stage, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openstack_carries_on_or_says_so() {
-    let Some(server) = openstack::OpenStack::find("faults") else {
+    let Some(server) = server::OpenStack::find("faults") else {
         return;
     };
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -24,11 +24,11 @@ async fn openstack_carries_on_or_says_so() {
 }
 
 struct OpenStack {
-    server: openstack::OpenStack,
+    server: server::OpenStack,
 }
 
 struct Place {
-    server: openstack::OpenStack,
+    server: server::OpenStack,
     client: Client,
     wire: Wire,
     cluster: String,

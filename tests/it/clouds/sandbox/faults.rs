@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use super::{Bench, Fault, Stage, Step, show};
 use crate::harness::scratch;
+use crate::worker_group::faults::{Bench, Fault, Stage, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sandbox_carries_on_or_says_so() {

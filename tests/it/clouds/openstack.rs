@@ -1,0 +1,11 @@
+//! Keystone, Nova, Glance and Neutron themselves, over a hypervisor that pretends.
+
+mod addresses;
+mod depth;
+mod faults;
+mod login;
+mod server;
+mod stage;
+mod subject;
+
+pub(crate) use self::stage::Nova;
