@@ -6,7 +6,7 @@ mod bad_input;
 pub(crate) mod crash;
 mod deferred;
 mod ignored;
-mod life;
+pub(crate) mod life;
 mod lifecycle;
 mod plans;
 
@@ -25,7 +25,7 @@ const CORES: [(&str, &str); 4] = [
 ];
 
 /// The address of the one group in [`configuration`].
-const GROUP: &str = "flatcar_worker_group.workers";
+pub(crate) const GROUP: &str = "flatcar_worker_group.workers";
 
 #[test]
 fn every_core_is_of_the_version_that_it_is_meant_to_be() {
@@ -116,7 +116,7 @@ fn configuration(stage: &dyn Stage) -> String {
 }
 
 /// A workspace with [`configuration`] in it.
-fn workspace(core: &Core, stage: &dyn Stage) -> Workspace {
+pub(crate) fn workspace(core: &Core, stage: &dyn Stage) -> Workspace {
     let workspace = Workspace::new(core);
     workspace.write("main.tf", &configuration(stage));
     workspace
@@ -139,7 +139,11 @@ fn recorded(workspace: &Workspace) -> BTreeMap<String, String> {
 }
 
 /// The group is complete, and the cloud has what state has: nothing doubled, nothing orphaned. Answers the machines.
-fn complete(workspace: &Workspace, stage: &dyn Stage, replicas: usize) -> BTreeMap<String, String> {
+pub(crate) fn complete(
+    workspace: &Workspace,
+    stage: &dyn Stage,
+    replicas: usize,
+) -> BTreeMap<String, String> {
     let exist = stage.machines(workspace);
     assert_eq!(exist, recorded(workspace), "the cloud, and state");
     assert_eq!(exist.len(), replicas, "{exist:?}");
@@ -147,7 +151,7 @@ fn complete(workspace: &Workspace, stage: &dyn Stage, replicas: usize) -> BTreeM
 }
 
 /// A plan that finds nothing to do.
-fn settled(workspace: &Workspace) {
+pub(crate) fn settled(workspace: &Workspace) {
     let plan = workspace.plan();
     assert_eq!(plan.actions(GROUP), ["no-op"], "{}", plan.text);
 }

@@ -11,5 +11,7 @@ mod stage;
 mod subject;
 #[cfg(feature = "aws")]
 mod targets;
+#[cfg(feature = "aws")]
+mod world;
 
 pub(crate) use self::stage::Moto;

@@ -7,5 +7,4 @@ mod login;
 mod server;
 mod stage;
 mod subject;
-
-pub(crate) use self::stage::Nova;
+mod world;

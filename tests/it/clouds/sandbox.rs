@@ -3,5 +3,6 @@
 mod faults;
 mod stage;
 mod subject;
+mod world;
 
-pub(crate) use self::stage::{Sandbox, Steps, order};
+pub(crate) use self::stage::{Sandbox, order};

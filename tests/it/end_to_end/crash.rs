@@ -12,8 +12,7 @@ mod wire;
 use serde_json::json;
 
 use super::{GROUP, Stage, complete, settled, workspace};
-use crate::clouds::aws::Moto;
-use crate::clouds::sandbox::{Sandbox, Steps};
+use crate::clouds::sandbox::Sandbox;
 use crate::core::{Core, Workspace};
 use crate::harness::wait_until;
 
@@ -134,28 +133,8 @@ const SCENARIOS: [Scenario; 7] = [
     },
 ];
 
-#[test]
-fn an_apply_on_the_sandbox_goes_on_wherever_it_ended() {
-    each_point("sandbox", 60, || Some(Box::new(Steps::default())));
-}
-
-#[test]
-fn an_apply_on_aws_goes_on_wherever_it_ended() {
-    each_point("aws", 60, || {
-        Some(Box::new(Moto::find_with_a_target_group()?))
-    });
-}
-
-#[cfg(feature = "openstack")]
-#[test]
-fn an_apply_on_openstack_goes_on_wherever_it_ended() {
-    each_point("openstack", 24, || {
-        Some(Box::new(crate::clouds::openstack::Nova::find()?))
-    });
-}
-
 /// All points, where the environment asks for them, or a sample of so many.
-fn each_point(
+pub(crate) fn each_point(
     cloud: &'static str,
     sample: usize,
     ground: impl Fn() -> Option<Box<dyn Ground>> + Sync,

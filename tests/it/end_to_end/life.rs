@@ -1,91 +1,12 @@
-//! Create, change, scale, repair, import, destroy; and one pass over everything under each core.
+//! A whole life, which each cloud has under its cores; and one pass over everything under each core.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::json;
 
 use super::{GROUP, Stage, complete, settled, workspace};
-use crate::clouds::aws::Moto;
-use crate::clouds::sandbox::Sandbox;
 use crate::core::{Core, Workspace};
 use crate::harness::ROOT;
-
-#[test]
-fn a_group_lives_on_the_sandbox_under_terraform() {
-    if let Some(core) = Core::find("terraform") {
-        whole_life(&core, &Sandbox);
-    }
-}
-
-#[test]
-fn a_group_lives_on_the_sandbox_under_opentofu() {
-    if let Some(core) = Core::find("tofu") {
-        whole_life(&core, &Sandbox);
-    }
-}
-
-#[test]
-fn a_group_lives_on_aws_under_terraform() {
-    if let (Some(core), Some(moto)) = (Core::find("terraform"), Moto::find()) {
-        whole_life(&core, &moto);
-    }
-}
-
-#[test]
-fn a_group_lives_on_aws_under_opentofu() {
-    if let (Some(core), Some(moto)) = (Core::find("tofu"), Moto::find()) {
-        whole_life(&core, &moto);
-    }
-}
-
-#[test]
-fn a_group_gets_traffic_on_aws_and_loses_it_before_it_goes() {
-    let (Some(core), Some(moto)) = (Core::find("terraform"), Moto::find_with_a_target_group())
-    else {
-        return;
-    };
-    let workspace = workspace(&core, &moto);
-    let ids = |machines: &BTreeMap<String, String>| -> Option<BTreeSet<String>> {
-        Some(machines.values().cloned().collect())
-    };
-    workspace.apply();
-    let first = complete(&workspace, &moto, 3);
-    assert_eq!(moto.targets(), ids(&first));
-    settled(&workspace);
-
-    // Somebody takes one out: that one alone is put back, and no machine is replaced.
-    let (name, id) = first.iter().next().expect("a machine");
-    moto.deregister(id);
-    let plan = workspace.plan();
-    assert_eq!(
-        plan.rollout(GROUP),
-        [(
-            name.clone(),
-            "update".to_owned(),
-            "aws.target_group_arns changed".to_owned()
-        )],
-        "{}",
-        plan.text
-    );
-    workspace.apply();
-    assert_eq!(complete(&workspace, &moto, 3), first);
-    assert_eq!(moto.targets(), ids(&first));
-    settled(&workspace);
-
-    workspace.variables(&json!({"message": "second"}));
-    workspace.apply();
-    let second = complete(&workspace, &moto, 3);
-    assert!(
-        first.keys().all(|name| !second.contains_key(name)),
-        "all rolled: {first:?}, {second:?}"
-    );
-    assert_eq!(moto.targets(), ids(&second));
-    settled(&workspace);
-
-    workspace.destroy();
-    complete(&workspace, &moto, 0);
-    assert_eq!(moto.targets(), Some(BTreeSet::new()));
-}
 
 #[test]
 fn the_quickstart_works_under_the_newest_terraform() {
@@ -108,7 +29,8 @@ fn the_quickstart_works_under_opentofu() {
     }
 }
 
-fn whole_life(core: &Core, stage: &dyn Stage) {
+/// Create, change, scale, repair, import, destroy.
+pub(crate) fn whole_life(core: &Core, stage: &dyn Stage) {
     let workspace = workspace(core, stage);
     let plan = workspace.plan();
     assert_eq!(plan.actions(GROUP), ["create"]);

@@ -59,7 +59,7 @@ async fn spread(bench: &Bench<'_>) -> Shown {
         .into_values()
         .filter_map(|instance| instance.subnet_id)
         .collect();
-    assert_eq!(subnets, aws.subnets);
+    assert_eq!(subnets, aws.world.subnets);
     let mut told: Vec<String> = bench
         .list()
         .await
@@ -67,7 +67,7 @@ async fn spread(bench: &Bench<'_>) -> Shown {
         .filter_map(|machine| machine.observed.get("subnet_ids").cloned())
         .collect();
     told.sort();
-    let mut expected = aws.subnets.clone();
+    let mut expected = aws.world.subnets.clone();
     expected.sort();
     assert_eq!(told, expected);
     Ok(())
@@ -75,10 +75,15 @@ async fn spread(bench: &Bench<'_>) -> Shown {
 
 async fn regroup(bench: &Bench<'_>) -> Shown {
     let aws = Aws::of(bench);
-    let subnets = aws.ec2.describe_subnets().subnet_ids(&aws.subnets[0]);
+    let subnets = aws
+        .world
+        .ec2
+        .describe_subnets()
+        .subnet_ids(&aws.world.subnets[0]);
     let subnets = subnets.send().await.expect("has subnets");
     let network = subnets.subnets()[0].vpc_id().expect("a VPC").to_owned();
     let made = aws
+        .world
         .ec2
         .create_security_group()
         .group_name(format!("more-{}", bench.mark.cluster))
@@ -122,7 +127,7 @@ async fn next_subnet(bench: &Bench<'_>) -> Shown {
         .expect("creates");
     assert_eq!(
         instances(bench).await[&made.name].subnet_id.as_ref(),
-        Some(&aws.subnets[1])
+        Some(&aws.world.subnets[1])
     );
     // The first subnet has capacity again: it must not make another one.
     let again = bench
@@ -153,7 +158,10 @@ async fn no_capacity(bench: &Bench<'_>) -> Shown {
         "{error}"
     );
     // One try a subnet.
-    assert_eq!(fired(bench).await - before, Aws::of(bench).subnets.len());
+    assert_eq!(
+        fired(bench).await - before,
+        Aws::of(bench).world.subnets.len()
+    );
     assert!(bench.list().await.is_empty());
     Ok(())
 }
@@ -245,6 +253,7 @@ async fn safe_by_default(bench: &Bench<'_>) -> Shown {
         .and_then(|options| options.http_tokens());
     assert_eq!(tokens, Some(&HttpTokensState::Required));
     let answer = Aws::of(bench)
+        .world
         .ec2
         .describe_volumes()
         .filters(of_cluster(bench))
@@ -293,7 +302,8 @@ async fn protected(bench: &Bench<'_>) -> Shown {
     let aws = Aws::of(bench);
     let machine = bench.create(0).await.expect("creates");
     let protect = |on: bool| {
-        aws.ec2
+        aws.world
+            .ec2
             .modify_instance_attribute()
             .instance_id(&machine.id)
             .disable_api_termination(
@@ -320,6 +330,7 @@ async fn protected(bench: &Bench<'_>) -> Shown {
 async fn ended_young(bench: &Bench<'_>) -> Shown {
     let machine = bench.create(0).await.expect("creates");
     Aws::of(bench)
+        .world
         .ec2
         .terminate_instances()
         .instance_ids(&machine.id)
@@ -366,7 +377,7 @@ async fn bad_type(bench: &Bench<'_>) -> Shown {
 
 async fn type_not_everywhere(bench: &Bench<'_>) -> Shown {
     let aws = Aws::of(bench);
-    let subnets = aws.subnets.len();
+    let subnets = aws.world.subnets.len();
     assert!(subnets > 1);
     for (code, times, asked, blamed) in [
         ("Unsupported", subnets - 1, subnets - 1, None),
@@ -401,7 +412,7 @@ async fn type_not_everywhere(bench: &Bench<'_>) -> Shown {
         assert_eq!(paths, expected, "{problems:?}");
         for problem in &problems.0 {
             let named = |subnet: &String| problem.detail.contains(subnet.as_str());
-            assert!(aws.subnets.iter().all(named), "{problem:?}");
+            assert!(aws.world.subnets.iter().all(named), "{problem:?}");
         }
     }
     Ok(())
@@ -650,6 +661,7 @@ fn of_cluster(bench: &Bench<'_>) -> Filter {
 /// By name.
 pub(super) async fn instances(bench: &Bench<'_>) -> BTreeMap<String, Instance> {
     let answer = Aws::of(bench)
+        .world
         .ec2
         .describe_instances()
         .filters(of_cluster(bench))
@@ -672,6 +684,7 @@ pub(super) async fn instances(bench: &Bench<'_>) -> BTreeMap<String, Instance> {
 
 async fn volumes(bench: &Bench<'_>) -> usize {
     let answer = Aws::of(bench)
+        .world
         .ec2
         .describe_volumes()
         .filters(of_cluster(bench))
@@ -700,6 +713,7 @@ async fn parts_tags(bench: &Bench<'_>, machine: &Machine) -> Vec<BTreeMap<String
     for id in ids {
         let filter = Filter::builder().name("resource-id").values(id).build();
         let answer = Aws::of(bench)
+            .world
             .ec2
             .describe_tags()
             .filters(filter)
@@ -719,6 +733,7 @@ async fn parts_tags(bench: &Bench<'_>, machine: &Machine) -> Vec<BTreeMap<String
 
 async fn stored_user_data(bench: &Bench<'_>, machine: &Machine) -> String {
     let answer = Aws::of(bench)
+        .world
         .ec2
         .describe_instance_attribute()
         .instance_id(&machine.id)

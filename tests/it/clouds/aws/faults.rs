@@ -5,22 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use aws_sdk_ec2::Client;
-use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ec2::types::Filter;
-use aws_sdk_elasticloadbalancingv2 as elb;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
 
+use super::world::World;
 use super::{server, targets};
-use crate::proxy::Fate;
+use crate::proxy::{Fate, Proxy};
 use crate::worker_group::faults::wire::Wire;
 use crate::worker_group::faults::{Bench, Fault, Stage, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn aws_carries_on_or_says_so() {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let Some(server) = server::Aws::start() else {
         return;
     };
@@ -32,15 +29,13 @@ struct Aws {
 }
 
 struct Place<'a> {
+    world: World,
     wire: Wire,
-    ec2: Client,
-    elb: elb::Client,
+    proxy: Proxy,
     /// The stand-in itself: `http://127.0.0.1:5500`.
     endpoint: &'a str,
     target_group: String,
-    region: &'static str,
     cluster: String,
-    subnets: Vec<String>,
 }
 
 impl Stage for Aws {
@@ -50,37 +45,15 @@ impl Stage for Aws {
 
     fn bench(&self, number: usize) -> BoxFuture<'_, Box<dyn Bench + '_>> {
         async move {
-            let region = REGIONS[number % REGIONS.len()];
-            let ec2 = Client::from_conf(
-                aws_sdk_ec2::Config::builder()
-                    .behavior_version(BehaviorVersion::latest())
-                    .region(Region::new(region))
-                    .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-                    .endpoint_url(&self.server.endpoint)
-                    .build(),
-            );
-            let elb = elb::Client::from_conf(
-                elb::Config::builder()
-                    .behavior_version(elb::config::BehaviorVersion::latest())
-                    .region(elb::config::Region::new(region))
-                    .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-                    .endpoint_url(&self.server.endpoint)
-                    .build(),
-            );
-            let subnets = ec2.describe_subnets().send().await.expect("has subnets");
-            let ids = subnets
-                .subnets()
-                .iter()
-                .filter_map(|subnet| subnet.subnet_id());
+            let endpoint = &self.server.endpoint;
+            let world = World::at(endpoint, REGIONS[number % REGIONS.len()]).await;
             let place = Place {
-                wire: Wire::start(&[&self.server.endpoint]),
-                region,
+                target_group: targets::listening(&world.ec2, &world.elb, 1).await,
+                world,
+                wire: Wire::default(),
+                proxy: Proxy::start(&[endpoint]),
+                endpoint,
                 cluster: format!("faults-{number}"),
-                subnets: ids.map(str::to_owned).collect(),
-                target_group: targets::listening(&ec2, &elb, 1).await,
-                endpoint: &self.server.endpoint,
-                ec2,
-                elb,
             };
             let place: Box<dyn Bench> = Box::new(place);
             place
@@ -122,12 +95,7 @@ impl Stage for Aws {
 
 impl Bench for Place<'_> {
     fn provider(&self) -> Json {
-        json!({"aws": {
-            "access_key": "test",
-            "secret_key": "test",
-            "region": self.region,
-            "endpoint": self.wire.proxy.endpoint(0),
-        }})
+        json!({"aws": self.world.block(&self.proxy.endpoint(0))})
     }
 
     fn shape(&self, tags: &Json) -> Json {
@@ -136,7 +104,7 @@ impl Bench for Place<'_> {
             "image": "ami-0f1a7ca7000000001",
             "aws": {
                 "instance_type": "m5.large",
-                "subnet_ids": self.subnets,
+                "subnet_ids": self.world.subnets,
                 "target_group_arns": [self.target_group],
                 "tags": tags,
             },
@@ -148,8 +116,8 @@ impl Bench for Place<'_> {
             (_, Fault::NotYet | Fault::Still) if is_list(call) => self.lag(call, fault),
             _ => {
                 let service = call.split(' ').next().unwrap_or_default().to_owned();
-                self.wire
-                    .order(call, fault, move || refusal(&service, fault));
+                let answer = move || refusal(&service, fault);
+                self.wire.order(&self.proxy, call, fault, answer);
             }
         }
     }
@@ -159,11 +127,11 @@ impl Bench for Place<'_> {
     }
 
     fn calm(&self) {
-        self.wire.calm();
+        self.wire.calm(&self.proxy);
     }
 
     fn calls(&self) -> BTreeSet<String> {
-        self.wire.calls()
+        self.proxy.calls().into_iter().collect()
     }
 
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>> {
@@ -177,6 +145,7 @@ impl Bench for Place<'_> {
             };
             let states = ["pending", "running", "stopping", "stopped"];
             let answer = self
+                .world
                 .ec2
                 .describe_instances()
                 .filters(filter("tag:flatcar-cluster", &[&self.cluster]))
@@ -207,7 +176,7 @@ impl Bench for Place<'_> {
 
     fn traffic(&self, ids: BTreeSet<String>) -> BoxFuture<'_, Result<(), String>> {
         async move {
-            let targets = targets::staying(&self.elb, &self.target_group).await;
+            let targets = targets::staying(&self.world.elb, &self.target_group).await;
             if targets != ids {
                 return Err(format!("{targets:?} get traffic instead of {ids:?}"));
             }
@@ -236,7 +205,7 @@ impl Place<'_> {
         let changed = AtomicUsize::new(0);
         let known = Arc::<Mutex<Items>>::default();
         let met = Arc::clone(&self.wire.met);
-        self.wire.proxy.order(move |_, name| {
+        self.proxy.order(move |_, name| {
             let changes = match fault {
                 Fault::NotYet => list.grows_by,
                 _ => list.shrinks_by,

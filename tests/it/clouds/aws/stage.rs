@@ -8,11 +8,84 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::core::Workspace;
-use crate::end_to_end::crash::Wired;
-use crate::end_to_end::{Stage, by_name};
+use serde_json::json;
+
+use crate::core::{Core, Workspace};
+use crate::end_to_end::crash::{Wired, each_point};
+use crate::end_to_end::life::whole_life;
+use crate::end_to_end::{GROUP, Stage, by_name, complete, settled, workspace};
 use crate::harness;
 use crate::proxy::Proxy;
+
+#[test]
+fn a_group_lives_on_aws_under_terraform() {
+    if let (Some(core), Some(moto)) = (Core::find("terraform"), Moto::find()) {
+        whole_life(&core, &moto);
+    }
+}
+
+#[test]
+fn a_group_lives_on_aws_under_opentofu() {
+    if let (Some(core), Some(moto)) = (Core::find("tofu"), Moto::find()) {
+        whole_life(&core, &moto);
+    }
+}
+
+#[test]
+fn an_apply_on_aws_goes_on_wherever_it_ended() {
+    each_point("aws", 60, || {
+        Some(Box::new(Moto::find_with_a_target_group()?))
+    });
+}
+
+#[test]
+fn a_group_gets_traffic_on_aws_and_loses_it_before_it_goes() {
+    let (Some(core), Some(moto)) = (Core::find("terraform"), Moto::find_with_a_target_group())
+    else {
+        return;
+    };
+    let workspace = workspace(&core, &moto);
+    let ids = |machines: &BTreeMap<String, String>| -> Option<BTreeSet<String>> {
+        Some(machines.values().cloned().collect())
+    };
+    workspace.apply();
+    let first = complete(&workspace, &moto, 3);
+    assert_eq!(moto.targets(), ids(&first));
+    settled(&workspace);
+
+    // Somebody takes one out: that one alone is put back, and no machine is replaced.
+    let (name, id) = first.iter().next().expect("a machine");
+    moto.deregister(id);
+    let plan = workspace.plan();
+    assert_eq!(
+        plan.rollout(GROUP),
+        [(
+            name.clone(),
+            "update".to_owned(),
+            "aws.target_group_arns changed".to_owned()
+        )],
+        "{}",
+        plan.text
+    );
+    workspace.apply();
+    assert_eq!(complete(&workspace, &moto, 3), first);
+    assert_eq!(moto.targets(), ids(&first));
+    settled(&workspace);
+
+    workspace.variables(&json!({"message": "second"}));
+    workspace.apply();
+    let second = complete(&workspace, &moto, 3);
+    assert!(
+        first.keys().all(|name| !second.contains_key(name)),
+        "all rolled: {first:?}, {second:?}"
+    );
+    assert_eq!(moto.targets(), ids(&second));
+    settled(&workspace);
+
+    workspace.destroy();
+    complete(&workspace, &moto, 0);
+    assert_eq!(moto.targets(), Some(BTreeSet::new()));
+}
 
 /// What moto says that it is.
 const REGION: &str = "eu-central-1";

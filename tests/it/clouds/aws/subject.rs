@@ -2,10 +2,7 @@
 
 use std::any::Any;
 
-use aws_sdk_ec2::Client;
-use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ec2::types::Tag;
-use aws_sdk_elasticloadbalancingv2 as elb;
 use flatcar::worker_group::cloud::{
     CLUSTER, Entry, GENERATION, GROUP, Machine, PROOF, UID, UNSAVED,
 };
@@ -13,15 +10,14 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
 
+use super::world::World;
 use super::{depth, server, targets};
 use crate::worker_group::{Act, Bench, Subject, Trouble, conforms, entry};
 
 pub(super) struct Aws {
     pub(super) server: server::Aws,
-    pub(super) ec2: Client,
-    pub(super) elb: elb::Client,
+    pub(super) world: World,
     pub(super) http: reqwest::Client,
-    pub(super) subnets: Vec<String>,
     pub(super) group: String,
 }
 
@@ -41,46 +37,18 @@ impl Aws {
     }
 
     async fn start() -> Option<Self> {
-        // Another part of the process may have chosen already.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let server = server::Aws::start()?;
-        let ec2 = Client::from_conf(
-            aws_sdk_ec2::Config::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .region(Region::new(REGION))
-                .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-                .endpoint_url(&server.endpoint)
-                .build(),
-        );
-        let elb = elb::Client::from_conf(
-            elb::Config::builder()
-                .behavior_version(elb::config::BehaviorVersion::latest())
-                .region(Region::new(REGION))
-                .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-                .endpoint_url(&server.endpoint)
-                .build(),
-        );
-        let subnets = ec2.describe_subnets().send().await.expect("has subnets");
-        let groups = ec2
-            .describe_security_groups()
-            .send()
-            .await
-            .expect("has security groups");
+        let world = World::at(&server.endpoint, REGION).await;
+        let groups = world.ec2.describe_security_groups().send().await;
+        let groups = groups.expect("has security groups");
         Some(Self {
-            subnets: subnets
-                .subnets()
-                .iter()
-                .filter_map(|subnet| subnet.subnet_id())
-                .map(str::to_owned)
-                .collect(),
             group: groups
                 .security_groups()
                 .iter()
                 .find_map(|group| group.group_id())
                 .expect("a default group")
                 .to_owned(),
-            ec2,
-            elb,
+            world,
             http: reqwest::Client::builder()
                 .no_proxy()
                 .build()
@@ -125,19 +93,15 @@ impl Subject for Aws {
     }
 
     fn configuration(&self, retries: u32) -> Json {
-        json!({"aws": {
-            "access_key": "test",
-            "secret_key": "test",
-            "region": REGION,
-            "endpoint": self.faulty(),
-            "max_retries": retries,
-        }})
+        let mut block = self.world.block(&self.faulty());
+        block["max_retries"] = json!(retries);
+        json!({"aws": block})
     }
 
     fn shape(&self) -> Json {
         json!({
             "instance_type": "m5.large",
-            "subnet_ids": self.subnets,
+            "subnet_ids": self.world.subnets,
             "vpc_security_group_ids": [self.group],
             "metadata_http_tokens": "required",
             "tags": {"team": "a", "cost": "1"},
@@ -213,7 +177,8 @@ impl Subject for Aws {
     ) -> BoxFuture<'a, Result<(), &'static str>> {
         async move {
             let tag = |key: &str, value: &str| {
-                self.ec2
+                self.world
+                    .ec2
                     .create_tags()
                     .resources(&machine.id)
                     .tags(Tag::builder().key(key).value(value).build())
@@ -221,13 +186,14 @@ impl Subject for Aws {
             };
             let untag = |keys: &[&str]| {
                 let tags = keys.iter().map(|key| Tag::builder().key(*key).build());
-                let call = self.ec2.delete_tags().resources(&machine.id);
+                let call = self.world.ec2.delete_tags().resources(&machine.id);
                 let call = call.set_tags(Some(tags.collect())).send();
                 async { call.await.map(|_| ()) }
             };
             match act {
                 Act::Remove => {
-                    self.ec2
+                    self.world
+                        .ec2
                         .terminate_instances()
                         .instance_ids(&machine.id)
                         .send()
@@ -235,7 +201,8 @@ impl Subject for Aws {
                         .expect("terminates");
                 }
                 Act::Stop => {
-                    self.ec2
+                    self.world
+                        .ec2
                         .stop_instances()
                         .instance_ids(&machine.id)
                         .send()

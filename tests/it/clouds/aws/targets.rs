@@ -190,6 +190,7 @@ async fn mended(bench: &Bench<'_>) -> Shown {
         assert_eq!(machine.observed.get(&key), wanted.get(&key), "{machine:?}");
     }
     Aws::of(bench)
+        .world
         .elb
         .deregister_targets()
         .target_group_arn(&arn)
@@ -281,6 +282,7 @@ async fn gone_group(bench: &Bench<'_>) -> Shown {
     let (cloud, shape) = balanced(bench, &arns).await;
     let machine = serve(bench, cloud.as_ref(), &shape, 1).await.remove(0);
     Aws::of(bench)
+        .world
         .elb
         .delete_target_group()
         .target_group_arn(&arns[1])
@@ -305,7 +307,13 @@ async fn gone_group(bench: &Bench<'_>) -> Shown {
 
 async fn preflight(bench: &Bench<'_>) -> Shown {
     let aws = Aws::of(bench);
-    let vpc = aws.ec2.create_vpc().cidr_block("10.9.0.0/16").send().await;
+    let vpc = aws
+        .world
+        .ec2
+        .create_vpc()
+        .cidr_block("10.9.0.0/16")
+        .send()
+        .await;
     let vpc = vpc.expect("creates").vpc.and_then(|vpc| vpc.vpc_id);
     let absent = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/absent/0123456789abcdef";
     let good = group(bench, 0).await;
@@ -416,7 +424,7 @@ async fn down(bench: &Bench<'_>) -> Shown {
 
 async fn group(bench: &Bench<'_>, delay: u32) -> String {
     let aws = Aws::of(bench);
-    listening(&aws.ec2, &aws.elb, delay).await
+    listening(&aws.world.ec2, &aws.world.elb, delay).await
 }
 
 /// A target group behind a listener, with so many seconds for what is deregistered.
@@ -454,9 +462,9 @@ async fn made(bench: &Bench<'_>, delay: u32, kind: TargetTypeEnum, vpc: Option<&
     let aws = Aws::of(bench);
     let vpc = match vpc {
         Some(vpc) => vpc.to_owned(),
-        None => network(&aws.ec2).await.0,
+        None => network(&aws.world.ec2).await.0,
     };
-    make(&aws.elb, delay, kind, vpc).await
+    make(&aws.world.elb, delay, kind, vpc).await
 }
 
 /// The VPC, and its subnets.
@@ -561,7 +569,7 @@ fn ids(machines: &[&Machine]) -> BTreeSet<String> {
 }
 
 async fn registered(bench: &Bench<'_>, arn: &str) -> BTreeSet<String> {
-    staying(&Aws::of(bench).elb, arn).await
+    staying(&Aws::of(bench).world.elb, arn).await
 }
 
 /// Instances that are in a target group and stay, as it says itself.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value as Json, json};
 
 use super::server::{EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
-use super::subject::OpenStack;
+use super::world::World;
 use crate::core::{Core, Workspace};
 use crate::harness::wait_until;
 
@@ -13,7 +13,7 @@ const GROUP: &str = "flatcar_worker_group.workers";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_keeps_its_floating_ips_and_gives_them_back_in_the_end() {
-    let Some(openstack) = OpenStack::find("demo").await else {
+    let Some(openstack) = World::find("demo").await else {
         return;
     };
     let Some(core) = Core::find("terraform") else {
@@ -62,7 +62,7 @@ async fn a_group_keeps_its_floating_ips_and_gives_them_back_in_the_end() {
     assert!(addresses(&openstack, &cluster).await.is_empty());
 }
 
-fn configure(workspace: &Workspace, openstack: &OpenStack, cluster: &str, pool: Json) {
+fn configure(workspace: &Workspace, openstack: &World, cluster: &str, pool: Json) {
     let configuration = json!({
         "terraform": {"required_providers": {"flatcar": {"source": "flatcar-iac/flatcar"}}},
         "provider": {"flatcar": {"openstack": openstack.server.block()}},
@@ -98,7 +98,7 @@ fn outside(workspace: &Workspace) -> BTreeSet<String> {
 }
 
 /// What Neutron has for the group.
-async fn addresses(openstack: &OpenStack, cluster: &str) -> BTreeSet<String> {
+async fn addresses(openstack: &World, cluster: &str) -> BTreeSet<String> {
     let mark = format!("flatcar-cluster={cluster} flatcar-group=workers flatcar-uid=");
     let all = openstack.client.get("network", "/v2.0/floatingips").await;
     let all = all["floatingips"].as_array().expect("a list");
@@ -112,13 +112,12 @@ async fn addresses(openstack: &OpenStack, cluster: &str) -> BTreeSet<String> {
 }
 
 /// Deletes a server that is still there, behind the provider's back.
-async fn vanish(openstack: &OpenStack, workspace: &Workspace) {
+async fn vanish(openstack: &World, workspace: &Workspace) {
     for id in ids(workspace) {
         if !is_there(openstack, &id).await {
             continue;
         }
-        let path = format!("/servers/{id}");
-        openstack.client.delete("compute", &path).await;
+        openstack.remove(&id).await;
         while is_there(openstack, &id).await {
             tokio::task::yield_now().await;
         }
@@ -128,7 +127,7 @@ async fn vanish(openstack: &OpenStack, workspace: &Workspace) {
 }
 
 /// A list shows a server for a moment after it is not found by its id any more; the provider lists.
-async fn is_there(openstack: &OpenStack, id: &str) -> bool {
+async fn is_there(openstack: &World, id: &str) -> bool {
     let all = openstack.client.get("compute", "/servers/detail").await;
     let mut all = all["servers"].as_array().expect("a list").iter();
     all.any(|server| server["id"] == id)

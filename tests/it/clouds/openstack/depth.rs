@@ -12,7 +12,8 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::server::{EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
-use super::subject::{LIST, OpenStack};
+use super::subject::LIST;
+use super::world::World;
 use crate::worker_group::behaviours::errors_at;
 use crate::worker_group::{Act, Behaviour, Bench, Shown, connect};
 
@@ -56,7 +57,7 @@ behaviours! {
 }
 
 async fn as_written(bench: &Bench<'_>) -> Shown {
-    let client = &OpenStack::of(bench).client;
+    let client = &World::seen_by(bench).client;
     let key = json!({"keypair": {"name": "ops", "type": "ssh", "public_key": PUBLIC_KEY}});
     // Another run may have left it.
     client
@@ -95,7 +96,7 @@ async fn as_written(bench: &Bench<'_>) -> Shown {
 }
 
 async fn image_by_id(bench: &Bench<'_>) -> Shown {
-    let images = OpenStack::of(bench)
+    let images = World::seen_by(bench)
         .client
         .get("image", &format!("/v2/images?name={}", IMAGES[1]))
         .await;
@@ -122,7 +123,7 @@ async fn image_by_id(bench: &Bench<'_>) -> Shown {
 }
 
 async fn image_twice(bench: &Bench<'_>) -> Shown {
-    let client = &OpenStack::of(bench).client;
+    let client = &World::seen_by(bench).client;
     let image_name = bench.mark.cluster.as_str();
     let image = json!({"name": image_name, "disk_format": "raw", "container_format": "bare"});
     let mut made = Vec::new();
@@ -163,7 +164,7 @@ async fn image_twice(bench: &Bench<'_>) -> Shown {
 }
 
 async fn ids(bench: &Bench<'_>) -> Shown {
-    let client = &OpenStack::of(bench).client;
+    let client = &World::seen_by(bench).client;
     let flavors = client.get("compute", "/flavors").await;
     let flavors = flavors["flavors"].as_array().expect("flavors");
     let flavor = flavors.iter().find(|flavor| flavor["name"] == FLAVOR);
@@ -237,7 +238,7 @@ async fn wrong_address(bench: &Bench<'_>) -> Shown {
 }
 
 async fn security_groups(bench: &Bench<'_>) -> Shown {
-    let client = &OpenStack::of(bench).client;
+    let client = &World::seen_by(bench).client;
     let name = bench.mark.cluster.clone();
     let group = json!({"security_group": {"name": name}});
     client.post("network", "/v2.0/security-groups", group).await;
@@ -324,7 +325,7 @@ async fn preflight_names(bench: &Bench<'_>) -> Shown {
 }
 
 async fn server_group(bench: &Bench<'_>) -> Shown {
-    let client = &OpenStack::of(bench).client;
+    let client = &World::seen_by(bench).client;
     let group = json!({"server_group": {"name": bench.mark.cluster, "policy": "anti-affinity"}});
     let group = client.post("compute", "/os-server-groups", group).await;
     let id = group["server_group"]["id"]
@@ -353,7 +354,7 @@ async fn server_group(bench: &Bench<'_>) -> Shown {
 }
 
 async fn no_valid_host(bench: &Bench<'_>) -> Shown {
-    let client = &OpenStack::of(bench).client;
+    let client = &World::seen_by(bench).client;
     let flavor =
         json!({"flavor": {"name": bench.mark.cluster, "ram": 900_000_000, "vcpus": 1, "disk": 1}});
     client
@@ -412,7 +413,7 @@ async fn no_volumes(bench: &Bench<'_>) -> Shown {
 }
 
 async fn quota_race(bench: &Bench<'_>) -> Shown {
-    let stack = OpenStack::of(bench);
+    let stack = World::seen_by(bench);
     let path = format!("/os-quota-sets/{}/detail", stack.client.user.project);
     let quota = stack
         .client
@@ -475,7 +476,7 @@ async fn marks_of_the_failed(bench: &Bench<'_>) -> Shown {
     for ordinal in 0..3 {
         machines.push(running(bench, ordinal, &[]).await);
     }
-    let client = &OpenStack::of(bench).client;
+    let client = &World::seen_by(bench).client;
     let path = format!("/servers/{}/action", machines[0].id);
     let fails = json!({"os-resetState": {"state": "error"}});
     client
@@ -509,7 +510,7 @@ async fn pages(bench: &Bench<'_>) -> Shown {
     for id in &made {
         settled(bench, id).await;
     }
-    let stack = OpenStack::of(bench);
+    let stack = World::seen_by(bench);
     stack.proxy.order(|_, _| crate::proxy::Fate::Pass);
     let listed: BTreeSet<String> = bench
         .list()
@@ -582,7 +583,7 @@ async fn floating_ip_vanished(bench: &Bench<'_>) -> Shown {
 
 async fn floating_ip_mended(bench: &Bench<'_>) -> Shown {
     let machine = running(bench, 0, &pool()).await;
-    let client = &OpenStack::of(bench).client;
+    let client = &World::seen_by(bench).client;
     let id = taken(bench).await[0]["id"]
         .as_str()
         .expect("an id")
@@ -688,7 +689,7 @@ async fn floating_ip_building(bench: &Bench<'_>) -> Shown {
     let created = earlier.create(&spec).await.expect("creates");
     drop(earlier);
     settled(bench, &created.id).await;
-    let stack = OpenStack::of(bench);
+    let stack = World::seen_by(bench);
     stack.servers_are(|body| body.replace("\"ACTIVE\"", "\"BUILD\""));
     let listed = bench.list().await;
     assert_eq!(listed[0].phase, Phase::Pending);
@@ -726,7 +727,7 @@ async fn floating_ip_nowhere(bench: &Bench<'_>) -> Shown {
 }
 
 async fn floating_ip_answer_lost(bench: &Bench<'_>) -> Shown {
-    OpenStack::of(bench).once("neutron POST /floatingips", || {
+    World::seen_by(bench).once("neutron POST /floatingips", || {
         crate::proxy::Fate::ResetAfter
     });
     let machine = running(bench, 0, &pool()).await;
@@ -737,7 +738,7 @@ async fn floating_ip_answer_lost(bench: &Bench<'_>) -> Shown {
 }
 
 async fn floating_ip_quota(bench: &Bench<'_>) -> Shown {
-    OpenStack::of(bench).floating_ips(0).await;
+    World::seen_by(bench).floating_ips(0).await;
     let problems = bench
         .cloud
         .preflight(bench.image(), &bench.shape_with(&pool()), Growth::by(1))
@@ -760,7 +761,7 @@ async fn floating_ip_quota(bench: &Bench<'_>) -> Shown {
 }
 
 async fn floating_ip_unreachable(bench: &Bench<'_>) -> Shown {
-    let client = &OpenStack::of(bench).client;
+    let client = &World::seen_by(bench).client;
     // Behind no router.
     let inside = json!({"network": {"name": bench.mark.cluster}});
     let inside = client.post("network", "/v2.0/networks", inside).await;
@@ -800,7 +801,7 @@ async fn floating_ip_calls(bench: &Bench<'_>) -> Shown {
     for ordinal in 0..3 {
         running(bench, ordinal, &pool()).await;
     }
-    let proxy = &OpenStack::of(bench).proxy;
+    let proxy = &World::seen_by(bench).proxy;
     proxy.order(|_, _| crate::proxy::Fate::Pass);
     let listed = bench.list().await;
     assert!(
@@ -840,18 +841,18 @@ async fn settled(bench: &Bench<'_>, id: &str) -> Machine {
 
 async fn server(bench: &Bench<'_>, machine: &Machine) -> Json {
     let path = format!("/servers/{}", machine.id);
-    OpenStack::of(bench).client.get("compute", &path).await["server"].take()
+    World::seen_by(bench).client.get("compute", &path).await["server"].take()
 }
 
 async fn network(bench: &Bench<'_>) -> Json {
     let path = format!("/v2.0/networks?name={NETWORK}");
-    OpenStack::of(bench).client.get("network", &path).await["networks"][0]["id"].take()
+    World::seen_by(bench).client.get("network", &path).await["networks"][0]["id"].take()
 }
 
 /// The floating IPs that carry the group's mark.
 async fn taken(bench: &Bench<'_>) -> Vec<Json> {
     let mark = marked_with(bench, &bench.mark.uid);
-    let all = OpenStack::of(bench)
+    let all = World::seen_by(bench)
         .client
         .get("network", "/v2.0/floatingips")
         .await;
@@ -869,7 +870,7 @@ fn marked_with(bench: &Bench<'_>, uid: &str) -> String {
 /// Free addresses of this (cluster, name) that are another group's, or of an older release and nobody knows whose.
 async fn floating_ip_of_others(bench: &Bench<'_>) -> Shown {
     let machine = running(bench, 0, &pool()).await;
-    let client = &OpenStack::of(bench).client;
+    let client = &World::seen_by(bench).client;
     let network = taken(bench).await[0]["floating_network_id"].clone();
     let Mark { cluster, group, .. } = &bench.mark;
     let mut others = Vec::new();

@@ -9,7 +9,8 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value as Json, json};
 
-use super::server::{self, Client, EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
+use super::server::{self, EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
+use super::world::World;
 use crate::proxy::Fate;
 use crate::worker_group::faults::wire::Wire;
 use crate::worker_group::faults::{Bench, Fault, Stage, Step, show};
@@ -19,7 +20,6 @@ async fn openstack_carries_on_or_says_so() {
     let Some(server) = server::OpenStack::find("faults") else {
         return;
     };
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     show(&OpenStack { server }, Some(SAMPLE)).await;
 }
 
@@ -28,10 +28,8 @@ struct OpenStack {
 }
 
 struct Place {
-    server: server::OpenStack,
-    client: Client,
+    world: World,
     wire: Wire,
-    cluster: String,
 }
 
 impl Stage for OpenStack {
@@ -39,18 +37,11 @@ impl Stage for OpenStack {
         "openstack"
     }
 
-    fn bench(&self, number: usize) -> BoxFuture<'_, Box<dyn Bench + '_>> {
+    fn bench(&self, _: usize) -> BoxFuture<'_, Box<dyn Bench + '_>> {
         async move {
-            // Of its own: a token holds for an hour, and all cells may take longer.
-            let client = self.server.client().await;
-            let services = ["compute", "image", "network"].map(|of| client.user.endpoint(of));
-            let wire = Wire::start(&[&self.server.auth_url, services[0], services[1], services[2]]);
             let place = Place {
-                server: self.server.clone(),
-                wire,
-                client,
-                // Another run is another process, and its services may be the same ones.
-                cluster: format!("faults-{}-{number}", std::process::id()),
+                world: World::of(self.server.clone()).await,
+                wire: Wire::default(),
             };
             let place: Box<dyn Bench> = Box::new(place);
             place
@@ -124,14 +115,12 @@ impl Stage for OpenStack {
 
 impl Bench for Place {
     fn provider(&self) -> Json {
-        let mut block = self.server.block();
-        block["auth_url"] = json!(format!("{}/v3", self.wire.proxy.endpoint(0)));
-        json!({"openstack": block})
+        json!({"openstack": self.world.block()})
     }
 
     fn shape(&self, tags: &Json) -> Json {
         json!({
-            "cluster": self.cluster,
+            "cluster": self.world.cluster,
             "image": IMAGES[0],
             "openstack": {
                 "flavor_name": FLAVOR,
@@ -156,8 +145,8 @@ impl Bench for Place {
             }
             _ => {
                 let service = call.split(' ').next().unwrap_or_default().to_owned();
-                self.wire
-                    .order(call, fault, move || refusal(&service, fault));
+                let answer = move || refusal(&service, fault);
+                self.wire.order(&self.world.proxy, call, fault, answer);
             }
         }
     }
@@ -167,17 +156,20 @@ impl Bench for Place {
     }
 
     fn calm(&self) {
-        self.wire.calm();
+        self.wire.calm(&self.world.proxy);
     }
 
     fn calls(&self) -> BTreeSet<String> {
-        self.wire.calls()
+        self.world.proxy.calls().into_iter().collect()
     }
 
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>> {
         async {
-            let path = format!("/servers/detail?tags=flatcar-cluster={}", self.cluster);
-            let answer = self.client.get("compute", &path).await;
+            let path = format!(
+                "/servers/detail?tags=flatcar-cluster={}",
+                self.world.cluster
+            );
+            let answer = self.world.client.get("compute", &path).await;
             let servers = answer["servers"].as_array().expect("a list");
             let there = servers.iter().filter(|server| {
                 server["status"] != "DELETED" && server["OS-EXT-STS:task_state"] != "deleting"
@@ -195,9 +187,9 @@ impl Bench for Place {
         async {
             let mark = format!(
                 "flatcar-cluster={} flatcar-group=workers flatcar-uid=",
-                self.cluster
+                self.world.cluster
             );
-            let answer = self.client.get("network", "/v2.0/floatingips").await;
+            let answer = self.world.client.get("network", "/v2.0/floatingips").await;
             let all = answer["floatingips"].as_array().expect("a list");
             let ours = all.iter().filter(|of| {
                 let description = of["description"].as_str();
@@ -217,7 +209,7 @@ impl Place {
         let changed = AtomicUsize::new(0);
         let known = Arc::<Mutex<Servers>>::default();
         let met = Arc::clone(&self.wire.met);
-        self.wire.proxy.order(move |_, name| {
+        self.world.proxy.order(move |_, name| {
             if name == call {
                 begun.store(true, Ordering::SeqCst);
             }

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::server::PASSWORD;
-use super::subject::OpenStack;
+use super::world::World;
 use crate::core::{Core, Workspace};
 use crate::worker_group::{Subject as _, connect, shaped};
 
@@ -26,7 +26,7 @@ struct Case<'a> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keystone_lets_in_who_has_credentials_and_others_are_told_what_to_set() {
-    let Some(openstack) = OpenStack::find("demo").await else {
+    let Some(openstack) = World::find("demo").await else {
         return;
     };
     let Some(core) = Core::find("terraform") else {
@@ -268,7 +268,7 @@ fn shows(core: &Core, case: &Case<'_>, secrets: &[&str]) {
 
 #[tokio::test]
 async fn an_application_credential_that_may_only_read_lists_and_is_told_what_it_may_not() {
-    let Some(openstack) = OpenStack::find("demo").await else {
+    let Some(openstack) = World::find("demo").await else {
         return;
     };
     let reader = credential(&openstack, json!({"roles": [{"name": "reader"}]})).await;
@@ -317,7 +317,7 @@ async fn an_application_credential_that_may_only_read_lists_and_is_told_what_it_
 }
 
 /// An application credential of the project's user: `{"id": …, "secret": …}`.
-async fn credential(openstack: &OpenStack, more: Json) -> Json {
+async fn credential(openstack: &World, more: Json) -> Json {
     static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let mut credential = json!({"name": format!("test-{}-{number}", std::process::id())});
@@ -330,7 +330,7 @@ async fn credential(openstack: &OpenStack, more: Json) -> Json {
 }
 
 /// One whose time is over.
-async fn expired(openstack: &OpenStack) -> Json {
+async fn expired(openstack: &World) -> Json {
     let now = SystemTime::now() + Duration::from_secs(2);
     let secs = now
         .duration_since(SystemTime::UNIX_EPOCH)

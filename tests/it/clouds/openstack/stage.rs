@@ -1,34 +1,33 @@
-//! Nova and its like from behind: the services themselves, reached through a proxy on the wire.
-//!
-//! The provider logs in through the proxy, whose catalogue names the proxy in front of each service; these tests themselves ask directly.
+//! OpenStack under real cores.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value as Json;
 use tokio::runtime::{Builder, Runtime};
 
-use super::server::{Client, FLAVOR, IMAGES, NETWORK, OpenStack};
+use super::server::{FLAVOR, IMAGES, NETWORK, OpenStack};
+use super::world::World;
 use crate::core::Workspace;
-use crate::end_to_end::crash::{Wired, saved};
+use crate::end_to_end::crash::{Wired, each_point, saved};
 use crate::end_to_end::{Stage, by_name};
 use crate::harness::wait_until;
 use crate::proxy::Proxy;
+
+#[test]
+fn an_apply_on_openstack_goes_on_wherever_it_ended() {
+    each_point("openstack", 24, || Some(Box::new(Nova::find()?)));
+}
 
 /// The window within which the provider believes no absence.
 const LAG: Duration = Duration::from_secs(11);
 
 /// One test's view of the OpenStack that runs beside the tests, in the project `crash`.
 pub(crate) struct Nova {
-    /// As the provider sees it.
-    server: OpenStack,
-    proxy: Proxy,
-    client: Client,
+    world: World,
     runtime: Runtime,
-    cluster: String,
     /// Ids of servers that were ever seen.
     seen: RefCell<BTreeSet<String>>,
 }
@@ -37,24 +36,11 @@ impl Nova {
     /// The OpenStack that runs, or `skipped: …`.
     pub(crate) fn find() -> Option<Self> {
         let server = OpenStack::find("crash")?;
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let client = runtime.block_on(server.client());
-        let mut upstreams = vec![server.auth_url.as_str()];
-        upstreams.extend(["compute", "image", "network"].map(|of| client.user.endpoint(of)));
-        let proxy = Proxy::start(&upstreams);
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         Some(Self {
-            server: OpenStack {
-                auth_url: format!("{}/v3", proxy.endpoint(0)),
-                ..server
-            },
-            proxy,
-            client,
+            world: runtime.block_on(World::of(server)),
             runtime,
-            cluster: format!("e2e-{}-{number}", std::process::id()),
             seen: RefCell::default(),
         })
     }
@@ -69,7 +55,7 @@ impl Nova {
         for _ in 0..2 {
             let listed = self.ask("/servers/detail").expect("a list");
             for server in listed["servers"].as_array().expect("servers") {
-                if server["metadata"]["flatcar-cluster"] == self.cluster.as_str() {
+                if server["metadata"]["flatcar-cluster"] == self.world.cluster.as_str() {
                     found.insert(text(&server["id"]), server.clone());
                 }
             }
@@ -94,8 +80,11 @@ impl Nova {
     /// `None`: it does not exist.
     fn ask(&self, path: &str) -> Option<Json> {
         self.runtime.block_on(async {
-            let user = &self.client.user;
-            let answer = self.client.send(user, "compute", Method::GET, path, None);
+            let user = &self.world.client.user;
+            let answer = self
+                .world
+                .client
+                .send(user, "compute", Method::GET, path, None);
             let answer = answer.await;
             if answer.status() == StatusCode::NOT_FOUND {
                 return None;
@@ -112,7 +101,7 @@ fn text(value: &Json) -> String {
 
 impl Stage for Nova {
     fn provider(&self) -> String {
-        format!("openstack = {}", self.server.block())
+        format!("openstack = {}", self.world.block())
     }
 
     fn shape(&self) -> String {
@@ -126,7 +115,7 @@ impl Stage for Nova {
     }
 
     fn cluster(&self) -> String {
-        self.cluster.clone()
+        self.world.cluster.clone()
     }
 
     fn machines(&self, workspace: &Workspace) -> BTreeMap<String, String> {
@@ -142,15 +131,14 @@ impl Stage for Nova {
             (since.elapsed() > LAG).then_some(())
         });
         let id = self.machines(workspace)[name].clone();
-        let path = format!("/servers/{id}");
-        self.runtime.block_on(self.client.delete("compute", &path));
+        self.runtime.block_on(self.world.remove(&id));
         wait_until("the server is gone", || {
             (!self.machines(workspace).contains_key(name)).then_some(())
         });
     }
 
     fn scope(&self, _: &Workspace) -> String {
-        format!("RegionOne/{}", self.client.user.project)
+        format!("RegionOne/{}", self.world.client.user.project)
     }
 
     fn marks(&self, workspace: &Workspace) -> BTreeMap<String, (String, bool)> {
@@ -171,7 +159,7 @@ impl Wired for Nova {
     const TIMEOUT: &str = "60s";
 
     fn proxy(&self) -> &Proxy {
-        &self.proxy
+        &self.world.proxy
     }
 }
 
@@ -180,9 +168,13 @@ impl Drop for Nova {
     fn drop(&mut self) {
         for server in self.servers(None) {
             let path = format!("/servers/{}", text(&server["id"]));
-            let request =
-                self.client
-                    .send(&self.client.user, "compute", Method::DELETE, &path, None);
+            let request = self.world.client.send(
+                &self.world.client.user,
+                "compute",
+                Method::DELETE,
+                &path,
+                None,
+            );
             self.runtime.block_on(request);
         }
     }

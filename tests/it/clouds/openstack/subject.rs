@@ -13,42 +13,22 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::depth;
-use super::server::{self, Client};
-use crate::proxy::{Fate, Proxy};
+use super::server;
+use super::world::World;
+use crate::proxy::Fate;
 use crate::worker_group::{Act, Bench, Subject, Trouble, conforms, entry};
 
 #[tokio::test]
 async fn openstack_behaves_like_a_cloud() {
-    let Some(openstack) = OpenStack::find("conformance").await else {
+    let Some(openstack) = World::find("conformance").await else {
         return;
     };
     conforms(&openstack, depth::BEHAVIOURS).await;
 }
 
-pub(super) struct OpenStack {
-    pub(super) server: server::OpenStack,
-    pub(super) client: Client,
-    /// Before Keystone, Nova, Glance and Neutron: the provider knows no others.
-    pub(super) proxy: Proxy,
-}
-
-impl OpenStack {
-    pub(super) async fn find(project: &'static str) -> Option<Self> {
-        let server = server::OpenStack::find(project)?;
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client = server.client().await;
-        let upstreams = ["compute", "image", "network"].map(|of| client.user.endpoint(of));
-        let keystone: &str = &server.auth_url;
-        let proxy = Proxy::start(&[keystone, upstreams[0], upstreams[1], upstreams[2]]);
-        Some(Self {
-            server,
-            client,
-            proxy,
-        })
-    }
-
+impl World {
     /// The services of a behaviour that only OpenStack promises.
-    pub(super) fn of<'a>(bench: &'a Bench<'_>) -> &'a Self {
+    pub(super) fn seen_by<'a>(bench: &'a Bench<'_>) -> &'a Self {
         let subject: &dyn Any = bench.subject;
         subject.downcast_ref().expect("is OpenStack")
     }
@@ -105,15 +85,13 @@ impl OpenStack {
     }
 }
 
-impl Subject for OpenStack {
+impl Subject for World {
     fn entry(&self) -> &'static Entry {
         entry("openstack")
     }
 
     fn configuration(&self, _: u32) -> Json {
-        let mut block = self.server.block();
-        block["auth_url"] = json!(format!("{}/v3", self.proxy.endpoint(0)));
-        json!({"openstack": block})
+        json!({"openstack": self.block()})
     }
 
     fn shape(&self) -> Json {
@@ -215,7 +193,7 @@ impl Subject for OpenStack {
                 }
             };
             match act {
-                Act::Remove => self.client.delete("compute", &path).await,
+                Act::Remove => self.remove(&machine.id).await,
                 Act::Stop => {
                     let stop = json!({"os-stop": null});
                     self.client

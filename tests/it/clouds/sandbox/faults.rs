@@ -1,14 +1,12 @@
 //! The sandbox's faults, as its own file orders them.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
-use tempfile::TempDir;
 
-use crate::harness::scratch;
+use super::world::{World, word};
 use crate::worker_group::faults::{Bench, Fault, Stage, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -18,17 +16,15 @@ async fn the_sandbox_carries_on_or_says_so() {
 
 struct Sandbox;
 
-struct Directory(TempDir);
-
 impl Stage for Sandbox {
     fn name(&self) -> &'static str {
         "sandbox"
     }
 
     fn bench(&self, _: usize) -> BoxFuture<'_, Box<dyn Bench + '_>> {
-        let directory = Directory(scratch());
-        directory.calm();
-        let bench: Box<dyn Bench> = Box::new(directory);
+        let world = World::new();
+        world.calm();
+        let bench: Box<dyn Bench> = Box::new(world);
         async { bench }.boxed()
     }
 
@@ -75,24 +71,16 @@ impl Stage for Sandbox {
     }
 }
 
-impl Directory {
-    fn path(&self, file: &str) -> PathBuf {
-        self.0.path().join(file)
-    }
-
-    fn write(&self, rules: &[Json]) {
-        let conditions = json!({"log_calls": true, "rules": rules});
-        std::fs::write(self.path("faults.json"), conditions.to_string()).expect("writes");
-    }
-
-    fn read(&self, file: &str) -> String {
-        std::fs::read_to_string(self.path(file)).unwrap_or_default()
+impl World {
+    fn rules(&self, rules: &[Json]) {
+        let faults = json!({"log_calls": true, "rules": rules});
+        self.order_faults(&faults);
     }
 }
 
-impl Bench for Directory {
+impl Bench for World {
     fn provider(&self) -> Json {
-        json!({"sandbox": {"directory": self.0.path()}})
+        json!({"sandbox": self.block()})
     }
 
     fn shape(&self, tags: &Json) -> Json {
@@ -100,59 +88,37 @@ impl Bench for Directory {
     }
 
     fn order(&self, call: &str, fault: Fault) {
-        self.write(&[rule(call, fault).expect("one that can be ordered")]);
+        self.rules(&[rule(call, fault).expect("one that can be ordered")]);
     }
 
     /// A rule is counted from the first call that is its own.
     fn met(&self) -> bool {
-        let counted = serde_json::from_str(&self.read("faults.counted.json"));
-        let counted: Json = counted.unwrap_or_default();
+        let counted = self.read("faults.counted.json").unwrap_or_default();
         counted.as_object().is_some_and(|rules| !rules.is_empty())
     }
 
     fn calm(&self) {
-        self.write(&[]);
-        for file in ["calls.jsonl", "faults.counted.json"] {
-            let _ = std::fs::remove_file(self.path(file));
-        }
+        self.rules(&[]);
+        self.forget("calls.jsonl");
     }
 
     fn calls(&self) -> BTreeSet<String> {
-        let log = self.read("calls.jsonl");
-        let call = |line: &str| {
-            let line: Json = serde_json::from_str(line).expect("JSON");
-            line["call"].as_str().expect("a word").to_owned()
-        };
-        log.lines().map(call).collect()
+        let calls = self.logged();
+        calls.iter().map(|call| word(call, "call")).collect()
     }
 
     fn stop(&self) {
-        let files = std::fs::read_dir(self.path("machines"));
-        let mut paths: Vec<PathBuf> = files
-            .into_iter()
-            .flatten()
-            .map(|file| file.expect("an entry").path())
-            .collect();
-        paths.sort();
-        if let Some(path) = paths.first() {
-            let text = std::fs::read_to_string(path).expect("a record");
-            let mut record: Json = serde_json::from_str(&text).expect("JSON");
-            record["stopped"] = json!(true);
-            std::fs::write(path, record.to_string()).expect("writes");
+        if let Some(name) = self.records().keys().next() {
+            self.stop_machine(name);
         }
     }
 
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>> {
-        let files = std::fs::read_dir(self.path("machines"));
-        let machines = files.into_iter().flatten().flatten().filter_map(|file| {
-            let text = std::fs::read_to_string(file.path()).ok()?;
-            let record: Json = serde_json::from_str(&text).ok()?;
-            if !record["gone_ms"].is_null() {
-                return None;
-            }
-            let word = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
-            Some((word("name"), word("id")))
-        });
+        let records = self.records();
+        let stay = records
+            .iter()
+            .filter(|(_, record)| record["gone_ms"].is_null());
+        let machines = stay.map(|(name, record)| (name.clone(), word(record, "id")));
         let machines = machines.collect();
         async { machines }.boxed()
     }

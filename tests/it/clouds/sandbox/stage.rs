@@ -9,9 +9,30 @@ use std::thread::{self, JoinHandle};
 
 use serde_json::{Value, json};
 
-use crate::core::Workspace;
+use super::world::{World, word};
+use crate::core::{Core, Workspace};
 use crate::end_to_end::Stage;
-use crate::end_to_end::crash::{Ground, Meets};
+use crate::end_to_end::crash::{Ground, Meets, each_point};
+use crate::end_to_end::life::whole_life;
+
+#[test]
+fn a_group_lives_on_the_sandbox_under_terraform() {
+    if let Some(core) = Core::find("terraform") {
+        whole_life(&core, &Sandbox);
+    }
+}
+
+#[test]
+fn a_group_lives_on_the_sandbox_under_opentofu() {
+    if let Some(core) = Core::find("tofu") {
+        whole_life(&core, &Sandbox);
+    }
+}
+
+#[test]
+fn an_apply_on_the_sandbox_goes_on_wherever_it_ended() {
+    each_point("sandbox", 60, || Some(Box::new(Steps::default())));
+}
 
 /// The directory `cloud` of the workspace.
 pub(crate) struct Sandbox;
@@ -34,15 +55,14 @@ impl Stage for Sandbox {
     }
 
     fn machines(&self, workspace: &Workspace) -> BTreeMap<String, String> {
-        records(workspace)
-            .into_iter()
-            .map(|record| (word(&record, "name"), word(&record, "id")))
+        let records = of(workspace).records().into_iter();
+        records
+            .map(|(name, record)| (name, word(&record, "id")))
             .collect()
     }
 
     fn remove(&self, workspace: &Workspace, name: &str) {
-        let path = directory(workspace).join(format!("machines/{name}.json"));
-        fs::remove_file(path).expect("a record");
+        of(workspace).remove(name);
     }
 
     fn stops(&self) -> bool {
@@ -50,23 +70,19 @@ impl Stage for Sandbox {
     }
 
     fn stop(&self, workspace: &Workspace, name: &str) {
-        let path = directory(workspace).join(format!("machines/{name}.json"));
-        let text = fs::read(&path).expect("a record");
-        let mut record: Value = serde_json::from_slice(&text).expect("a record");
-        record["stopped"] = json!(true);
-        fs::write(path, record.to_string()).expect("a record");
+        of(workspace).stop_machine(name);
     }
 
     fn scope(&self, workspace: &Workspace) -> String {
-        let id = fs::read_to_string(directory(workspace).join("id")).expect("the sandbox's id");
+        let id = fs::read_to_string(of(workspace).path("id")).expect("the sandbox's id");
         id.trim().to_owned()
     }
 
     fn marks(&self, workspace: &Workspace) -> BTreeMap<String, (String, bool)> {
-        let records = records(workspace).into_iter();
+        let records = of(workspace).records().into_iter();
         let mark = |record: &Value| (word(record, "uid"), record["unsaved"] == true);
         records
-            .map(|record| (word(&record, "name"), mark(&record)))
+            .map(|(name, record)| (name, mark(&record)))
             .collect()
     }
 }
@@ -81,11 +97,9 @@ impl Sandbox {
 
     /// Whether that call has been made.
     pub(crate) fn stalls(&self, workspace: &Workspace) -> bool {
-        let read = |name: &str| {
-            let text = fs::read(directory(workspace).join(name)).ok()?;
-            serde_json::from_slice::<Value>(&text).ok()
-        };
-        let (Some(faults), Some(counted)) = (read("faults.json"), read("faults.counted.json"))
+        let world = of(workspace);
+        let (Some(faults), Some(counted)) =
+            (world.read("faults.json"), world.read("faults.counted.json"))
         else {
             return false;
         };
@@ -105,46 +119,26 @@ impl Sandbox {
 
     /// Everything is answered again.
     pub(crate) fn go_on(&self, workspace: &Workspace) {
-        for name in ["faults.json", "faults.counted.json", "calls.jsonl"] {
-            // The last two are there only when something was called.
-            let _ = fs::remove_file(directory(workspace).join(name));
+        for file in ["faults.json", "faults.counted.json", "calls.jsonl"] {
+            of(workspace).forget(file);
         }
     }
 }
 
+/// The sandbox of a workspace.
+fn of(workspace: &Workspace) -> World {
+    World::at(workspace.path().join("cloud"))
+}
+
 /// Writes the sandbox's `faults.json`.
 pub(crate) fn order(workspace: &Workspace, faults: &Value) {
-    workspace.write("cloud/faults.json", &faults.to_string());
-}
-
-fn records(workspace: &Workspace) -> Vec<Value> {
-    let Ok(entries) = fs::read_dir(directory(workspace).join("machines")) else {
-        return Vec::new();
-    };
-    entries
-        .map(|entry| entry.expect("an entry").path())
-        .filter(|path| path.extension().is_some_and(|end| end == "json"))
-        // One that was deleted since the folder was read is gone.
-        .filter_map(|path| fs::read(path).ok())
-        .map(|text| serde_json::from_slice(&text).expect("a record"))
-        .collect()
-}
-
-fn word(record: &Value, name: &str) -> String {
-    record[name].as_str().expect("a word").to_owned()
-}
-
-fn directory(workspace: &Workspace) -> PathBuf {
-    workspace.path().join("cloud")
+    of(workspace).order_faults(faults);
 }
 
 /// The machine that the stalled call is about.
 fn nth_machine(workspace: &Workspace, rule: &Value) -> String {
-    let log = fs::read_to_string(directory(workspace).join("calls.jsonl")).expect("the calls");
     let nth = rule["nth"].as_u64().expect("a number");
-    let calls = log
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let calls = of(workspace).logged().into_iter();
     let mut calls = calls.filter(|line| line["call"] == rule["call"]);
     let call = calls.nth(usize::try_from(nth - 1).expect("small"));
     call.map(|call| call["machine"].as_str().unwrap_or_default().to_owned())
@@ -203,7 +197,7 @@ impl Ground for Steps {
     fn order(&self, workspace: &Workspace, number: usize, meets: Meets) {
         workspace.write("cloud/steps", "");
         workspace.write("cloud/hold/README", "what each step meets");
-        let place = |when: &str| directory(workspace).join(format!("hold/{number}-{when}"));
+        let place = |when: &str| of(workspace).path(&format!("hold/{number}-{when}"));
         let gate = match meets {
             Meets::Nothing => None,
             Meets::HoldBefore => Some(Gate::new(place("before"))),
@@ -229,9 +223,9 @@ impl Ground for Steps {
 
     fn end(&self, workspace: &Workspace) -> Vec<String> {
         self.release();
-        let steps = fs::read_to_string(directory(workspace).join("steps")).expect("the steps");
-        fs::remove_file(directory(workspace).join("steps")).expect("the steps");
-        fs::remove_dir_all(directory(workspace).join("hold")).expect("what was ordered");
+        let steps = fs::read_to_string(of(workspace).path("steps")).expect("the steps");
+        fs::remove_file(of(workspace).path("steps")).expect("the steps");
+        fs::remove_dir_all(of(workspace).path("hold")).expect("what was ordered");
         steps.lines().map(str::to_owned).collect()
     }
 

@@ -1,59 +1,35 @@
 //! The sandbox: its own reference.
 
-use std::path::PathBuf;
-
 use flatcar::worker_group::cloud::{Entry, Machine};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
-use tempfile::TempDir;
 
-use crate::harness::scratch;
+use super::world::World;
 use crate::worker_group::{Act, Subject, Trouble, conforms, entry};
-
-struct Sandbox {
-    directory: TempDir,
-}
 
 #[tokio::test]
 async fn the_sandbox_behaves_like_a_cloud() {
-    let sandbox = Sandbox {
-        directory: scratch(),
-    };
-    conforms(&sandbox, &[]).await;
+    conforms(&World::new(), &[]).await;
 }
 
-impl Sandbox {
-    fn order(&self, conditions: Json) {
+impl World {
+    fn conditions(&self, conditions: Json) {
         let mut all = json!({"images": self.images(), "zones": ["sandbox-a", "sandbox-b"]});
         for (name, value) in conditions.as_object().into_iter().flatten() {
             all[name] = value.clone();
         }
-        std::fs::write(self.path("faults.json"), all.to_string()).expect("writes");
-        // A rule counts from the start when it is ordered again.
-        let _ = std::fs::remove_file(self.path("faults.counted.json"));
-    }
-
-    fn path(&self, file: &str) -> PathBuf {
-        self.directory.path().join(file)
-    }
-
-    fn edit(&self, machine: &Machine, change: impl FnOnce(&mut Json)) {
-        let path = self.path(&format!("machines/{}.json", machine.name));
-        let text = std::fs::read_to_string(&path).expect("reads");
-        let mut record: Json = serde_json::from_str(&text).expect("is JSON");
-        change(&mut record);
-        std::fs::write(&path, record.to_string()).expect("writes");
+        self.order_faults(&all);
     }
 }
 
-impl Subject for Sandbox {
+impl Subject for World {
     fn entry(&self) -> &'static Entry {
         entry("sandbox")
     }
 
     fn configuration(&self, _: u32) -> Json {
-        json!({"sandbox": {"directory": self.directory.path()}})
+        json!({"sandbox": self.block()})
     }
 
     fn shape(&self) -> Json {
@@ -90,7 +66,7 @@ impl Subject for Sandbox {
 
     fn trouble(&self, trouble: Trouble) -> BoxFuture<'_, Result<(), &'static str>> {
         let rule = |call: &str, fault: &str| json!({"rules": [{"call": call, "fault": fault}]});
-        self.order(match trouble {
+        self.conditions(match trouble {
             Trouble::Quota => json!({"quota": 0}),
             Trouble::AnswerLost => rule("create", "lost"),
             Trouble::RequestLost => rule("create", "lost_before"),
@@ -107,7 +83,7 @@ impl Subject for Sandbox {
     }
 
     fn calm(&self) -> BoxFuture<'_, ()> {
-        self.order(json!({}));
+        self.conditions(json!({}));
         async {}.boxed()
     }
 
@@ -116,40 +92,30 @@ impl Subject for Sandbox {
         machine: &'a Machine,
         act: Act,
     ) -> BoxFuture<'a, Result<(), &'static str>> {
-        let done = match act {
-            Act::Remove => {
-                let file = self.path(&format!("machines/{}.json", machine.name));
-                std::fs::remove_file(file).expect("removes");
-                Ok(())
-            }
-            Act::Stop => {
-                self.edit(machine, |record| record["stopped"] = json!(true));
-                Ok(())
-            }
+        let name = machine.name.as_str();
+        let without = |fields: &[&str]| self.edit(name, |record| take(record, fields));
+        match act {
+            Act::Remove => self.remove(name),
+            Act::Stop => self.stop_machine(name),
             Act::Retag => {
-                self.edit(machine, |record| record["tags"]["team"] = json!("z"));
-                Ok(())
+                let retag = |record: &mut Json| record["tags"]["team"] = json!("z");
+                self.edit(name, retag);
             }
-            Act::TagAsStranger => Err("nobody else tags the machines of a sandbox"),
-            Act::TakeUid => {
-                self.edit(machine, |record| take(record, &["uid"]));
-                Ok(())
+            Act::TagAsStranger => {
+                return async { Err("nobody else tags the machines of a sandbox") }.boxed();
             }
-            Act::Unmark => {
-                let mark = [
-                    "cluster",
-                    "group",
-                    "uid",
-                    "generation",
-                    "unsaved",
-                    "origin",
-                    "proof",
-                ];
-                self.edit(machine, |record| take(record, &mark));
-                Ok(())
-            }
-        };
-        async move { done }.boxed()
+            Act::TakeUid => without(&["uid"]),
+            Act::Unmark => without(&[
+                "cluster",
+                "group",
+                "uid",
+                "generation",
+                "unsaved",
+                "origin",
+                "proof",
+            ]),
+        }
+        async { Ok(()) }.boxed()
     }
 
     fn small_pages(&self) -> BoxFuture<'_, Result<(), &'static str>> {

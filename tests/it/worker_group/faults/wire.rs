@@ -1,6 +1,5 @@
 //! Faults on the wire: a proxy in front of a cloud's servers, which lets a fault befall the calls of one name.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -8,30 +7,24 @@ use std::time::Duration;
 use super::Fault;
 use crate::proxy::{Fate, Proxy};
 
-/// One life's own.
+/// What has befallen the calls of one life.
+#[derive(Default)]
 pub(crate) struct Wire {
-    pub(crate) proxy: Proxy,
     pub(crate) met: Arc<AtomicBool>,
 }
 
 impl Wire {
-    pub(crate) fn start(upstreams: &[&str]) -> Self {
-        Self {
-            proxy: Proxy::start(upstreams),
-            met: Arc::default(),
-        }
-    }
-
     /// From now on the first calls of this name meet the fault; `answer` makes what the cloud itself would say.
     pub(crate) fn order(
         &self,
+        proxy: &Proxy,
         call: &str,
         fault: Fault,
         answer: impl Fn() -> Fate + Send + Sync + 'static,
     ) {
         let (call, met) = (call.to_owned(), Arc::clone(&self.met));
         let count = AtomicUsize::new(0);
-        self.proxy.order(move |_, name| {
+        proxy.order(move |_, name| {
             if name != call || count.fetch_add(1, Ordering::SeqCst) >= fault.times() {
                 return Fate::Pass;
             }
@@ -51,13 +44,9 @@ impl Wire {
         self.met.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn calm(&self) {
-        self.proxy.order(|_, _| Fate::Pass);
-        self.proxy.open();
+    pub(crate) fn calm(&self, proxy: &Proxy) {
+        proxy.order(|_, _| Fate::Pass);
+        proxy.open();
         self.met.store(false, Ordering::SeqCst);
-    }
-
-    pub(crate) fn calls(&self) -> BTreeSet<String> {
-        self.proxy.calls().into_iter().collect()
     }
 }
