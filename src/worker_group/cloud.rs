@@ -4,10 +4,12 @@
 //! A cloud answers which machines carry the group's mark, creates and deletes one, and changes
 //! those that exist; what it is like, and what it lacks, its row says. The engine asks a [`Cloud`];
 //! a cloud implements [`Answers`], with its own shape read and user data packed (`opening`).
-//! Beside them is what clouds would else write each for itself: failures and what codes mean
-//! (`failure`), what a preflight finds (`findings`), pages and calls for many machines (`many`), what
-//! is taken before a cloud shows it (`pool`), tags that the provider block speaks of (`tagging`).
+//! Beside them is what clouds would else write each for itself: what machines show of their shape
+//! (`facets`), failures and what codes mean (`failure`), what a preflight finds (`findings`), pages
+//! and calls for many machines (`many`), what is taken before a cloud shows it (`pool`), tags that
+//! the provider block speaks of (`tagging`).
 
+mod facets;
 mod failure;
 mod findings;
 mod many;
@@ -20,6 +22,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+pub use self::facets::{Facet, Looks, OwnTags};
 pub use self::failure::{CloudError, Kind, Meaning};
 pub use self::findings::{Findings, Refusal};
 pub use self::many::{Pages, all_of, some_at_a_time};
