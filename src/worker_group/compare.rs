@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::apply::drift;
 use super::cloud::{Change, Entry, Machine, Phase};
 use super::generation;
 use super::model::{self, Note};
@@ -57,8 +56,9 @@ fn plain(place: &str) -> String {
 }
 
 /// In what a machine is not as state has it.
+#[derive(Default)]
 pub(crate) struct Compared {
-    /// As of [`drift`], but for what `has` tells.
+    /// Fields in which it differs, `image` among them, but for what `has` says.
     pub(crate) drift: Vec<String>,
     /// What it has of the fields that change in place.
     pub(crate) has: BTreeMap<String, Value>,
@@ -92,6 +92,35 @@ pub(crate) fn compared(
         has.insert(field.to_owned(), value);
     }
     Compared { drift, has }
+}
+
+/// Fields of the shape, or `image`, in which a machine is no longer as the group made it.
+fn drift(
+    machine: &Machine,
+    wanted: &BTreeMap<String, String>,
+    entry: &Entry,
+    recorded_image: Option<&str>,
+) -> Vec<String> {
+    let mut fields = BTreeSet::new();
+    for (key, value) in wanted {
+        let field = key.split('.').next().unwrap_or(key);
+        let differs = match machine.observed.get(key) {
+            Some(observed) => observed != value,
+            // A tag that is not reported is not there; another field that is not reported is not known.
+            None => key.contains('.') && entry.changes_in_place(field),
+        };
+        if differs {
+            fields.insert(field.to_owned());
+        }
+    }
+    if let Some(recorded) = recorded_image
+        && !recorded.is_empty()
+        && !machine.image.is_empty()
+        && recorded != machine.image
+    {
+        fields.insert("image".to_owned());
+    }
+    fields.into_iter().collect()
 }
 
 /// What of a field is noted.

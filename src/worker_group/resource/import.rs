@@ -13,8 +13,8 @@ use crate::worker_group::plan::{Changes, next_ordinal, ordinal};
 use crate::worker_group::proof::{Secret, is_name_of};
 use crate::worker_group::roll::{Known, take_twins};
 
-use super::promise::slots_of;
 use super::report::{STRANGERS, names_and_ids};
+use super::slots::slots_of;
 use super::{WorkerGroup, stored};
 
 /// `[cloud, scope, cluster, name]` and the uid, if given.
