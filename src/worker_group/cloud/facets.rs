@@ -1,9 +1,10 @@
-//! What machines show of their shape: one row a field, which says what the shape wants and what a machine has. And which of a
-//! machine's tags are the user's, among those of others.
+//! What machines show of their shape: one row a field, which says what the shape wants and what a
+//! machine has. And which of a machine's tags are the user's, among those of others.
 //!
-//! In: a shape `{size = "small", tags = {team = "a"}}`, and a machine in the cloud's own words. Out: of each what is compared,
-//! `{"size": "small", "tags.team": "a"}`. What a difference comes to (a change in place, or another machine) says the row of the cloud,
-//! [`Entry::fields`], under the same name.
+//! In: a shape `{size = "small", tags = {team = "a"}}`, and a machine in the cloud's own words.
+//! Out: of each what is compared, `{"size": "small", "tags.team": "a"}`. What a difference comes to
+//! (a change in place, or another machine) says the row of the cloud, [`Entry::fields`], under the
+//! same name.
 //!
 //! [`Entry::fields`]: super::Entry::fields
 
@@ -26,8 +27,8 @@ enum Compared<S, M> {
 }
 
 impl<S, M> Facet<S, M> {
-    /// A field as one text: what the shape wants of it, and what a machine has. A wish that is `None` leaves the field to itself, and
-    /// what a machine does not show is not known.
+    /// A field as one text: what the shape wants of it, and what a machine has. A wish that is
+    /// `None` leaves the field to itself, and what a machine does not show is not known.
     pub const fn whole(
         field: &'static str,
         wanted: fn(&S) -> Option<String>,
@@ -37,7 +38,8 @@ impl<S, M> Facet<S, M> {
         Self { field, compared }
     }
 
-    /// A field in parts by their keys, such as tags: a part that a machine does not show is not there.
+    /// A field in parts by their keys, such as tags: a part that a machine does not show is not
+    /// there.
     pub const fn parts(
         field: &'static str,
         wanted: fn(&S) -> Looks,
@@ -78,14 +80,16 @@ fn parts(field: &str, values: Looks) -> Looks {
         .collect()
 }
 
-/// The user's tags on machines that carry tags of others too: one more tag lists which they are. Those that left the configuration are
-/// taken off by it; those of others stay, and are not compared.
+/// The user's tags on machines that carry tags of others too: one more tag lists which they are.
+/// Those that left the configuration are taken off by it; those of others stay, and are not
+/// compared.
 pub struct OwnTags {
     /// The field of the shape: `"tags"`.
     pub field: &'static str,
     /// The key of the tag that lists them, with commas between them: `"flatcar-tags"`.
     pub list: &'static str,
-    /// A key as it stands in the list: itself, or a short hash where the value of a tag has no room for all.
+    /// A key as it stands in the list: itself, or a short hash where the value of a tag has no room
+    /// for all.
     pub listed: fn(&str) -> String,
 }
 
@@ -108,7 +112,8 @@ impl OwnTags {
             .collect()
     }
 
-    /// Keys that one of these machines was seen to have and that are none of these tags: they have left the configuration.
+    /// Keys that one of these machines was seen to have and that are none of these tags: they have
+    /// left the configuration.
     pub fn left<'a>(
         &self,
         machines: &'a [Machine],
