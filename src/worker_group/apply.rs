@@ -404,7 +404,7 @@ pub(crate) async fn perform(
     let roll = Roll::new(job.calls, &places, order, existing).after(problems);
     let ended = roll.run().await;
     let mut problems = ended.problems;
-    // What is not asked now, the next apply asks; a cloud that is in trouble is told of once.
+    // What is not asked now, the next apply asks; a cloud that is in trouble is reported once.
     if !calls.is_over()
         && !ended.blind
         && let Err(error) = calls.sweep(&mark).await

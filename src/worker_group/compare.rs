@@ -34,7 +34,7 @@ pub(super) fn settled(note: &Note, wanted: &Wanted) -> Vec<String> {
         .collect()
 }
 
-/// Why a machine may no longer be where it is; `None` where it may, or nobody has told where it is.
+/// Why a machine may no longer be where it is; `None` where it may, or nobody has said where it is.
 pub(super) fn misplaced(note: &Note, wanted: &Wanted) -> Option<String> {
     let outside = wanted.places.iter().find_map(|allowed| {
         let has = note.places.get(allowed.path)?;
@@ -156,7 +156,7 @@ pub(crate) fn message(machine: &Machine) -> Option<String> {
     (!shown.is_empty()).then_some(shown)
 }
 
-/// Where a machine is, as far as its cloud has told.
+/// Where a machine is, as far as its cloud has said.
 pub(crate) fn places(machine: &Machine, entry: &Entry) -> BTreeMap<String, String> {
     let placing = entry.fields.iter();
     placing

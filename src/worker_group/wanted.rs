@@ -112,7 +112,7 @@ impl Wanted {
 
     /// Fields that change in place and differ between two groups: `aws.tags`.
     pub(crate) fn changed_in_place(&self, prior: &Wanted) -> Vec<String> {
-        // After an import nothing is known of what the cloud has: a refresh will tell.
+        // After an import nothing is known of what the cloud has: a refresh finds it.
         if prior.shape == Value::Null {
             return Vec::new();
         }

@@ -108,8 +108,8 @@ pub(crate) fn observed_value(attribute: &Attribute, observed: &BTreeMap<String, 
     as_compared(&value)
 }
 
-/// What an import told of a shape, with what the configuration says of the rest: once where a default counts as told, and once where it
-/// stands for nothing told, for both look alike.
+/// What an import found of a shape, with what the configuration says of the rest: once where a default counts as found, and once where
+/// it stands for nothing that was found, for both look alike.
 pub(crate) fn completions(
     entry: &Entry,
     imported: &Value,

@@ -219,7 +219,7 @@ impl WorkerGroup {
             (None, performed.clone()),
             &changes,
         ));
-        // State is saved next. What is killed in between is told by the next create, and taken over by none.
+        // State is saved next. What is killed in between the next create reports, and none takes over.
         let made = performed.machines.iter().map(|known| &known.machine);
         saved_is_saved(&calls, &place.mark(String::new()), made).await;
         let prefix = apply::prefix(wanted, uid);

@@ -1,7 +1,8 @@
-//! Machines as a look shows them beside what state says of them: in what they differ, and what they have of the fields that change in
-//! place.
+//! Machines as a look shows them beside what state says of them: in what they differ, and what they
+//! have of the fields that change in place.
 //!
-//! In: a machine, and what was recorded of it. Out: `["instance_type", "marks"]`, and `{"tags": {"team": "a"}}`.
+//! In: a machine, and what was recorded of it. Out: `["instance_type", "marks"]`, and `{"tags":
+//! {"team": "a"}}`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,8 @@ use crate::worker_group::roll::Observed;
 pub(super) struct Expected<'a> {
     entry: &'static Entry,
     shape: &'a Value,
-    /// What the cloud says that machines of this shape look like; nothing where the shape is not known.
+    /// What the cloud says that machines of this shape look like; nothing where the shape is not
+    /// known.
     looks: BTreeMap<String, String>,
     generation: Option<Generation>,
     private: &'a Private,
@@ -48,8 +50,8 @@ impl<'a> Expected<'a> {
         }
     }
 
-    /// In what a machine differs. Of one that the cloud does not show yet, or that was made from another shape, nothing is known but
-    /// whether it has lost its mark.
+    /// In what a machine differs. Of one that the cloud does not show yet, or that was made from
+    /// another shape, nothing is known but whether it has lost its mark.
     pub(super) fn compared(
         &self,
         machine: &Machine,

@@ -94,7 +94,7 @@ fn before<'a>(prior: &Group, private: &'a Private, wanted: &Wanted) -> Before<'a
     let was = prior.wanted(entry, private);
     let generation = match &prior.fields.generation {
         Attr::Known(text) => Some(Generation::parse(text)),
-        // An import that found no machine to tell it.
+        // An import that found no machine which shows it.
         Attr::Null => was.as_ref().map(basis::of_no_machine),
         Attr::Unknown => None,
     };

@@ -1,7 +1,7 @@
 //! What a plan promises of `machines` and `slots`, and what becomes of the promise in an apply.
 //!
 //! A core holds a successful apply to all that its plan knew: the keys of both maps, and each known value. So what an apply has not
-//! touched is answered as it was planned, though it may look different by now: the next refresh tells. Where the machines are others
+//! touched is answered as it was planned, though it may look different by now: the next refresh shows that. Where the machines are others
 //! than the plan's, nothing that was made from it is right, and the apply says so in an error.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,7 @@
 //! Who holds which of a state's `slots`, now and after changes.
 //!
-//! In: `replicas`, the slots before, machines, and what replaces what. Out: the slots after, as far as they are known.
+//! In: `replicas`, the slots before, machines, and what replaces what. Out: the slots after, as far
+//! as they are known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,8 @@ use crate::worker_group::model::{Fields, Machine, Whole};
 use crate::worker_group::plan::{Action, Changes};
 use crate::worker_group::slots::{self, Slots};
 
-/// The slots of these machines, after changes in which one replaced another. One that is being deleted holds none.
+/// The slots of these machines, after changes in which one replaced another. One that is being
+/// deleted holds none.
 pub(super) fn slots_of(
     fields: &Fields,
     prior: Option<&Fields>,
@@ -66,8 +68,8 @@ pub(super) fn replicas(fields: &Fields) -> usize {
     usize::try_from(replicas).unwrap_or_default()
 }
 
-/// `slots` of a group that is not made yet, or of which an input is unknown: who holds which is not known, and which there are follows
-/// from `replicas`, but where machines go and it is open which.
+/// `slots` of a group that is not made yet, or of which an input is unknown: who holds which is not
+/// known, and which there are follows from `replicas`, but where machines go and it is open which.
 pub(super) fn open_slots(fields: &Fields, prior: Option<&Fields>) -> Whole<Slots> {
     let Attr::Known(_) = fields.replicas else {
         return Whole::Unknown;
