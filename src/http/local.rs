@@ -7,6 +7,9 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
 use super::{Answer, Error, File, Kind};
 
 /// `file:///a/b` and `file://./b`: a path that does not begin with a slash is relative to where the provider runs, which is the root
@@ -61,6 +64,25 @@ pub fn small_file(path: &Path) -> Result<Vec<u8>, String> {
         Ok(Answer::File(file)) => Ok(file.body),
         Ok(Answer::NotModified) => Ok(Vec::new()),
         Err((_, why)) => Err(why),
+    }
+}
+
+/// A file of PEM certificates, each of which can be trusted: some clients end the process over one that is none.
+///
+/// # Errors
+/// Those of [`small_file`]; or that it holds no certificate, or something else.
+pub fn certificates(path: &Path) -> Result<Vec<u8>, String> {
+    let pem = small_file(path)?;
+    let mut trusted = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        trusted
+            .add(certificate)
+            .map_err(|error| error.to_string())?;
+    }
+    match trusted.is_empty() {
+        true => Err("no certificate is in it".to_owned()),
+        false => Ok(pem),
     }
 }
 
@@ -125,6 +147,9 @@ fn unreadable(problem: std::io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::super::{Client, Settings};
     use super::*;
 
@@ -144,6 +169,32 @@ mod tests {
         ] {
             let told = small_file(&path).unwrap_err();
             assert!(told.contains(why), "{}: {told}", path.display());
+        }
+    }
+
+    #[test]
+    fn certificates_are_such_as_can_be_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["a.test".to_owned()]).unwrap();
+        let pem = |kind: &str, der: &[u8]| {
+            let text = STANDARD.encode(der);
+            format!("-----BEGIN {kind}-----\n{text}\n-----END {kind}-----\n")
+        };
+        let good = pem("CERTIFICATE", made.cert.der());
+        let key = pem("PRIVATE KEY", &made.signing_key.serialize_der());
+        let broken = pem("CERTIFICATE", b"no certificate");
+        for (name, text, is_good) in [
+            ("one.pem", good.clone(), true),
+            ("two.pem", format!("{good}{good}"), true),
+            ("key.pem", key, false),
+            ("empty.pem", String::new(), false),
+            ("half.pem", format!("{good}{broken}"), false),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, &text).unwrap();
+            let read = certificates(&path);
+            assert_eq!(read.is_ok(), is_good, "{name}: {read:?}");
+            assert!(read.is_err() || read.unwrap() == text.as_bytes());
         }
     }
 

@@ -8,7 +8,7 @@ mod local;
 pub mod rest;
 pub mod wait;
 
-pub use self::local::small_file;
+pub use self::local::{certificates, small_file};
 
 use std::error::Error as _;
 use std::fmt;

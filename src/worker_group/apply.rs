@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use super::basis::{Basis, Unknown};
-use super::cloud::{Cloud, CloudError, Entry, Machine, Mark, Phase};
+use super::cloud::{CloudError, Entry, Machine, Mark, Phase};
 use super::compare::{message, misplaced, places, said, settled};
 use super::generation::{Generation, Reasons};
 use super::model::{self, Note, Private, Step};
@@ -14,7 +14,7 @@ use super::plan::{self, Action, Changes, Desired, Health, Limits, Member};
 use super::proof::Secret;
 use super::roll::{Calls, Known, Leftovers, Order, Places, Problem, Roll};
 use super::start::start;
-use super::wanted::{OnStopped, Wanted};
+use super::wanted::{OnStopped, Pace, Wanted};
 use crate::kubernetes::{Cluster, Destroys};
 use crate::protocol::value::Value;
 
@@ -201,35 +201,6 @@ fn split_drift(fields: &[String], wanted: &Wanted) -> (Vec<String>, Vec<String>)
 /// What a machine has lost that lacks its mark, or a part of it; beside the fields of a shape, none of which is called so.
 pub(crate) const MARKS: &str = "marks";
 
-/// Fields of the shape, or `image`, in which a machine is no longer as the group made it.
-pub(super) fn drift(
-    machine: &Machine,
-    wanted: &BTreeMap<String, String>,
-    entry: &Entry,
-    recorded_image: Option<&str>,
-) -> Vec<String> {
-    let mut fields = BTreeSet::new();
-    for (key, value) in wanted {
-        let field = key.split('.').next().unwrap_or(key);
-        let differs = match machine.observed.get(key) {
-            Some(observed) => observed != value,
-            // A tag that is not reported is not there; another field that is not reported is not known.
-            None => key.contains('.') && entry.changes_in_place(field),
-        };
-        if differs {
-            fields.insert(field.to_owned());
-        }
-    }
-    if let Some(recorded) = recorded_image
-        && !recorded.is_empty()
-        && !machine.image.is_empty()
-        && recorded != machine.image
-    {
-        fields.insert("image".to_owned());
-    }
-    fields.into_iter().collect()
-}
-
 /// What a refresh notes of a machine.
 pub(crate) fn note(
     machine: &Machine,
@@ -414,7 +385,7 @@ pub(crate) async fn perform(
         creates: names(Action::Create),
         deletes: names(Action::Delete),
         next_ordinal: changes.next_ordinal,
-        pace: super::roll::Pace {
+        pace: Pace {
             max_failures: job.max_failures,
             ..wanted.pace
         },
@@ -433,7 +404,7 @@ pub(crate) async fn perform(
     let roll = Roll::new(job.calls, &places, order, existing).after(problems);
     let ended = roll.run().await;
     let mut problems = ended.problems;
-    // What is not asked now, the next apply asks; a cloud that is in trouble is told of once.
+    // What is not asked now, the next apply asks; a cloud that is in trouble is reported once.
     if !calls.is_over()
         && !ended.blind
         && let Err(error) = calls.sweep(&mark).await
@@ -503,11 +474,3 @@ pub(crate) fn differences(planned: &[Step], now: &Changes) -> Vec<String> {
 
 /// Of what is remembered of machines of old generations: words for the others come from their hashes.
 const MOST_GENERATIONS: usize = 1_000;
-
-/// What a cloud says that machines of this shape look like; nothing where the shape is not known.
-pub(crate) fn looks(cloud: &dyn Cloud, shape: &Value) -> BTreeMap<String, String> {
-    match shape {
-        Value::Map(_) => cloud.wanted(shape),
-        _ => BTreeMap::new(),
-    }
-}

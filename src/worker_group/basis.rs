@@ -147,7 +147,7 @@ fn of_no_user_data(wanted: &Wanted, recorded: &Generation) -> bool {
     })
 }
 
-/// Whether marks are those of what an import told of the shape, completed by what the configuration says of the rest: that is all then.
+/// Whether marks are those of what an import found of the shape, completed by what the configuration says of the rest: that is all then.
 fn explained(wanted: &Wanted, imported: &Wanted, recorded: &Generation, private: &Private) -> bool {
     let entry = wanted.entry;
     completions(entry, &imported.shape, &wanted.shape).any(|shape| {

@@ -4,27 +4,34 @@
 //! A cloud answers which machines carry the group's mark, creates and deletes one, and changes
 //! those that exist; what it is like, and what it lacks, its row says. The engine asks a [`Cloud`];
 //! a cloud implements [`Answers`], with its own shape read and user data packed (`opening`).
-//! Beside them is what clouds would else write each for itself: failures and what codes mean
-//! (`failure`), what a preflight finds (`findings`), pages and calls for many machines (`many`), what
-//! is taken before a cloud shows it (`pool`), tags that the provider block speaks of (`tagging`).
+//! Beside them is what clouds would else write each for itself: what machines show of their shape
+//! (`facets`), failures and what codes mean (`failure`), what a preflight finds (`findings`), pages
+//! and calls for many machines (`many`), what is taken before a cloud shows it (`pool`), where a
+//! machine is tried (`spread`), tags (`tagging`), who gets traffic of a load balancer (`traffic`).
 
+mod facets;
 mod failure;
 mod findings;
 mod many;
 mod opening;
 mod pool;
+mod spread;
 pub mod tagging;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+pub use self::facets::{Facet, Looks, OwnTags};
 pub use self::failure::{CloudError, Kind, Meaning};
 pub use self::findings::{Findings, Refusal};
 pub use self::many::{Pages, all_of, some_at_a_time};
-pub use self::opening::{Answers, Connect, Connecting, logged_in};
+pub use self::opening::{Answers, Connect, Connecting, logged_in, or_variable};
 pub use self::pool::Pool;
+pub use self::spread::{Spread, in_turn};
+pub use self::traffic::{Backends, Member, Traffic, Transfer};
 use crate::kubernetes::Host;
 use crate::provider::{Attribute, Diagnostics, Value};
 
@@ -188,6 +195,16 @@ impl Mark {
         }
     }
 
+    /// Of a machine that is never made.
+    pub fn trial() -> Self {
+        Self {
+            cluster: TRIAL.to_owned(),
+            group: TRIAL.to_owned(),
+            unsaved: true,
+            ..Self::default()
+        }
+    }
+
     /// The mark that takes this one's place on a machine: a proof stays as it is.
     #[must_use]
     pub fn over(self, before: &Self) -> Self {
@@ -200,6 +217,8 @@ impl Mark {
         }
     }
 }
+
+const TRIAL: &str = "preflight";
 
 /// Key of [`Mark::cluster`]; clouds that filter by tag ask for this one and [`GROUP`].
 pub const CLUSTER: &str = "flatcar-cluster";
@@ -230,6 +249,21 @@ pub struct Spec<'a> {
     pub user_data: &'a [u8],
     /// The attribute of the group named like the cloud, wholly known.
     pub shape: &'a Value,
+}
+
+impl<'a> Spec<'a> {
+    /// A machine that is never made, for a create that is only tried (a dry run); its mark is [`Mark::trial`].
+    pub fn trial(mark: &'a Mark, image: &'a str) -> Self {
+        Self {
+            name: TRIAL,
+            attempt: 0,
+            ordinal: 0,
+            mark,
+            image,
+            user_data: b"",
+            shape: &Value::Null,
+        }
+    }
 }
 
 /// How many machines an apply makes, and how many exist at a time meanwhile: what it needs room for.
@@ -295,6 +329,12 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Whether it was created within this time, as far as its cloud says when it was.
+    pub fn is_younger_than(&self, age: Duration) -> bool {
+        let elapsed = self.created.and_then(|created| created.elapsed().ok());
+        elapsed.is_some_and(|elapsed| elapsed < age)
+    }
+
     /// Keys of the user's tags that it was seen to have and that left the configuration. `prefix` is
     /// what they begin with in [`Machine::observed`]: `"tags."`.
     pub fn no_longer(&self, prefix: &str, is_kept: impl Fn(&str) -> bool) -> Vec<&str> {

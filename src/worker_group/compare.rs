@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::apply::drift;
 use super::cloud::{Change, Entry, Machine, Phase};
 use super::generation;
 use super::model::{self, Note};
@@ -35,7 +34,7 @@ pub(super) fn settled(note: &Note, wanted: &Wanted) -> Vec<String> {
         .collect()
 }
 
-/// Why a machine may no longer be where it is; `None` where it may, or nobody has told where it is.
+/// Why a machine may no longer be where it is; `None` where it may, or nobody has said where it is.
 pub(super) fn misplaced(note: &Note, wanted: &Wanted) -> Option<String> {
     let outside = wanted.places.iter().find_map(|allowed| {
         let has = note.places.get(allowed.path)?;
@@ -57,8 +56,9 @@ fn plain(place: &str) -> String {
 }
 
 /// In what a machine is not as state has it.
+#[derive(Default)]
 pub(crate) struct Compared {
-    /// As of [`drift`], but for what `has` tells.
+    /// Fields in which it differs, `image` among them, but for what `has` says.
     pub(crate) drift: Vec<String>,
     /// What it has of the fields that change in place.
     pub(crate) has: BTreeMap<String, Value>,
@@ -94,6 +94,35 @@ pub(crate) fn compared(
     Compared { drift, has }
 }
 
+/// Fields of the shape, or `image`, in which a machine is no longer as the group made it.
+fn drift(
+    machine: &Machine,
+    wanted: &BTreeMap<String, String>,
+    entry: &Entry,
+    recorded_image: Option<&str>,
+) -> Vec<String> {
+    let mut fields = BTreeSet::new();
+    for (key, value) in wanted {
+        let field = key.split('.').next().unwrap_or(key);
+        let differs = match machine.observed.get(key) {
+            Some(observed) => observed != value,
+            // A tag that is not reported is not there; another field that is not reported is not known.
+            None => key.contains('.') && entry.changes_in_place(field),
+        };
+        if differs {
+            fields.insert(field.to_owned());
+        }
+    }
+    if let Some(recorded) = recorded_image
+        && !recorded.is_empty()
+        && !machine.image.is_empty()
+        && recorded != machine.image
+    {
+        fields.insert("image".to_owned());
+    }
+    fields.into_iter().collect()
+}
+
 /// What of a field is noted.
 pub(crate) fn hashes(has: &BTreeMap<String, Value>) -> BTreeMap<String, String> {
     has.iter()
@@ -127,7 +156,7 @@ pub(crate) fn message(machine: &Machine) -> Option<String> {
     (!shown.is_empty()).then_some(shown)
 }
 
-/// Where a machine is, as far as its cloud has told.
+/// Where a machine is, as far as its cloud has said.
 pub(crate) fn places(machine: &Machine, entry: &Entry) -> BTreeMap<String, String> {
     let placing = entry.fields.iter();
     placing

@@ -105,7 +105,7 @@ impl Generation {
         }
     }
 
-    /// Whether no machine has ever told the user data.
+    /// Whether no machine has ever shown the user data.
     pub(crate) fn knows_no_user_data(&self) -> bool {
         self.user_data == UNKNOWN
     }

@@ -19,17 +19,16 @@ pub(crate) use self::computed::{Machine, Step};
 pub(crate) use self::identity::{identity, identity_schema};
 pub(crate) use self::private::{Note, Private};
 pub(crate) use self::shape::{
-    Allowed, as_compared, attributes, completions, first_form, in_place_of, lacks_required,
-    observed_value, rolling, untold,
+    as_compared, attributes, completions, first_form, in_place_of, lacks_required, observed_value,
+    rolling, untold,
 };
 pub(crate) use self::whole::Whole;
 use super::cloud::Entry;
 use super::generation::Rolls;
 use super::plan::{Limits, Share};
 use super::proof::Secret;
-use super::roll::Pace;
 use super::slots::Slots;
-use super::wanted::{OnStopped, Wanted};
+use super::wanted::{OnStopped, Pace, Wanted};
 use crate::provider::convert::to_value;
 use crate::provider::{
     Attr, Attribute, Diagnostic, Diagnostics, Model, Path, Schema, Type, Value, convert, duration,

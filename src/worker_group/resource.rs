@@ -6,6 +6,7 @@ mod check;
 mod cluster;
 mod create;
 mod delete;
+mod drift;
 mod holders;
 mod import;
 mod many;
@@ -13,6 +14,7 @@ mod outlook;
 mod place;
 mod promise;
 mod report;
+mod slots;
 mod taken_up;
 
 use std::sync::{Mutex, OnceLock};
@@ -43,11 +45,12 @@ use self::holders::Holders;
 use self::import::{import_id, imported, one_uid, own_machines};
 use self::outlook::{live_member, outlook_of_cloud, recorded, still_missing};
 use self::place::{existing, ids, refreshed, saved_is_saved, within};
-use self::promise::{ended, open_slots, promised};
+use self::promise::{ended, promised};
 use self::report::{
     LIFT, adopted_meanwhile, are, bug, diagnostic, errors, found_since_the_plan, refuses, replaces,
     strangers, taken_since_the_plan, unproven, warnings,
 };
+use self::slots::open_slots;
 use self::taken_up::{lifted, taken_up};
 
 /// Groups on these clouds.

@@ -30,6 +30,7 @@ use super::cloud::{CloudError, Deletion, Machine, Mark, Phase};
 use super::generation::Rolls;
 use super::plan::{Limits, Slot, State};
 use super::proof::Secret;
+use super::wanted::Pace;
 use crate::kubernetes::{Host, Scheduling};
 use crate::protocol::value::Value;
 
@@ -74,19 +75,6 @@ pub(crate) struct Order<'a> {
     pub(crate) gives_way: bool,
     /// Ids of machines of this group that are seen to elsewhere.
     pub(crate) aside: BTreeSet<String>,
-}
-
-/// How fast and how long.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    /// Calls at a time.
-    pub(crate) parallelism: usize,
-    /// How long a new machine has to be up before it counts.
-    pub(crate) min_ready: Duration,
-    /// From create until running, and joined.
-    pub(crate) machine_timeout: Duration,
-    /// Machines that may fail; one more ends the apply.
-    pub(crate) max_failures: usize,
 }
 
 /// What an unfinished create left behind, seen only after this one had begun.

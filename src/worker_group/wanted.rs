@@ -1,12 +1,11 @@
 //! What a group should be, once everything about it is known: what a plan and an apply work with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::cloud::Entry;
 use super::generation::{Generation, Rolls, UserData, Written};
-use super::model::Allowed;
 use super::plan::Limits;
-use super::roll::Pace;
 use crate::protocol::value::Value;
 
 /// What a group should be, everything known. Holds user data: no `Debug`.
@@ -40,6 +39,28 @@ pub(crate) struct Wanted {
     pub(crate) replace_machines: BTreeSet<String>,
     pub(crate) paused: bool,
     pub(crate) on_stopped: OnStopped,
+}
+
+/// How fast and how long.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Calls at a time.
+    pub(crate) parallelism: usize,
+    /// How long a new machine has to be up before it counts.
+    pub(crate) min_ready: Duration,
+    /// From create until running, and joined.
+    pub(crate) machine_timeout: Duration,
+    /// Machines that may fail; one more ends the apply.
+    pub(crate) max_failures: usize,
+}
+
+/// Where a machine may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    /// `networks.fixed_ips`.
+    pub(crate) path: &'static str,
+    /// What is listed there. A machine has to have one of them.
+    pub(crate) listed: BTreeSet<String>,
 }
 
 /// What happens to a machine that somebody stopped.
@@ -91,7 +112,7 @@ impl Wanted {
 
     /// Fields that change in place and differ between two groups: `aws.tags`.
     pub(crate) fn changed_in_place(&self, prior: &Wanted) -> Vec<String> {
-        // After an import nothing is known of what the cloud has: a refresh will tell.
+        // After an import nothing is known of what the cloud has: a refresh finds it.
         if prior.shape == Value::Null {
             return Vec::new();
         }

@@ -2,6 +2,8 @@
 //!
 //! In: a spec and one subnet. Out: the input of one RunInstances. See: EC2 API reference, 2016-11-15.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::operation::run_instances::builders::RunInstancesInputBuilder;
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, CapacityReservationSpecification, CapacityReservationTarget,
@@ -10,10 +12,9 @@ use aws_sdk_ec2::types::{
     InstanceNetworkInterfaceSpecification, MarketType, Placement, ResourceType,
     RunInstancesMonitoringEnabled, SpotInstanceType, SpotMarketOptions, Tag, TagSpecification,
 };
-use sha2::{Digest as _, Sha256};
 
-use super::shape::{MACHINE, NAME, Shape, TAGS, TAGS_TAKEN, TARGET_GROUPS, Volume, id_of};
-use crate::worker_group::cloud::{GENERATION, Mark, PROOF, Spec, UNSAVED};
+use super::shape::{MACHINE, NAME, OWN, Shape, TAGS_TAKEN, TARGET_GROUPS, Volume, hash, id_of};
+use crate::worker_group::cloud::{GENERATION, Mark, PROOF, Spec, UNSAVED, in_turn};
 
 /// The request that makes one machine in one subnet. `user_data` is base64.
 pub(super) fn run_instances(
@@ -72,25 +73,16 @@ pub(super) fn client_token(spec: &Spec<'_>, subnet: Option<&str>) -> String {
     hash(&format!("{}\n{}\n{subnet}", spec.name, spec.attempt))
 }
 
-fn hash(text: &str) -> String {
-    let bytes = Sha256::digest(text.as_bytes());
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The subnets in the order in which a machine tries them: each machine of a group begins with the next one.
+/// The subnets in the order in which a machine tries them; `None` is for EC2 to choose.
 pub(super) fn subnets(shape: &Shape, ordinal: u64) -> Vec<Option<&str>> {
-    let mut subnets: Vec<Option<&str>> = shape
-        .subnet_ids
-        .iter()
-        .flatten()
-        .map(|subnet| Some(subnet.as_str()))
-        .collect();
-    if subnets.is_empty() {
-        return vec![None];
+    let subnets: Vec<&String> = shape.subnet_ids.iter().flatten().collect();
+    match subnets.is_empty() {
+        true => vec![None],
+        false => in_turn(&subnets, ordinal)
+            .into_iter()
+            .map(|subnet| Some(&**subnet))
+            .collect(),
     }
-    let count = u64::try_from(subnets.len()).unwrap_or(1);
-    subnets.rotate_left(usize::try_from(ordinal % count).unwrap_or(0));
-    subnets
 }
 
 /// Only where a public address is said: then subnet and groups must be said of the interface, and nowhere else.
@@ -178,7 +170,8 @@ fn placement(shape: &Shape) -> Option<Placement> {
 fn tag_specifications(spec: &Spec<'_>, shape: &Shape) -> Vec<TagSpecification> {
     let common = || {
         let names = [tag(NAME, spec.name), tag(MACHINE, spec.name)];
-        user_tags(shape).into_iter().chain(names)
+        let tags = shape.tags.clone().unwrap_or_default();
+        user_tags(&tags).into_iter().chain(names)
     };
     let of_instance = mark_tags(spec.mark).into_iter().chain(common());
     let mut of_instance: Vec<Tag> = of_instance.chain(target_groups(shape)).collect();
@@ -230,19 +223,9 @@ pub(super) fn part_tags(mark: &Mark) -> Vec<Tag> {
 }
 
 /// The user's tags, and the tag that says which they are.
-pub(super) fn user_tags(shape: &Shape) -> Vec<Tag> {
-    let tags = || shape.tags.iter().flatten();
-    let hashes: Vec<String> = tags().map(|(key, _)| short_hash(key)).collect();
-    let ours = tag(TAGS, &hashes.join(","));
-    tags()
-        .map(|(key, value)| tag(key, value))
-        .chain([ours])
-        .collect()
-}
-
-/// 42 of these and their commas fit into one tag's 256 characters.
-pub(super) fn short_hash(key: &str) -> String {
-    hash(key)[..5].to_owned()
+pub(super) fn user_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+    let tags = OWN.written(tags).into_iter();
+    tags.map(|(key, value)| tag(&key, &value)).collect()
 }
 
 /// A tag.

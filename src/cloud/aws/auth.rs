@@ -21,18 +21,16 @@ use aws_sdk_ec2::config::{Credentials, SharedHttpClient};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::{Connector, tls};
 use futures::FutureExt as _;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::OnceCell;
 
 use super::bounded::bounded;
 use super::failure::asked;
 use super::renewal::{Again, Renewable, WholeAnswers};
 use super::settings::{Config, REGION_SAYS, SESSION_NAME, is_region};
-use crate::http::{ENDPOINT_SAYS, is_endpoint, redacted, small_file};
+use crate::http::{ENDPOINT_SAYS, certificates, is_endpoint, redacted, small_file};
 use crate::provider::{Diagnostic, Diagnostics};
 use crate::worker_group::cloud::tagging::Tagging;
-use crate::worker_group::cloud::{CloudError, Kind};
+use crate::worker_group::cloud::{CloudError, Kind, or_variable};
 
 /// An open session: one for all groups of a configuration.
 pub(super) struct Session {
@@ -181,11 +179,8 @@ async fn load(config: &Config) -> Result<SdkConfig, Diagnostics> {
     // An empty variable is none; the SDK takes it at its word.
     let profile = config.profile.clone();
     let profile = profile.or_else(|| is_empty("AWS_PROFILE").then(|| "default".to_owned()));
-    let region = config.region.clone().or_else(|| {
-        let names = ["AWS_REGION", "AWS_DEFAULT_REGION"];
-        let mut said = names.iter().filter_map(|name| std::env::var(name).ok());
-        said.find(|region| !region.is_empty())
-    });
+    let names = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+    let region = or_variable(config.region.clone(), &names);
     let mut profile_region = ProfileFileRegionProvider::builder();
     if let Some(profile) = &profile {
         loader = loader.profile_name(profile);
@@ -198,7 +193,7 @@ async fn load(config: &Config) -> Result<SdkConfig, Diagnostics> {
     }
     if let Some(region) = region {
         loader = loader.region(Region::new(region));
-    } else if is_empty("AWS_REGION") || is_empty("AWS_DEFAULT_REGION") {
+    } else if names.into_iter().any(is_empty) {
         loader = loader.region(profile_region.build());
     }
     if let Some(endpoint) = &config.endpoint {
@@ -283,14 +278,19 @@ fn profile_files(config: &Config) -> Option<EnvConfigFiles> {
 
 /// The SDK's own client knows neither proxies nor a CA of the user's.
 fn http_client(config: &Config) -> Result<SharedHttpClient, Diagnostics> {
-    let bundle = config
-        .ca_bundle
-        .clone()
-        .or_else(|| std::env::var("AWS_CA_BUNDLE").ok())
-        .filter(|path| !path.is_empty());
+    let bundle = or_variable(config.ca_bundle.clone(), &["AWS_CA_BUNDLE"]);
     let mut store = tls::TrustStore::default();
     if let Some(path) = bundle {
-        store = store.with_pem_certificate(certificates(&path)?);
+        // Checked here: the SDK panics on what is no certificate.
+        let pem = certificates(path.as_ref()).map_err(|why| {
+            Diagnostic::error(
+                "Could not read the CA bundle for AWS",
+                format!(
+                    "{path}: {why}. Set aws.ca_bundle of the provider block, or AWS_CA_BUNDLE, to a file of PEM certificates."
+                ),
+            )
+        })?;
+        store = store.with_pem_certificate(pem);
     }
     let context = tls::TlsContext::builder()
         .with_trust_store(store)
@@ -313,31 +313,6 @@ fn http_client(config: &Config) -> Result<SharedHttpClient, Diagnostics> {
             },
         ),
     ))
-}
-
-/// Checked here: the SDK panics on what is no certificate.
-fn certificates(path: &str) -> Result<Vec<u8>, Diagnostics> {
-    let refuse = |what: String| {
-        Diagnostic::error(
-            "Could not read the CA bundle for AWS",
-            format!(
-                "{path}: {what}. Set aws.ca_bundle of the provider block, or AWS_CA_BUNDLE, to a file of PEM certificates."
-            ),
-        )
-    };
-    let pem = small_file(path.as_ref()).map_err(refuse)?;
-    let mut count = 0;
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| refuse(error.to_string()))?;
-        rustls::RootCertStore::empty()
-            .add(certificate)
-            .map_err(|error| refuse(error.to_string()))?;
-        count += 1;
-    }
-    if count == 0 {
-        return Err(refuse("no certificate is in it".to_owned()).into());
-    }
-    Ok(pem)
 }
 
 /// Variables of endpoints of the services that are asked, by the SDK itself too.

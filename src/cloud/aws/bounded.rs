@@ -2,48 +2,25 @@
 //!
 //! In: a client. Out: the same, whose answers end with [`TooLong`] where they are longer than any that this provider reads.
 
-use std::fmt;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
     SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::body::{Error, SdkBody};
-use http_body::{Body, Frame, SizeHint};
+use aws_smithy_types::body::SdkBody;
+pub(super) use http_body_util::LengthLimitError as TooLong;
+use http_body_util::Limited;
 
 use crate::http::MOST_BYTES;
 
 /// The same client, with the bound of all answers.
 pub(super) fn bounded(client: SharedHttpClient) -> SharedHttpClient {
-    SharedHttpClient::new(Bounded {
-        inner: client,
-        most: MOST_BYTES as u64,
-    })
+    SharedHttpClient::new(Bounded(client))
 }
-
-/// An answer was longer than that, and the rest of it is not read.
-#[derive(Debug)]
-pub(super) struct TooLong {
-    most: u64,
-}
-
-impl fmt::Display for TooLong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an answer of more than {} bytes", self.most)
-    }
-}
-
-impl std::error::Error for TooLong {}
 
 #[derive(Debug)]
-struct Bounded<T> {
-    inner: T,
-    most: u64,
-}
+struct Bounded<T>(T);
 
 impl HttpClient for Bounded<SharedHttpClient> {
     fn http_connector(
@@ -51,75 +28,31 @@ impl HttpClient for Bounded<SharedHttpClient> {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        SharedHttpConnector::new(Bounded {
-            inner: self.inner.http_connector(settings, components),
-            most: self.most,
-        })
+        SharedHttpConnector::new(Bounded(self.0.http_connector(settings, components)))
     }
 }
 
 impl HttpConnector for Bounded<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let answer = self.inner.call(request);
-        let most = self.most;
+        let answer = self.0.call(request);
         HttpConnectorFuture::new(async move {
             let answer = answer.await?;
             Ok(answer.map(|body| {
-                SdkBody::from_body_1_x(Read {
-                    body,
-                    left: most,
-                    most,
-                })
+                // Where the answer says how long it is, nothing of it has to be read.
+                let is_too_long = body.content_length() > Some(MOST_BYTES as u64);
+                let most = if is_too_long { 0 } else { MOST_BYTES };
+                SdkBody::from_body_1_x(Limited::new(body, most))
             }))
         })
     }
 }
 
-/// A body of which so many bytes may still come.
-struct Read {
-    body: SdkBody,
-    left: u64,
-    most: u64,
-}
-
-impl Body for Read {
-    type Data = <SdkBody as Body>::Data;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Error>>> {
-        let too_long = TooLong { most: self.most };
-        // Where the answer says how long it is, nothing of it has to be read.
-        if Body::size_hint(&self.body).lower() > self.left {
-            return Poll::Ready(Some(Err(too_long.into())));
-        }
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            match self.left.checked_sub(data.len() as u64) {
-                Some(left) => self.left = left,
-                None => return Poll::Ready(Some(Err(too_long.into()))),
-            }
-        }
-        polled
-    }
-
-    fn is_end_stream(&self) -> bool {
-        Body::is_end_stream(&self.body)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        Body::size_hint(&self.body)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    use std::task::{Context, Poll};
 
     use aws_credential_types::provider::SharedCredentialsProvider;
     use aws_sdk_sts::Client;
@@ -127,7 +60,9 @@ mod tests {
     use aws_sdk_sts::error::SdkError;
     use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
     use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::Error;
     use futures::FutureExt as _;
+    use http_body::{Body, Frame, SizeHint};
 
     use super::super::failure::{fault, fault_of_create};
     use super::super::renewal::{Again, Renewable};
@@ -172,6 +107,7 @@ mod tests {
         at: usize,
     }
 
+    const PIECE: usize = 64 * 1024;
     const BEGIN: &str = "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account>\
                          </GetCallerIdentityResult>";
     const END: &str = "</GetCallerIdentityResponse>";
@@ -187,14 +123,14 @@ mod tests {
             self.at += 1;
             let piece = match (self.at, self.left) {
                 (1, _) => BEGIN.to_owned(),
-                (_, None) => " ".repeat(4096),
+                (_, None) => " ".repeat(PIECE),
                 (_, Some(0)) => {
                     self.left = Some(u64::MAX);
                     END.to_owned()
                 }
                 (_, Some(u64::MAX)) => return Poll::Ready(None),
                 (_, Some(left)) => {
-                    let now = left.min(4096);
+                    let now = left.min(PIECE as u64);
                     self.left = Some(left - now);
                     " ".repeat(usize::try_from(now).unwrap())
                 }
@@ -218,7 +154,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_is_read_up_to_the_bound_and_asked_for_once() {
         let around = (BEGIN.len() + END.len()) as u64;
-        let most = 100_000;
+        let most = MOST_BYTES as u64;
         let keys = Credentials::new("key", "secret", None, None, "a test");
         let provider = SharedCredentialsProvider::new(keys.clone());
         let again = Again(Arc::new(Renewable::new(provider, || {
@@ -238,10 +174,7 @@ mod tests {
                 calls: Arc::default(),
                 read: Arc::default(),
             };
-            let client = Bounded {
-                inner: SharedHttpClient::new(service.clone()),
-                most,
-            };
+            let client = Bounded(SharedHttpClient::new(service.clone()));
             let config = aws_sdk_sts::Config::builder()
                 .behavior_version(BehaviorVersion::latest())
                 .region(Region::new("eu-central-1"))
@@ -253,8 +186,9 @@ mod tests {
             let what = format!("{blanks:?} {says_length}");
             assert_eq!(service.calls.load(Ordering::Relaxed), 1, "{what}");
             let read = service.read.load(Ordering::Relaxed);
-            assert!(read <= most + 4096, "{what}: {read}");
-            assert_eq!(read == 0, says_length && !is_read, "{what}: {read}");
+            assert!(read <= most + PIECE as u64, "{what}: {read}");
+            let is_begun = read > BEGIN.len() as u64;
+            assert_eq!(!is_begun, says_length && !is_read, "{what}: {read}");
             let error = match (answer, is_read) {
                 (Ok(answer), true) => {
                     assert_eq!(answer.account(), Some("123456789012"));
@@ -274,7 +208,7 @@ mod tests {
                 ),
             };
             assert_eq!(told.kind, kind, "{what}");
-            let said = "an answer of more than 100000 bytes";
+            let said = "an answer of more than 33554432 bytes";
             assert!(told.message.ends_with(said), "{}", told.message);
         }
     }

@@ -4,6 +4,7 @@
 
 use super::shape::{NAME, RESERVED, ROOT_DEVICE, is_reserved};
 use crate::provider::{Diagnostic, Diagnostics, Path, Value};
+use crate::worker_group::cloud::tagging::Rules;
 
 /// The problems found so far.
 #[derive(Default)]
@@ -54,9 +55,7 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
             ),
         );
     }
-    for (key, value) in shape.field("tags").entries() {
-        check_tag(key, value, &mut found);
-    }
+    found.0.extend(TAG_RULES.check(shape.field("tags")));
     let partition = shape.field("placement_partition_number");
     if !partition.is_null() && shape.field("placement_group").is_null() {
         found.at(
@@ -66,15 +65,6 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
         );
     }
     found.0
-}
-
-/// The same of the provider block's default tags.
-pub(super) fn check_defaults(defaults: &Value, at: &Path) -> Diagnostics {
-    let mut found = Problems::default();
-    for (key, value) in defaults.field("tags").entries() {
-        check_tag(key, value, &mut found);
-    }
-    found.0.under(at)
 }
 
 fn check_volumes(shape: &Value, found: &mut Problems) {
@@ -159,53 +149,23 @@ fn is_target_group(arn: &str) -> bool {
     group.starts_with("targetgroup/") && group.split('/').count() == 3
 }
 
-fn check_tag(key: &str, value: &Value, found: &mut Problems) {
-    let at = || Path::of("tags").key(key);
-    // Core shows the resource's line alone for what is nested: the words say which it is.
-    let named = shortened(key);
-    let length = key.chars().count();
-    if !(1..=128).contains(&length) {
-        found.at(
-            at(),
-            "Tag key has the wrong length",
-            format!(
-                "{named} has {length} characters, and a tag key has 1 to 128. Write another key."
-            ),
-        );
-    }
-    let length = value.text().unwrap_or_default().chars().count();
-    if length > 256 {
-        found.at(
-            at(),
-            "Tag value is too long",
-            format!("The value of {named} has {length} characters, and a tag value has at most 256. Shorten it."),
-        );
-    }
-    if key == NAME {
-        found.at(
-            at(),
-            "Tag key is taken",
+/// What EC2 takes as a tag.
+pub(super) static TAG_RULES: Rules = Rules {
+    key_chars: 128,
+    value_chars: 256,
+    taken: |key, shown| {
+        match key {
+        NAME => Some(
             "Name is each machine's own name, and a tag of the group is the same on all of them. One that is edited on a machine stays as \
-             it is. Choose another key.",
-        );
-    } else if is_reserved(key) {
-        found.at(
-            at(),
-            "Tag key is taken",
-            format!(
-                "Tag {named} cannot be set. Keys that begin with aws: are Amazon's; {} are how the provider finds the group's machines \
-                 and names them. Choose another key.",
-                RESERVED.join(", ")
-            ),
-        );
+             it is. Choose another key."
+                .to_owned(),
+        ),
+        key if is_reserved(key) => Some(format!(
+            "Tag {shown} cannot be set. Keys that begin with aws: are Amazon's; {} are how the provider finds the group's machines \
+             and names them. Choose another key.",
+            RESERVED.join(", ")
+        )),
+        _ => None,
     }
-}
-
-/// A key as it is shown.
-fn shortened(key: &str) -> String {
-    let mut shown: String = key.chars().take(60).collect();
-    if shown.len() < key.len() {
-        shown.push('…');
-    }
-    format!("{shown:?}")
-}
+    },
+};

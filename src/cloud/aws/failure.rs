@@ -10,7 +10,7 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
 use super::bounded::TooLong;
-use crate::http::wait;
+use crate::http::{MOST_BYTES, wait};
 use crate::worker_group::cloud::{CloudError, Kind, Meaning};
 
 /// The answer to a call, or what its failure means.
@@ -102,7 +102,10 @@ fn words<E: ProvideErrorMetadata + Error + 'static>(
     }
     let mut said: Vec<String> = Vec::new();
     for cause in causes(error) {
-        let text = cause.to_string();
+        let text = match cause.is::<TooLong>() {
+            true => format!("an answer of more than {MOST_BYTES} bytes"),
+            false => cause.to_string(),
+        };
         if LAYERS.contains(&text.as_str()) || text.starts_with(WITH_REQUEST) {
             continue;
         }

@@ -1,81 +1,43 @@
-//! How one instance is in one target group, in load balancing's words, and what that means for a machine's life. Pure.
+//! How one instance is in one target group, in load balancing's words, and what that means for a
+//! machine's life. Pure.
 //!
-//! In: `unhealthy`, `Target.Timeout`. Out: registered, without traffic, and perhaps with open connections. See: Elastic Load Balancing API,
-//! 2015-12-01, TargetHealth.
+//! In: `unhealthy`, `Target.Timeout`. Out: registered, without traffic, and perhaps with open
+//! connections. See: Elastic Load Balancing API, 2015-12-01, TargetHealth.
 
 use aws_sdk_elasticloadbalancingv2::types::{
-    TargetHealth, TargetHealthReasonEnum, TargetHealthStateEnum,
+    TargetHealth, TargetHealthReasonEnum as Reason, TargetHealthStateEnum as State,
 };
 
-/// How one instance is in one target group.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Target {
-    state: TargetHealthStateEnum,
-    reason: Option<TargetHealthReasonEnum>,
-    words: Option<String>,
+use crate::worker_group::cloud::Member;
+
+/// What load balancing says of one target.
+pub(super) fn judged(arn: &str, health: &TargetHealth) -> Member {
+    let (state, reason) = (health.state().unwrap_or(&State::Initial), health.reason());
+    let words = [reason.map(Reason::as_str), health.description()];
+    let words: Vec<&str> = words.into_iter().flatten().collect();
+    let words = match words.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", words.join(": ")),
+    };
+    Member {
+        // Nobody judges it where no load balancer uses the target group, or it has no health
+        // checks.
+        serves: match state {
+            State::Healthy => true,
+            State::Unused => reason == Some(&Reason::NotInUse),
+            State::Unavailable => reason == Some(&Reason::HealthCheckDisabled),
+            _ => false,
+        },
+        stays: reason != Some(&Reason::NotRegistered) && *state != State::Draining,
+        had_traffic: !matches!(state, State::Initial | State::Unused),
+        is_unused: *state == State::Unused,
+        words: format!("{} in target group {}{words}", state.as_str(), name_of(arn)),
+    }
 }
 
-impl Target {
-    pub(super) fn of(health: TargetHealth) -> Self {
-        Self {
-            state: health.state.unwrap_or(TargetHealthStateEnum::Initial),
-            reason: health.reason,
-            words: health.description,
-        }
-    }
-
-    /// As a target is right after its registration.
-    pub(super) fn fresh() -> Self {
-        Self {
-            state: TargetHealthStateEnum::Initial,
-            reason: None,
-            words: None,
-        }
-    }
-
-    /// Healthy; or nobody judges it, because no load balancer uses the target group or it has no health checks.
-    pub(super) fn serves(&self) -> bool {
-        match self.state {
-            TargetHealthStateEnum::Healthy => true,
-            TargetHealthStateEnum::Unused => self.reason == Some(TargetHealthReasonEnum::NotInUse),
-            TargetHealthStateEnum::Unavailable => {
-                self.reason == Some(TargetHealthReasonEnum::HealthCheckDisabled)
-            }
-            _ => false,
-        }
-    }
-
-    /// Registered, to stay.
-    pub(super) fn is_in(&self) -> bool {
-        let is_unknown = self.reason == Some(TargetHealthReasonEnum::NotRegistered);
-        !is_unknown && self.state != TargetHealthStateEnum::Draining
-    }
-
-    pub(super) fn is_unused(&self) -> bool {
-        self.state == TargetHealthStateEnum::Unused
-    }
-
-    /// Connections may be open: it has been, or may have been, in service.
-    pub(super) fn had_traffic(&self) -> bool {
-        !matches!(
-            self.state,
-            TargetHealthStateEnum::Initial | TargetHealthStateEnum::Unused
-        )
-    }
-
-    pub(super) fn words(&self, arn: &str) -> Option<String> {
-        let words = [
-            self.reason.as_ref().map(TargetHealthReasonEnum::as_str),
-            self.words.as_deref(),
-        ];
-        let words: Vec<&str> = words.into_iter().flatten().collect();
-        let state = self.state.as_str();
-        let group = name_of(arn);
-        Some(match words.is_empty() {
-            true => format!("{state} in target group {group}"),
-            false => format!("{state} in target group {group} ({})", words.join(": ")),
-        })
-    }
+/// As a target is right after its registration.
+pub(super) fn fresh(arn: &str) -> Member {
+    judged(arn, &TargetHealth::builder().build())
 }
 
 /// `web`, of `arn:aws:elasticloadbalancing:…:targetgroup/web/0123456789abcdef`.
@@ -87,17 +49,18 @@ fn name_of(arn: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn target(state: &str, reason: &str) -> Target {
+    const WEB: &str =
+        "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef";
+
+    fn target(state: &str, reason: &str) -> Member {
         let health = TargetHealth::builder().state(state.into());
-        Target::of(match reason {
-            "" => health.build(),
-            reason => health.reason(reason.into()).build(),
-        })
+        let reason = Some(reason).filter(|reason| !reason.is_empty());
+        judged(WEB, &health.set_reason(reason.map(Into::into)).build())
     }
 
     #[test]
     fn a_target_serves_where_it_is_healthy_or_nobody_judges_it() {
-        // state, reason, serves, is in, had traffic
+        // state, reason, serves, stays, had traffic
         let cases = [
             ("healthy", "", true, true, true),
             ("initial", "Elb.RegistrationInProgress", false, true, false),
@@ -124,13 +87,29 @@ mod tests {
             ("unavailable", "Elb.InternalError", false, true, true),
             ("of another year", "", false, true, true),
         ];
-        for (state, reason, serves, is_in, had_traffic) in cases {
+        for (state, reason, serves, stays, had_traffic) in cases {
             let target = target(state, reason);
             assert_eq!(
-                (target.serves(), target.is_in(), target.had_traffic()),
-                (serves, is_in, had_traffic),
+                (target.serves, target.stays, target.had_traffic),
+                (serves, stays, had_traffic),
                 "{state} {reason}"
             );
+            assert_eq!(target.is_unused, state == "unused", "{state}");
         }
+    }
+
+    #[test]
+    fn a_target_is_told_in_load_balancings_words() {
+        for (state, reason, words) in [
+            ("initial", "", "initial in target group web"),
+            (
+                "unhealthy",
+                "Target.Timeout",
+                "unhealthy in target group web (Target.Timeout)",
+            ),
+        ] {
+            assert_eq!(target(state, reason).words, words);
+        }
+        assert_eq!(fresh(WEB), target("initial", ""));
     }
 }

@@ -78,13 +78,8 @@ impl Session {
 
     /// Whether lists may not show it yet, though it is there.
     pub(super) fn may_be_hidden(&self, machine: &Machine) -> bool {
-        is_young(machine) && !self.ended().contains(&machine.id)
+        machine.is_younger_than(CONSISTENCY_WINDOW) && !self.ended().contains(&machine.id)
     }
-}
-
-fn is_young(machine: &Machine) -> bool {
-    let age = machine.created.and_then(|created| created.elapsed().ok());
-    age.is_some_and(|age| age < CONSISTENCY_WINDOW)
 }
 
 /// Lists lag behind creates by seconds as a rule; Amazon advises to allow for five minutes.

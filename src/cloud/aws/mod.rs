@@ -2,7 +2,7 @@
 //!
 //! What a machine looks like is in `shape` and `checks`, requests are in `api`, answers in `seen`, what refusals mean in `failure`, the provider block
 //! in `settings`, credentials and the scope in `auth`, what is listed in `instances`, what is asked before an apply in
-//! `preflight`, what is changed on machines in `tags`, and where they get traffic in `targets` and `members`.
+//! `preflight`, what is changed on machines in `tags`, and where they get traffic in `targets`.
 //! See: EC2 API reference, 2016-11-15.
 
 mod api;
@@ -12,7 +12,6 @@ mod checks;
 mod failure;
 mod health;
 mod instances;
-mod members;
 mod preflight;
 mod renewal;
 mod seen;
@@ -21,8 +20,7 @@ mod shape;
 mod tags;
 mod targets;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -36,11 +34,11 @@ use self::auth::Session;
 use self::failure::{asked, fault_of_create, is_local_shortage};
 use self::instances::CONSISTENCY_WINDOW;
 use self::shape::Shape;
-use self::targets::Targets;
+use self::targets::{TargetGroups, Targets};
 use crate::provider::Diagnostics;
 use crate::worker_group::cloud::{
-    Answers, CLUSTER, Change, CloudError, Connect, Connecting, Deletion, Entry, GROUP, Growth,
-    Kind, Lack, Machine, Manner, Mark, Members, Phase, Spec,
+    Answers, CLUSTER, Change, CloudError, Connect, Connecting, Deletion, Entry, Facet, GROUP,
+    Growth, Kind, Lack, Looks, Machine, Manner, Mark, Members, Phase, Spec, Spread,
 };
 
 /// The row of the table of clouds.
@@ -85,9 +83,9 @@ fn connect(connect: Connect<'_>) -> Connecting<'_> {
         let arns = connect.shape.field("target_group_arns").elements().iter();
         let arns = arns.filter_map(|arn| arn.text().map(str::to_owned));
         let cloud = Aws {
-            targets: Targets::new(session.elb.clone(), arns.collect()),
+            targets: Targets::new(TargetGroups(session.elb.clone()), arns.collect()),
             session,
-            begun: Mutex::default(),
+            spread: Spread::default(),
         };
         Ok(cloud.opened())
     }
@@ -98,8 +96,7 @@ fn connect(connect: Connect<'_>) -> Connecting<'_> {
 struct Aws {
     session: Arc<Session>,
     targets: Targets,
-    /// Which subnet a create ended with, as an index of [`api::subnets`]: a repeat must not begin with another one.
-    begun: Mutex<HashMap<(String, u32), usize>>,
+    spread: Spread,
 }
 
 #[async_trait]
@@ -144,39 +141,9 @@ impl Answers for Aws {
     ) -> Result<Machine, CloudError> {
         let shape = self.whole(shape);
         let subnets = api::subnets(&shape, spec.ordinal);
-        let key = (spec.name.to_owned(), spec.attempt);
-        let first = self.begun().get(&key).copied().unwrap_or(0);
-        let mut shortage = None;
-        for (index, subnet) in subnets.iter().enumerate().skip(first) {
-            self.begun().insert(key.clone(), index);
-            let sent = SystemTime::now();
-            let request = api::run_instances(spec, &shape, &user_data, *subnet);
-            let error = match request.send_with(&self.session.ec2).await {
-                Ok(answer) => return self.born(answer.instances(), sent, spec).await,
-                Err(error) => fault_of_create(RUN, spec.name, error),
-            };
-            if error.code() == "IdempotentParameterMismatch" {
-                // Whose token it is: this very machine's, made by another version of this provider or of its group, or somebody else's.
-                let token = api::client_token(spec, *subnet);
-                let tokens = [filter("client-token", [token])];
-                let instances = self.session.describe(&tokens, spec.name).await?;
-                return instances
-                    .iter()
-                    .find_map(|one| holder(one, spec))
-                    .ok_or(error);
-            }
-            if !is_local_shortage(&error) {
-                return Err(error);
-            }
-            shortage = Some(error);
-        }
-        // Every subnet has said no, none of them holds a machine: the next try may begin anywhere.
-        self.begun().remove(&key);
-        Err(shortage.unwrap_or_else(|| {
-            let words = "no subnet to create it in";
-            let error = CloudError::new(Kind::BadRequest, RUN, spec.name, words);
-            error.blaming("aws.subnet_ids")
-        }))
+        let run = |subnet| self.run(spec, &shape, &user_data, subnet);
+        let made = self.spread.create(spec, &subnets, is_local_shortage, run);
+        made.await
     }
 
     async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError> {
@@ -221,10 +188,10 @@ impl Answers for Aws {
         tags::start(&self.session, machines).await
     }
 
-    fn wanted(&self, shape: &Shape) -> BTreeMap<String, String> {
+    fn wanted(&self, shape: &Shape) -> Looks {
         let tags = self.session.tagging.watched(shape.tags.clone());
         let shape = shape.clone();
-        Shape { tags, ..shape }.wanted()
+        Facet::wanted(seen::FACETS, &Shape { tags, ..shape })
     }
 
     async fn preflight(
@@ -271,9 +238,33 @@ impl Aws {
 
     /// With what its target groups say of it.
     fn told(&self, instance: &Instance, mut machine: Machine) -> Machine {
-        self.targets.tell(instance, &mut machine);
+        self.targets.tell(&mut machine, seen::claims(instance));
         self.session.tagging.overlook(&mut machine, "tags.");
         machine
+    }
+
+    /// One RunInstances in one subnet.
+    async fn run(
+        &self,
+        spec: &Spec<'_>,
+        shape: &Shape,
+        user_data: &str,
+        subnet: Option<&str>,
+    ) -> Result<Machine, CloudError> {
+        let sent = SystemTime::now();
+        let request = api::run_instances(spec, shape, user_data, subnet);
+        let error = match request.send_with(&self.session.ec2).await {
+            Ok(answer) => return self.born(answer.instances(), sent, spec).await,
+            Err(error) => fault_of_create(RUN, spec.name, error),
+        };
+        if error.code() != "IdempotentParameterMismatch" {
+            return Err(error);
+        }
+        // Whose token it is: this very machine's, made by another version of this provider or of its group, or somebody else's.
+        let tokens = [filter("client-token", [api::client_token(spec, subnet)])];
+        let instances = self.session.describe(&tokens, spec.name).await?;
+        let mut instances = instances.iter();
+        instances.find_map(|one| holder(one, spec)).ok_or(error)
     }
 
     /// The machine of an answer. A token outlives its instance: an instance that is older than the call, or that this process has
@@ -312,10 +303,6 @@ impl Aws {
     fn remember_going(&self, machines: &[Machine]) {
         let going = machines.iter().filter(|one| one.phase == Phase::Deleting);
         self.session.ended().extend(going.map(|one| one.id.clone()));
-    }
-
-    fn begun(&self) -> MutexGuard<'_, HashMap<(String, u32), usize>> {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -18,7 +18,7 @@ use super::auth::Session;
 use super::failure::{asked, fault, is_capacity, is_local_shortage};
 use super::shape::Shape;
 use super::targets;
-use crate::provider::{Diagnostics, Path, Value};
+use crate::provider::{Diagnostics, Path};
 use crate::worker_group::cloud::{CloudError, Findings, Growth, Kind, Mark, Refusal, Spec};
 
 /// Asks all of it at once. Where nothing is to be created, only what changes in place is asked about: the target groups.
@@ -39,7 +39,7 @@ pub(super) async fn check(
         let (subnets, groups) = tokio::join!(subnets, groups);
         // Their own faults are found when machines are made.
         let subnets = Findings::new(|_| None).of(subnets)?;
-        check_groups(groups?, &networks(&subnets.unwrap_or_default()), &mut found);
+        check_groups(groups, &networks(&subnets.unwrap_or_default()), &mut found)?;
         return Ok(found.told());
     }
     let (image, kind, subnets, dry_run, groups) = tokio::join!(
@@ -61,7 +61,7 @@ pub(super) async fn check(
         check_subnets(subnets, shape, growth, &mut found);
     }
     found.of(dry_run)?;
-    check_groups(groups?, &networks(&subnets.unwrap_or_default()), &mut found);
+    check_groups(groups, &networks(&subnets.unwrap_or_default()), &mut found)?;
     Ok(found.told())
 }
 
@@ -135,21 +135,8 @@ async fn subnets_of(client: &Client, shape: &Shape) -> Result<Vec<Subnet>, Cloud
 
 /// EC2 answers a dry run that would have worked with an error too. Subnets are passed over as by a create: one that can do is enough.
 async fn dry_run(client: &Client, image: &str, shape: &Shape) -> Result<(), CloudError> {
-    let mark = Mark {
-        cluster: "preflight".to_owned(),
-        group: "preflight".to_owned(),
-        unsaved: true,
-        ..Mark::default()
-    };
-    let spec = Spec {
-        name: "preflight",
-        attempt: 0,
-        ordinal: 0,
-        mark: &mark,
-        image,
-        user_data: b"",
-        shape: &Value::Null,
-    };
+    let mark = Mark::trial();
+    let spec = Spec::trial(&mark, image);
     let mut lacking = Vec::new();
     for subnet in api::subnets(shape, 0) {
         let request = api::run_instances(&spec, shape, "", subnet).dry_run(true);
@@ -283,35 +270,24 @@ fn networks(subnets: &[Subnet]) -> Vec<String> {
     networks.into_iter().map(str::to_owned).collect()
 }
 
-/// Those of the shape that exist, and what stands in the way of changing them.
-type Groups = (Vec<TargetGroup>, Vec<CloudError>);
+/// What load balancing answers of the target groups of the shape, and of changing them.
+type Groups = Vec<Result<Option<TargetGroup>, CloudError>>;
 
 /// One by one, for one that does not exist makes load balancing refuse all.
-async fn target_groups_of(client: &elb::Client, shape: &Shape) -> Result<Groups, CloudError> {
+async fn target_groups_of(client: &elb::Client, shape: &Shape) -> Groups {
     let arns = shape.target_group_arns.iter().flatten();
     let answers = join_all(arns.map(|arn| target_group_of(client, arn))).await;
-    let (mut groups, mut errors) = (Vec::new(), Vec::new());
-    for (group, error) in answers {
-        groups.extend(group);
-        match error {
-            Some(error) if error.is_retryable() => return Err(error),
-            error => errors.extend(error),
-        }
-    }
-    Ok((groups, errors))
+    answers.into_iter().flatten().collect()
 }
 
-async fn target_group_of(
-    client: &elb::Client,
-    arn: &str,
-) -> (Option<TargetGroup>, Option<CloudError>) {
+async fn target_group_of(client: &elb::Client, arn: &str) -> Groups {
     let call = client.describe_target_groups().target_group_arns(arn);
     let group = match asked("ELB DescribeTargetGroups", arn, call.send()).await {
         Ok(answer) => answer.target_groups.unwrap_or_default().into_iter().next(),
         Err(error) if error.kind == Kind::Forbidden => None,
-        Err(error) => return (None, Some(error)),
+        Err(error) => return vec![Err(error)],
     };
-    (group, may_change(client, arn).await.err())
+    vec![Ok(group), may_change(client, arn).await.map(|()| None)]
 }
 
 /// Load balancing has no dry run: an instance that cannot exist is refused as such where registering is allowed, and deregistering what is
@@ -332,9 +308,14 @@ async fn may_change(client: &elb::Client, arn: &str) -> Result<(), CloudError> {
     }
 }
 
-fn check_groups((groups, errors): Groups, networks: &[String], found: &mut Findings) {
-    for error in &errors {
-        found.refused(error);
+fn check_groups(
+    answers: Groups,
+    networks: &[String],
+    found: &mut Findings,
+) -> Result<(), CloudError> {
+    let mut groups = Vec::new();
+    for answer in answers {
+        groups.extend(found.of(answer)?.flatten());
     }
     for group in &groups {
         let name = group.target_group_name().unwrap_or_default();
@@ -359,6 +340,7 @@ fn check_groups((groups, errors): Groups, networks: &[String], found: &mut Findi
             );
         }
     }
+    Ok(())
 }
 
 /// The attribute that names several things, each of which may be wrong.

@@ -7,9 +7,9 @@ use std::time::SystemTime;
 
 use aws_sdk_ec2::types::{Instance, InstanceNetworkInterface, InstanceStateName, Placement};
 
-use super::api::short_hash;
-use super::shape::{MACHINE, NAME, TAGS, TARGET_GROUPS, is_reserved};
-use crate::worker_group::cloud::{Machine, Mark, Phase};
+use super::shape::{MACHINE, NAME, OWN, Shape, TARGET_GROUPS, is_reserved};
+use super::targets::{TargetGroups, Targets};
+use crate::worker_group::cloud::{Backends as _, Facet, Looks, Machine, Mark, Phase};
 
 /// States of instances that are not gone. EC2 lists terminated ones for an hour.
 pub(super) const ALIVE: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
@@ -59,7 +59,7 @@ pub(super) fn machine_of(instance: &Instance, name: &str, mark: Mark) -> Machine
         message: message(instance, phase),
         mark,
         created: launched(instance),
-        observed: observed(instance, &tags(instance)),
+        observed: Facet::seen(FACETS, instance),
     }
 }
 
@@ -128,26 +128,46 @@ fn message(instance: &Instance, phase: Phase) -> Option<String> {
     }
 }
 
-/// Tags of other tools are not ours to compare.
-fn observed(instance: &Instance, tags: &BTreeMap<&str, &str>) -> BTreeMap<String, String> {
-    let ours: Vec<&str> = tags
-        .get(TAGS)
-        .map(|hashes| hashes.split(',').collect())
-        .unwrap_or_default();
-    let mut observed: BTreeMap<String, String> = tags
-        .iter()
-        .filter(|(key, _)| !is_reserved(key) && ours.contains(&short_hash(key).as_str()))
-        .map(|(key, value)| (format!("tags.{key}"), (*value).to_owned()))
-        .collect();
-    if let Some(kind) = instance.instance_type() {
-        observed.insert("instance_type".to_owned(), kind.as_str().to_owned());
-    }
-    let groups: Vec<&str> = groups(instance).into_iter().collect();
-    observed.insert("vpc_security_group_ids".to_owned(), groups.join(","));
-    if let Some(subnet) = instance.subnet_id() {
-        observed.insert("subnet_ids".to_owned(), subnet.to_owned());
-    }
-    observed
+/// What instances show of their shape. Where they are registered adds `targets`.
+pub(super) const FACETS: &[Facet<Shape, Instance>] = &[
+    Facet::whole(
+        "instance_type",
+        |shape| Some(shape.instance_type.clone()),
+        |instance| Some(instance.instance_type()?.as_str().to_owned()),
+    ),
+    Facet::whole(
+        "vpc_security_group_ids",
+        |shape| Some(listed(shape.vpc_security_group_ids.as_ref()?)),
+        |instance| Some(listed(&groups(instance))),
+    ),
+    Facet::whole(
+        "subnet_ids",
+        |_| None,
+        |instance| Some(instance.subnet_id()?.to_owned()),
+    ),
+    Facet::parts(
+        OWN.field,
+        |shape| shape.tags.clone().unwrap_or_default(),
+        |instance| {
+            let tags = tags(instance).into_iter();
+            OWN.seen(tags.filter(|(key, _)| *key == OWN.list || !is_reserved(key)))
+        },
+    ),
+    Facet::parts(
+        TargetGroups::FIELD,
+        |shape| Targets::wanted(shape.target_group_arns.iter().flatten()),
+        |_| Looks::new(),
+    ),
+];
+
+fn listed<T: AsRef<str>>(names: &BTreeSet<T>) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    names.join(",")
+}
+
+/// Whether it runs.
+pub(super) fn is_running(instance: &&Instance) -> bool {
+    phase(instance) == Phase::Running
 }
 
 /// The target groups that an instance's tag names, by id.

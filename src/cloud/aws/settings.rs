@@ -2,11 +2,9 @@
 //!
 //! In: `{ region = "eu-central-1", profile = "prod" }`. Out: a struct in which nothing is empty.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
 
-use super::checks::check_defaults;
+use super::checks::TAG_RULES;
 use crate::http::{ENDPOINT_SAYS, is_endpoint};
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
 use crate::worker_group::cloud::tagging::{self, DefaultTags, IgnoreTags};
@@ -14,7 +12,7 @@ use crate::worker_group::cloud::tagging::{self, DefaultTags, IgnoreTags};
 /// The attribute `aws` of the provider block.
 pub(super) fn provider_schema() -> Attribute {
     let mut attributes = access();
-    attributes.extend(tagging::attributes(Arc::new(check_defaults)));
+    attributes.extend(tagging::attributes(&TAG_RULES));
     Attribute::object(
         "aws",
         "Access to AWS. What is left out, or is an empty string, comes from AWS's own environment variables and files, as with its command \

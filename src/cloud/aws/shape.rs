@@ -5,9 +5,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::provider::{Attribute, Type};
-use crate::worker_group::cloud::{CLUSTER, GENERATION, GROUP, PROOF, UID, UNSAVED};
+use crate::worker_group::cloud::{CLUSTER, GENERATION, GROUP, OwnTags, PROOF, UID, UNSAVED};
 
 /// The attribute `aws` of the group.
 pub(super) fn group_schema() -> Attribute {
@@ -215,17 +216,11 @@ impl Default for Volume {
     }
 }
 
-/// One of `data_volumes`. What serde reads has no more fields than the schema has attributes.
+/// One of `data_volumes`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct DataVolume {
-    device_name: String,
-    size: Option<i32>,
-    #[serde(rename = "type")]
-    kind: String,
-    iops: Option<i32>,
-    throughput: Option<i32>,
-    encrypted: bool,
-    kms_key_id: Option<String>,
+    #[serde(flatten)]
+    volume: Volume,
     snapshot_id: Option<String>,
 }
 
@@ -236,36 +231,10 @@ pub(super) struct Spot {
 }
 
 impl Shape {
-    /// What [`crate::worker_group::cloud::Machine::observed`] should say: the drift that counts.
-    pub(super) fn wanted(&self) -> BTreeMap<String, String> {
-        let mut wanted = BTreeMap::from([("instance_type".to_owned(), self.instance_type.clone())]);
-        if let Some(groups) = &self.vpc_security_group_ids {
-            let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
-            wanted.insert("vpc_security_group_ids".to_owned(), groups.join(","));
-        }
-        for (key, value) in self.tags.iter().flatten() {
-            wanted.insert(format!("tags.{key}"), value.clone());
-        }
-        for arn in self.target_group_arns.iter().flatten() {
-            wanted.insert(observed_key(arn), REGISTERED.to_owned());
-        }
-        wanted
-    }
-
     /// All volumes, the root one first, and the snapshots that they start from.
     pub(super) fn volumes(&self) -> Vec<(Volume, Option<String>)> {
-        let data = self.data_volumes.iter().flatten().cloned().map(|data| {
-            let volume = Volume {
-                device_name: data.device_name,
-                size: data.size,
-                kind: data.kind,
-                iops: data.iops,
-                throughput: data.throughput,
-                encrypted: data.encrypted,
-                kms_key_id: data.kms_key_id,
-            };
-            (volume, data.snapshot_id)
-        });
+        let data = self.data_volumes.iter().flatten().cloned();
+        let data = data.map(|data| (data.volume, data.snapshot_id));
         std::iter::once((self.root(), None)).chain(data).collect()
     }
 
@@ -280,6 +249,12 @@ pub(super) fn is_reserved(key: &str) -> bool {
     key.to_ascii_lowercase().starts_with("aws:") || RESERVED.contains(&key)
 }
 
+/// 64 hexadecimal digits.
+pub(super) fn hash(text: &str) -> String {
+    let bytes = Sha256::digest(text.as_bytes());
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn is_price(text: &str) -> bool {
     text.parse::<f64>()
         .is_ok_and(|price| price > 0.0 && price.is_finite())
@@ -291,19 +266,16 @@ pub(super) fn id_of(arn: &str) -> &str {
     arn.rsplit('/').next().unwrap_or(arn)
 }
 
-/// Where [`crate::worker_group::cloud::Machine::observed`] says that a machine is registered.
-pub(super) fn observed_key(arn: &str) -> String {
-    format!("target_group_arns.{arn}")
-}
-
-/// The value of [`observed_key`].
-pub(super) const REGISTERED: &str = "registered";
 /// The machine's name, as AWS shows it.
 pub(super) const NAME: &str = "Name";
 /// The machine's name, as the provider reads it: people edit [`NAME`].
 pub(super) const MACHINE: &str = "flatcar-machine";
-/// Which of the tags are the user's, as short hashes: those that left the configuration are taken off, those of others stay.
-pub(super) const TAGS: &str = "flatcar-tags";
+/// Which of the tags are the user's: 42 short hashes and their commas fit into one tag's 256 characters.
+pub(super) const OWN: OwnTags = OwnTags {
+    field: "tags",
+    list: "flatcar-tags",
+    listed: |key| hash(key)[..5].to_owned(),
+};
 /// The ids of the target groups that the machine is, or may be, registered in.
 pub(super) const TARGET_GROUPS: &str = "flatcar-target-groups";
 pub(super) const RESERVED: [&str; 10] = [
@@ -314,7 +286,7 @@ pub(super) const RESERVED: [&str; 10] = [
     UNSAVED,
     PROOF,
     MACHINE,
-    TAGS,
+    OWN.list,
     TARGET_GROUPS,
     NAME,
 ];

@@ -14,7 +14,7 @@ use super::api::{self, claim, tag};
 use super::auth::Session;
 use super::failure::asked;
 use super::seen::{self, claims};
-use super::shape::{Shape, TARGET_GROUPS, id_of};
+use super::shape::{OWN, Shape, TARGET_GROUPS};
 use super::targets::Targets;
 use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark};
 
@@ -37,37 +37,37 @@ pub(super) async fn rewrite(
         let ids: Vec<String> = machines.iter().map(|machine| machine.id.clone()).collect();
         return retag.all(&ids, &tags, &none).await;
     };
-    shape.tags = session.tagging.watched(shape.tags);
     let instances = session.alive(machines).await?;
     let ids: Vec<String> = instances.iter().filter_map(id).collect();
     let parts: Vec<String> = instances.iter().flat_map(parts).collect();
-    let is_kept = |key: &str| {
-        shape
-            .tags
-            .as_ref()
-            .is_some_and(|tags| tags.contains_key(key))
-    };
-    let left = machines
-        .iter()
-        .flat_map(|machine| machine.no_longer("tags.", is_kept));
-    let left: BTreeSet<&str> = left.collect();
-    let groups = Regrouping::of(&instances, &shape);
+    let user_tags = session.tagging.watched(shape.tags.take());
+    let user_tags = user_tags.unwrap_or_default();
+    let left = OWN.left(machines, &user_tags);
+    let groups = Targets::transfer(
+        shape.target_group_arns.iter().flatten().cloned(),
+        instances.iter().flat_map(claims),
+    );
     let mut of_parts = api::part_tags(mark);
-    tags.extend(api::user_tags(&shape));
-    of_parts.extend(api::user_tags(&shape));
-    tags.extend(groups.tag_before());
+    tags.extend(api::user_tags(&user_tags));
+    of_parts.extend(api::user_tags(&user_tags));
+    tags.extend(
+        groups
+            .meanwhile()
+            .map(|ids| tag(TARGET_GROUPS, &claim(ids))),
+    );
     retag.all(&ids, &tags, &left).await?;
     retag.all(&parts, &of_parts, &left).await?;
     regroup(session, &instances, &shape).await?;
-    if !groups.concerns() {
-        return Ok(());
-    }
+    let running = instances.iter().filter(seen::is_running).filter_map(id);
     targets
-        .retarget(&instances, &groups.arns, &groups.left)
+        .carry_out(&groups, &running.collect::<Vec<_>>(), ids.clone())
         .await?;
-    match groups.left.is_empty() {
-        true => Ok(()),
-        false => retag.all(&ids, &[groups.tag_after()], &none).await,
+    match groups.afterwards() {
+        None => Ok(()),
+        Some(now) => {
+            let now = [tag(TARGET_GROUPS, &claim(now))];
+            retag.all(&ids, &now, &none).await
+        }
     }
 }
 
@@ -202,42 +202,6 @@ impl Retag<'_> {
             Err(error) if error.is_not_found() => Err(error.being(Kind::Unavailable)),
             answer => answer.map(drop),
         }
-    }
-}
-
-/// From the target groups that instances' tags name to those of the shape. The tag names all of them meanwhile, so that an apply that is
-/// cut off leaves no machine where nobody looks for it.
-struct Regrouping {
-    arns: Vec<String>,
-    wanted: BTreeSet<String>,
-    left: BTreeSet<String>,
-}
-
-impl Regrouping {
-    fn of(instances: &[Instance], shape: &Shape) -> Self {
-        let arns: Vec<String> = shape.target_group_arns.iter().flatten().cloned().collect();
-        let wanted: BTreeSet<String> = arns.iter().map(|arn| id_of(arn).to_owned()).collect();
-        let claimed: BTreeSet<String> = instances.iter().flat_map(claims).collect();
-        Self {
-            arns,
-            left: claimed.difference(&wanted).cloned().collect(),
-            wanted,
-        }
-    }
-
-    /// Whether there is a target group at all.
-    fn concerns(&self) -> bool {
-        !self.wanted.is_empty() || !self.left.is_empty()
-    }
-
-    fn tag_before(&self) -> Option<Tag> {
-        let ids = self.wanted.iter().chain(&self.left).map(String::as_str);
-        self.concerns().then(|| tag(TARGET_GROUPS, &claim(ids)))
-    }
-
-    fn tag_after(&self) -> Tag {
-        let ids = self.wanted.iter().map(String::as_str);
-        tag(TARGET_GROUPS, &claim(ids))
     }
 }
 

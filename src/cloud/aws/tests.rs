@@ -245,8 +245,7 @@ fn an_instance_is_a_machine_with_all_that_it_says() {
             api::mark_tags(&mark())
                 .into_iter()
                 .chain(api::user_tags(
-                    &Shape::from_value(&shape(r#"{"instance_type": "x", "tags": {"team": "a"}}"#))
-                        .unwrap(),
+                    &[("team".to_owned(), "a".to_owned())].into(),
                 ))
                 .chain([
                     api::tag("Name", "renamed by somebody"),
@@ -860,7 +859,7 @@ fn a_target_group_is_named_by_its_arn() {
     let shape = shape(&format!(
         r#"{{"instance_type": "m7g.large", "target_group_arns": ["{good}"]}}"#
     ));
-    let wanted = Shape::from_value(&shape).unwrap().wanted();
+    let wanted = Facet::wanted(seen::FACETS, &Shape::from_value(&shape).unwrap());
     let key = format!("target_group_arns.{good}");
     assert_eq!(wanted.get(&key).map(String::as_str), Some("registered"));
 }

@@ -200,7 +200,7 @@ fn seconds<'de, D: Deserializer<'de>>(written: D) -> Result<f64, D::Error> {
     seconds.ok_or_else(|| D::Error::custom(SECONDS))
 }
 
-/// Each by itself, so that what is wrong in one is told with its number.
+/// Each by itself, so that what is wrong in one is reported with its number.
 fn rules<'de, D: Deserializer<'de>>(written: D) -> Result<Vec<Rule>, D::Error> {
     let rules = Vec::<serde_json::Value>::deserialize(written)?;
     let numbered = rules.into_iter().zip(1..);

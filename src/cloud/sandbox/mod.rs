@@ -12,7 +12,6 @@ mod record;
 mod shape;
 mod store;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,12 +24,13 @@ use self::access::Access;
 use self::calls::later;
 use self::create::{CREATE, Wanted, create, missing_image, missing_zone};
 use self::faults::{Call, Fault};
+use self::record::FACETS;
 use self::shape::{SOME_WORD, Shape, group_schema, is_some_word, validate};
 use self::store::Store;
 use crate::provider::{Attribute, Diagnostic, Diagnostics};
 use crate::worker_group::cloud::{
-    Answers, Change, CloudError, Connect, Connecting, Deletion, Entry, Findings, Growth, Kind,
-    Lack, Machine, Manner, Mark, Refusal, Spec, machines_of,
+    Answers, Change, CloudError, Connect, Connecting, Deletion, Entry, Facet, Findings, Growth,
+    Kind, Lack, Looks, Machine, Manner, Mark, Refusal, Spec, machines_of,
 };
 
 /// The row of the table of clouds.
@@ -310,12 +310,8 @@ impl Answers for Sandbox {
         .await
     }
 
-    fn wanted(&self, shape: &Shape) -> BTreeMap<String, String> {
-        let tags = shape.tags.iter().flatten();
-        let tags = tags.map(|(key, value)| (format!("tags.{key}"), value.clone()));
-        let fields = [("size", &shape.size), ("zone", &shape.zone)];
-        let fields = fields.map(|(key, value)| (key.to_owned(), value.clone()));
-        tags.chain(fields).collect()
+    fn wanted(&self, shape: &Shape) -> Looks {
+        Facet::wanted(FACETS, shape)
     }
 
     async fn preflight(
@@ -400,6 +396,7 @@ const DIRECTORY: &str = ".flatcar-sandbox";
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Mutex;
 
     use super::*;

@@ -7,7 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::worker_group::cloud::{Machine, Mark, Phase};
+use super::shape::Shape;
+use crate::worker_group::cloud::{Facet, Machine, Mark, Phase};
 
 /// A machine as it stands on disk. Times are milliseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -75,13 +76,6 @@ impl Record {
 
     /// As the worker group sees it.
     pub(super) fn machine(&self, now_ms: u64) -> Machine {
-        let mut observed: BTreeMap<String, String> = self
-            .tags
-            .iter()
-            .map(|(key, value)| (format!("tags.{key}"), value.clone()))
-            .collect();
-        observed.insert("size".to_owned(), self.size.clone());
-        observed.insert("zone".to_owned(), self.zone.clone());
         Machine {
             id: self.id.clone(),
             name: self.name.clone(),
@@ -92,10 +86,29 @@ impl Record {
             message: self.message(now_ms),
             mark: self.mark.clone(),
             created: UNIX_EPOCH.checked_add(Duration::from_millis(self.created_ms)),
-            observed,
+            observed: Facet::seen(FACETS, self),
         }
     }
 }
+
+/// What records show of their shape.
+pub(super) const FACETS: &[Facet<Shape, Record>] = &[
+    Facet::whole(
+        "size",
+        |shape| Some(shape.size.clone()),
+        |record| Some(record.size.clone()),
+    ),
+    Facet::whole(
+        "zone",
+        |shape| Some(shape.zone.clone()),
+        |record| Some(record.zone.clone()),
+    ),
+    Facet::parts(
+        "tags",
+        |shape| shape.tags.clone().unwrap_or_default(),
+        |record| record.tags.clone(),
+    ),
+];
 
 /// A hand may have taken parts of the mark off: they are empty then.
 fn what_is_left<'de, D: Deserializer<'de>>(record: D) -> Result<Mark, D::Error> {

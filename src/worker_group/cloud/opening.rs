@@ -104,6 +104,15 @@ impl Entry {
     }
 }
 
+/// What the provider block sets, else the first of these variables that is not empty: one that is set to nothing is not set.
+pub fn or_variable(setting: Option<String>, names: &[&str]) -> Option<String> {
+    let said = || {
+        let mut said = names.iter().filter_map(|name| std::env::var(name).ok());
+        said.find(|value| !value.is_empty())
+    };
+    setting.or_else(said)
+}
+
 /// A login, tried again while it may pass: as often, and with the same pauses, as any call of the
 /// engine. `passing` says what was answered where that may be another thing a little later.
 ///

@@ -1,19 +1,72 @@
-//! Tags that the provider block speaks of for all groups: those that machines have beside their group's, and those that are somebody
-//! else's business.
+//! Tags: what a cloud takes as one; and those that the provider block speaks of for all groups,
+//! which machines have beside their group's, or which are somebody else's business.
 //!
-//! In: a group's own tags, `default_tags = { tags = { team = "a" } }`, `ignore_tags = { keys = ["cost"], key_prefixes = ["k8s/"] }`. Out: tags
-//! with the former, and without the latter.
+//! In: a group's own tags, `default_tags = { tags = { team = "a" } }`, `ignore_tags = { keys =
+//! ["cost"], key_prefixes = ["k8s/"] }`. Out: what is wrong with them; tags with the former, and
+//! without the latter.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::Machine;
-use crate::provider::schema::Check;
-use crate::provider::{Attribute, Type};
+use crate::provider::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
 
-/// Attributes of a cloud's provider block; `check` is of default tags.
-pub fn attributes(check: Check) -> Vec<Attribute> {
+/// What a cloud takes as a tag. Lengths are in characters.
+pub struct Rules {
+    /// The longest key; the shortest has one character.
+    pub key_chars: usize,
+    /// The longest value.
+    pub value_chars: usize,
+    /// Why a key cannot be the user's, in whole sentences; the second is the key as it is shown.
+    pub taken: fn(&str, &str) -> Option<String>,
+}
+
+impl Rules {
+    /// What is wrong with these tags, on paths below `tags`. Values may be unknown.
+    pub fn check(&self, tags: &Value) -> Diagnostics {
+        let mut problems = Diagnostics::none();
+        for (key, value) in tags.entries() {
+            // Core shows the resource's line alone for what is nested: the words say which it is.
+            let shown = shown(key);
+            let mut found = |summary: &str, detail: String| {
+                let at = Path::of("tags").key(key);
+                problems.push(Diagnostic::error(summary, detail).at(at));
+            };
+            let (length, most) = (key.chars().count(), self.key_chars);
+            if !(1..=most).contains(&length) {
+                let detail = format!(
+                    "{shown} has {length} characters, and a tag key has 1 to {most}. Write another key."
+                );
+                found("Tag key has the wrong length", detail);
+            }
+            let length = value.text().unwrap_or_default().chars().count();
+            let most = self.value_chars;
+            if length > most {
+                let detail = format!(
+                    "The value of {shown} has {length} characters, and a tag value has at most {most}. Shorten it."
+                );
+                found("Tag value is too long", detail);
+            }
+            if let Some(why) = (self.taken)(key, &shown) {
+                found("Tag key is taken", why);
+            }
+        }
+        problems
+    }
+}
+
+/// A key as it is shown.
+fn shown(key: &str) -> String {
+    let mut shown: String = key.chars().take(60).collect();
+    if shown.len() < key.len() {
+        shown.push('…');
+    }
+    format!("{shown:?}")
+}
+
+/// Attributes of a cloud's provider block, by the cloud's rules.
+pub fn attributes(rules: &'static Rules) -> Vec<Attribute> {
     vec![
         Attribute::object(
             "default_tags",
@@ -27,7 +80,7 @@ pub fn attributes(check: Check) -> Vec<Attribute> {
                 .optional(),
             ],
         )
-        .check("", move |tags, at| check(tags, at))
+        .check("", move |tags, at| rules.check(tags.field("tags")).under(at))
         .optional(),
         Attribute::object(
             "ignore_tags",
@@ -101,7 +154,8 @@ impl Tagging {
         Some(tags)
     }
 
-    /// What is ignored is not seen. `prefix` is what tags begin with in [`Machine::observed`]: `"tags."`.
+    /// What is ignored is not seen. `prefix` is what tags begin with in [`Machine::observed`]:
+    /// `"tags."`.
     pub fn overlook(&self, machine: &mut Machine, prefix: &str) {
         let is_ignored = |key: &str| {
             let tag = key.strip_prefix(prefix);
@@ -120,6 +174,33 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::provider::convert::to_value;
+
+    #[test]
+    fn tags_that_a_cloud_does_not_take_are_refused_by_key() {
+        const RULES: Rules = Rules {
+            key_chars: 4,
+            value_chars: 2,
+            taken: |key, shown| (key == "ours").then(|| format!("{shown} is ours.")),
+        };
+        for (key, value, summary) in [
+            ("team", json!("ab"), None),
+            ("teams", json!(""), Some("Tag key has the wrong length")),
+            ("", json!(""), Some("Tag key has the wrong length")),
+            ("team", json!("abc"), Some("Tag value is too long")),
+            ("ours", json!(""), Some("Tag key is taken")),
+        ] {
+            let problems = RULES.check(&to_value(&json!({ key: value }))).0;
+            let summaries = problems.iter().map(|one| one.summary.as_str());
+            assert_eq!(summaries.collect::<Vec<_>>(), Vec::from_iter(summary));
+            for problem in &problems {
+                let path = problem.path.as_ref().map(ToString::to_string);
+                assert_eq!(path, Some(format!("tags[{key:?}]")));
+            }
+        }
+        assert!(RULES.check(&Value::unknown()).is_empty());
+        assert_eq!(shown(&"x".repeat(61)).chars().count(), 63);
+    }
 
     #[test]
     fn defaults_come_in_a_groups_own_win_and_what_is_ignored_is_not_compared() {

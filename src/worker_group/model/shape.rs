@@ -10,6 +10,7 @@ use crate::provider::schema::Kind;
 use crate::provider::{Attribute, Type, Value};
 use crate::worker_group::cloud::{Change, Entry};
 use crate::worker_group::generation;
+use crate::worker_group::wanted::Allowed;
 
 /// What of a shape rolls: without nulls, without what is as by default, without what changes in place or only places machines; sets in
 /// one order.
@@ -107,8 +108,8 @@ pub(crate) fn observed_value(attribute: &Attribute, observed: &BTreeMap<String, 
     as_compared(&value)
 }
 
-/// What an import told of a shape, with what the configuration says of the rest: once where a default counts as told, and once where it
-/// stands for nothing told, for both look alike.
+/// What an import found of a shape, with what the configuration says of the rest: once where a default counts as found, and once where
+/// it stands for nothing that was found, for both look alike.
 pub(crate) fn completions(
     entry: &Entry,
     imported: &Value,
@@ -157,15 +158,6 @@ pub(crate) fn lacks_required(entry: &Entry, shape: &Value) -> bool {
     let attributes = attributes(entry);
     let mut required = attributes.iter().filter(|attribute| attribute.required);
     required.any(is_missing)
-}
-
-/// Where a machine may be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Allowed {
-    /// `networks.fixed_ips`.
-    pub(crate) path: &'static str,
-    /// What is listed there. A machine has to have one of them.
-    pub(crate) listed: BTreeSet<String>,
 }
 
 /// What the fields that place machines allow; a field that lists nothing allows everything.

@@ -1,4 +1,4 @@
-//! Import: which group is meant, and the state that can be told from its machines.
+//! Import: which group is meant, and the state that its machines show.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,8 @@ use crate::worker_group::plan::{Changes, next_ordinal, ordinal};
 use crate::worker_group::proof::{Secret, is_name_of};
 use crate::worker_group::roll::{Known, take_twins};
 
-use super::promise::slots_of;
 use super::report::{STRANGERS, names_and_ids};
+use super::slots::slots_of;
 use super::{WorkerGroup, stored};
 
 /// `[cloud, scope, cluster, name]` and the uid, if given.
@@ -210,7 +210,7 @@ pub(super) fn imported(
     Ok(stored(Group::from_value(&value)?, &private))
 }
 
-/// What machines tell of the shape that they were made from: the newest, and all of where they are. It is never null: a configuration that a core generates from the state says by
+/// What machines show of the shape that they were made from: the newest, and all of where they are. It is never null: a configuration that a core generates from the state says by
 /// it which cloud the group is on.
 fn shape_of(entry: &Entry, machine: Option<&Machine>, all: &[Known]) -> Value {
     let Kind::Object(attributes) = (entry.group_schema)().kind else {

@@ -69,5 +69,5 @@ pub(super) fn many(wanted: &Wanted, changes: &Changes) -> Diagnostics {
 
 /// A plan that deletes no more machines than this is read step by step.
 const READABLE: usize = 20;
-/// Reasons that are told.
+/// Reasons that are reported.
 const SHOWN: usize = 10;

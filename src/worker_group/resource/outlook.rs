@@ -5,16 +5,17 @@ use std::time::SystemTime;
 
 use crate::provider::{Attr, Stored};
 use crate::worker_group::apply::{self, Before, Outlook, Performed};
-use crate::worker_group::basis::{self, same_shape};
-use crate::worker_group::compare;
+use crate::worker_group::basis;
+use crate::worker_group::compare::{self, Compared};
 use crate::worker_group::generation::Generation;
 use crate::worker_group::model::{Group, Note, Private, Step, Whole};
 use crate::worker_group::plan::{self, Action, Changes, Member};
 use crate::worker_group::roll::{Known, Observed};
 use crate::worker_group::wanted::Wanted;
 
+use super::drift::Expected;
 use super::place::Place;
-use super::promise::slots_of;
+use super::slots::slots_of;
 use super::stored;
 
 /// What changes, from the point of view of a plan.
@@ -55,33 +56,18 @@ pub(super) fn outlook_of_cloud(
         .iter()
         .filter(|step| step.action == Action::Delete.word());
     let deletable: BTreeSet<String> = planned.map(|step| step.machine.clone()).collect();
-    let looks = apply::looks(place.cloud.as_ref(), prior.shape(place.entry));
-    let current = prior
-        .fields
-        .generation
-        .known()
-        .map(|text| Generation::parse(text));
+    let expected = Expected::of(
+        (place.cloud.as_ref(), place.entry),
+        prior.shape(place.entry),
+        &prior.fields,
+        private,
+        observed,
+    );
     let machines = prior.fields.machines.known();
     let members = existing.iter().map(|known| {
         let machine = &known.machine;
-        let generation = Generation::parse(&machine.mark.generation);
-        let comparable = current
-            .as_ref()
-            .is_some_and(|current| same_shape(&generation, current, private))
-            && !observed.hidden.contains(&machine.name);
         let recorded = machines.and_then(|machines| machines.get(&machine.name));
-        let compared = comparable.then(|| {
-            compare::compared(
-                machine,
-                &looks,
-                (place.entry, prior.shape(place.entry)),
-                recorded.map(|recorded| recorded.image.as_str()),
-            )
-        });
-        let (mut drift, has) =
-            compared.map_or_else(Default::default, |compared| (compared.drift, compared.has));
-        let unmarked = observed.unmarked.get(&machine.name);
-        drift.extend(unmarked.map(|_| apply::MARKS.to_owned()));
+        let Compared { drift, has } = expected.compared(machine, recorded);
         let noted = private.machines.get(&machine.name);
         let note = Note {
             drift,
@@ -108,7 +94,7 @@ fn before<'a>(prior: &Group, private: &'a Private, wanted: &Wanted) -> Before<'a
     let was = prior.wanted(entry, private);
     let generation = match &prior.fields.generation {
         Attr::Known(text) => Some(Generation::parse(text)),
-        // An import that found no machine to tell it.
+        // An import that found no machine which shows it.
         Attr::Null => was.as_ref().map(basis::of_no_machine),
         Attr::Unknown => None,
     };

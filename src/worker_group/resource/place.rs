@@ -9,16 +9,15 @@ use tokio::time::Instant;
 use crate::protocol::value::Value;
 use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Stored};
 use crate::worker_group::apply;
-use crate::worker_group::basis::same_shape;
 use crate::worker_group::cloud::{Cloud, Connect, Entry, Growth, Machine, Mark, Phase};
-use crate::worker_group::compare;
-use crate::worker_group::generation::Generation;
+use crate::worker_group::compare::{self, Compared};
 use crate::worker_group::model::{Group, Note, Private, Whole, as_compared};
 use crate::worker_group::plan::{self, Action, Changes, ordinal};
 use crate::worker_group::roll::{Calls, Known, Observed, Own, Problem, Recorded, observe};
 use crate::worker_group::wanted::Wanted;
 
-use super::promise::{replicas, slots_of};
+use super::drift::Expected;
+use super::slots::{replicas, slots_of};
 use super::{WorkerGroup, bug, diagnostic};
 
 /// A group's cloud, connected, and the group's identity there.
@@ -271,37 +270,21 @@ pub(super) fn refreshed(
     let before = model.fields.machines.known().cloned().unwrap_or_default();
     let wanted = model.wanted(place.entry, &private);
     let timeout = wanted.as_ref().map(|wanted| wanted.pace.machine_timeout);
-    let looks = apply::looks(place.cloud.as_ref(), &place.shape);
-    let current = model.fields.generation.known();
-    let current = current.map(|text| Generation::parse(text));
+    let expected = Expected::of(
+        (place.cloud.as_ref(), place.entry),
+        &place.shape,
+        &model.fields,
+        &private,
+        &observed,
+    );
     let mut machines = BTreeMap::new();
     let mut notes: BTreeMap<String, Note> = BTreeMap::new();
     let mut seen = Vec::new();
     for known in existing(&observed, &model, &place.mark(String::new())) {
         let machine = &known.machine;
         let name = machine.name.clone();
-        let generation = Generation::parse(&machine.mark.generation);
-        let of_this_shape = current
-            .as_ref()
-            .is_some_and(|current| same_shape(&generation, current, &private));
         let recorded = before.get(&name);
-        let comparable = of_this_shape && !observed.hidden.contains(&name);
-        let compared = comparable.then(|| {
-            compare::compared(
-                machine,
-                &looks,
-                (place.entry, &place.shape),
-                recorded.map(|recorded| recorded.image.as_str()),
-            )
-        });
-        let (mut drift, has) =
-            compared.map_or_else(Default::default, |compared| (compared.drift, compared.has));
-        drift.extend(
-            observed
-                .unmarked
-                .get(&name)
-                .map(|_| apply::MARKS.to_owned()),
-        );
+        let Compared { drift, has } = expected.compared(machine, recorded);
         let mut note = apply::note(
             machine,
             place.entry,

@@ -1,7 +1,7 @@
 //! What a plan promises of `machines` and `slots`, and what becomes of the promise in an apply.
 //!
 //! A core holds a successful apply to all that its plan knew: the keys of both maps, and each known value. So what an apply has not
-//! touched is answered as it was planned, though it may look different by now: the next refresh tells. Where the machines are others
+//! touched is answered as it was planned, though it may look different by now: the next refresh shows that. Where the machines are others
 //! than the plan's, nothing that was made from it is right, and the apply says so in an error.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::provider::{Attr, Diagnostic, Diagnostics, Model as _, Value};
 use crate::worker_group::model::{Fields, Group, Machine, Private, Step, Whole};
 use crate::worker_group::plan::{Action, Change, Changes};
-use crate::worker_group::slots::{self, Slots};
 use crate::worker_group::wanted::Wanted;
 
 use super::check::{half_known, nobody_knows};
 use super::many::many;
 use super::outlook::outlook_of_state;
 use super::report::{count, first_of, never_there, news_since_the_plan, no_names, paused};
+use super::slots::{is_leaving, replicas, slots_after, slots_of};
 
 type Machines = BTreeMap<String, Machine>;
 
@@ -101,87 +101,6 @@ fn machines_after(prior: &Machines, changes: &Changes) -> Whole<Machines> {
     let new = changes.names(Action::Create);
     let new = new.map(|name| (name.to_owned(), Value::unknown()));
     Whole::of(Value::Map(stay.chain(new).collect()))
-}
-
-fn is_leaving(machine: &Machine) -> bool {
-    machine.phase == "deleting"
-}
-
-/// The slots of these machines, after changes in which one replaced another. One that is being deleted holds none.
-pub(super) fn slots_of(
-    fields: &Fields,
-    prior: Option<&Fields>,
-    machines: &Machines,
-    changes: &Changes,
-) -> Slots {
-    let names = machines
-        .iter()
-        .filter(|(_, machine)| !is_leaving(machine))
-        .map(|(name, _)| name.as_str());
-    slots_of_names(fields, prior, names, changes)
-}
-
-/// The same once these changes have been made.
-fn slots_after(fields: &Fields, prior: &Fields, changes: &Changes) -> Slots {
-    let leave: BTreeSet<&str> = changes.names(Action::Delete).collect();
-    let machines = prior.machines.known().into_iter().flatten();
-    let stay = machines
-        .filter(|(name, machine)| !leave.contains(name.as_str()) && !is_leaving(machine))
-        .map(|(name, _)| name.as_str());
-    let names = stay.chain(changes.names(Action::Create));
-    slots_of_names(fields, Some(prior), names, changes)
-}
-
-fn slots_of_names<'a>(
-    fields: &Fields,
-    prior: Option<&Fields>,
-    names: impl Iterator<Item = &'a str>,
-    changes: &Changes,
-) -> Slots {
-    let none = Slots::new();
-    let before = prior.and_then(|prior| prior.slots.known());
-    let successors: BTreeMap<&str, &str> = changes
-        .list
-        .iter()
-        .filter_map(|change| Some((change.machine.as_str(), change.replaces.as_deref()?)))
-        .collect();
-    slots::after(
-        before.unwrap_or(&none),
-        names,
-        &successors,
-        replicas(fields),
-    )
-}
-
-/// `replicas` of a state or plan.
-pub(super) fn replicas(fields: &Fields) -> usize {
-    let replicas = fields.replicas.known().copied().unwrap_or_default();
-    usize::try_from(replicas).unwrap_or_default()
-}
-
-/// `slots` of a group that is not made yet, or of which an input is unknown: who holds which is not known, and which there are follows
-/// from `replicas`, but where machines go and it is open which.
-pub(super) fn open_slots(fields: &Fields, prior: Option<&Fields>) -> Whole<Slots> {
-    let Attr::Known(_) = fields.replicas else {
-        return Whole::Unknown;
-    };
-    let wanted = replicas(fields);
-    let Some(before) = prior.map(|prior| prior.slots.known()) else {
-        return unknown(slots::first(wanted));
-    };
-    match before {
-        Some(before) if before.len() <= wanted => {
-            let names = before.values().flatten().map(String::as_str);
-            unknown(slots::after(before, names, &BTreeMap::new(), wanted).into_keys())
-        }
-        _ => Whole::Unknown,
-    }
-}
-
-fn unknown(keys: impl Iterator<Item = String>) -> Whole<Slots> {
-    Whole::of(Value::Map(
-        keys.map(|key| (key, Value::unknown())).collect(),
-    ))
 }
 
 /// What an apply of `changes` records and says at its end; `news`: how these differ from the plan's.

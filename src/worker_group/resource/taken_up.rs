@@ -6,7 +6,7 @@ use crate::worker_group::cloud::Entry;
 use crate::worker_group::model::{Group, Whole, schema};
 use crate::worker_group::plan::Changes;
 
-use super::promise::slots_of;
+use super::slots::slots_of;
 
 /// Without the steps of the last apply, with slots. What is none of ours stays as it is.
 pub(super) fn taken_up(state: Value) -> Value {

@@ -22,7 +22,7 @@ impl<'a> Roll<'a> {
         }
     }
 
-    /// A create that did not answer is looked for once more, what was made twice is deleted again, and what was not done is told.
+    /// A create that did not answer is looked for once more, what was made twice is deleted again, and what was not done is reported.
     pub(super) async fn look_for_unanswered(&mut self) {
         let open = |tracked: &Tracked| tracked.machine.is_none();
         if self.tracked.iter().any(open) {
@@ -94,7 +94,7 @@ impl<'a> Roll<'a> {
         )
     }
 
-    /// An apply in which this went wrong before: it is told, and what follows from it is not told beside it.
+    /// An apply in which this went wrong before: it is reported, and what follows from it is not reported beside it.
     pub(crate) fn after(mut self, problems: Vec<Problem>) -> Self {
         self.problems = problems;
         self

@@ -270,7 +270,7 @@ impl Roll<'_> {
         self.tracked.iter().any(|tracked| tracked.unlisted)
     }
 
-    /// A delete that was taken on and came to nothing is asked for once more, and then told.
+    /// A delete that was taken on and came to nothing is asked for once more, and then reported.
     fn give_up_deletes(&mut self) {
         let stays = |tracked: &&Tracked| {
             tracked.stage == Stage::Broken && tracked.leaves && tracked.deletes >= MOST_DELETES
