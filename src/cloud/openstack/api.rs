@@ -1,64 +1,61 @@
 //! OpenStack's REST APIs as we use them: one login, one call, and what the services' refusals mean.
 //!
-//! In: `Call::get(Service::Compute, "servers/detail").query("limit", "1000")`. Out: the answer's JSON, or a
-//! [`CloudError`]. Tokens, catalogue and microversions are openstack_sdk's; what an answer means is
-//! `http::rest`'s. See: Compute API 2.1 at microversion 2.52 (the first with tags in the create), Image API
+//! In: `Call::get(Service::Compute, "servers/detail").query("limit", "1000")`. Out: the answer's JSON, or a [`CloudError`]. What an
+//! answer means is `http::rest`'s. See: Compute API 2.1 at microversion 2.52 (the first with tags in the create), Image API
 //! 2, Network API 2.0.
 
-use std::borrow::Cow;
-
-use openstack_sdk::api::rest_endpoint_prelude::{ApiVersion, BodyError, QueryParams, ServiceType};
-use openstack_sdk::api::{ApiError, QueryAsync as _, RestEndpoint, raw};
-use openstack_sdk::{AsyncOpenStack, OpenStackError, RestError};
-use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
+use super::keystone::{Endpoint, Keystone, Login, TOKEN, Version};
 use super::shape::ATTRIBUTE;
-use crate::http::rest::{self, Effect, Failure};
+use crate::http::api::{self, Answer};
+use crate::http::rest::Failure;
 use crate::worker_group::cloud::{CloudError, Kind, Meaning, Pages};
 
 /// One login for all groups of a provider.
 pub(super) struct Session {
-    sdk: AsyncOpenStack,
+    keystone: Keystone,
+    /// The first one: a token that is renewed is for the same project.
+    login: Login,
+    token: Mutex<String>,
     /// Certificates go unchecked.
     pub(super) insecure: bool,
-    found: [OnceCell<()>; 3],
+    endpoints: [OnceCell<Endpoint>; 3],
 }
 
 impl Session {
-    pub(super) fn new(sdk: AsyncOpenStack, insecure: bool) -> Self {
+    pub(super) fn new(keystone: Keystone, login: Login, insecure: bool) -> Self {
         Self {
-            sdk,
+            keystone,
+            token: Mutex::new(login.token.clone()),
+            login,
             insecure,
-            found: Default::default(),
+            endpoints: Default::default(),
         }
     }
 
     /// The id of the project that it is scoped to.
-    pub(super) fn project(&self) -> Option<String> {
-        self.sdk.get_auth_info()?.token.project?.id
+    pub(super) fn project(&self) -> Option<&str> {
+        let project = self.login.project.as_ref();
+        project.map(|project| project.id.as_str())
     }
 
     /// `RegionOne/0f3c...`: a project's id is unique in a Keystone, and a region tells Novas apart.
     pub(super) fn scope(&self) -> Option<String> {
-        let project = self.project()?;
-        let region = self.sdk.get_region_name().or_else(|| {
-            let regions = self.sdk.get_available_regions()?;
-            regions.into_iter().next()
-        });
-        Some(format!("{}/{project}", region.unwrap_or_default()))
+        let places = self.login.catalog.iter().flat_map(|of| &of.endpoints);
+        let first = places.filter_map(|place| place.region.as_ref()).min();
+        let region = self.keystone.region.as_ref().or(first);
+        let region = region.map(String::as_str).unwrap_or_default();
+        Some(format!("{region}/{}", self.project()?))
     }
 
     /// Whether the catalogue has block storage.
     pub(super) fn has_volumes(&self) -> bool {
-        let token = self.sdk.get_auth_info().map(|info| info.token);
-        let catalog = token.and_then(|token| token.catalog);
-        catalog.is_none_or(|services| {
-            let mut kinds = services.iter().map(|service| service.service_type.as_str());
-            kinds.any(|kind| VOLUMES.contains(&kind))
-        })
+        let catalog = &self.login.catalog;
+        let mut kinds = catalog.iter().map(|service| service.kind.as_str());
+        catalog.is_empty() || kinds.any(|kind| VOLUMES.contains(&kind))
     }
 
     /// Sends a call. `action` is the API's word (`"Nova POST servers"`), `object` what it is about. Null
@@ -72,26 +69,50 @@ impl Session {
         object: &str,
         call: Call,
     ) -> Result<Json, CloudError> {
-        let effect = call.effect;
-        let answer = self.answer(call).await;
+        let effect = call.call.effect;
+        let answer = self.answer(&call).await;
         answer.map_err(|failure| CloudError::unanswered(action, object, effect, failure, MEANINGS))
     }
 
-    async fn answer(&self, call: Call) -> Result<Json, Failure> {
-        // Catalogues name the root of a service: which versions are below it is asked before the first
-        // call.
-        let found = self.found[call.service as usize].get_or_try_init(|| async {
-            let kind = call.service.kind();
-            self.sdk.discover_service_endpoint(&kind).await
-        });
-        let lost = |lost: OpenStackError| Failure::NotSent(format!("nothing: {lost}"));
-        found.await.map_err(lost)?;
-        let call = raw(call).skip_error_check(true);
-        let answer = call.query_async(&self.sdk).await;
-        let answer = answer.map_err(|lost| unanswered(&lost))?;
-        let retry_after = answer.headers().get("retry-after");
-        let retry_after = retry_after.and_then(|value| value.to_str().ok());
-        rest::read(answer.status().as_u16(), retry_after, answer.body())
+    async fn answer(&self, call: &Call) -> Result<Json, Failure> {
+        let token = self.token.lock().await.clone();
+        let answer = self.answer_to(call, &token).await?;
+        if answer.status != 401 {
+            return answer.json();
+        }
+        // Whatever was refused so was not carried out: a create may be sent again, too.
+        match self.renewed(&token).await {
+            Ok(token) => self.answer_to(call, &token).await?.json(),
+            Err(Failure::NotSent(words) | Failure::Lost(words)) => Err(Failure::NotSent(words)),
+            Err(_) => answer.json(),
+        }
+    }
+
+    async fn answer_to(&self, call: &Call, token: &str) -> Result<Answer, Failure> {
+        let (kind, version) = call.service.kind();
+        // Catalogues name the root of a service: which versions are below it is asked before the first call.
+        let endpoint = &self.endpoints[call.service as usize];
+        let found = || self.keystone.endpoint(kind, version, &self.login, token);
+        let endpoint = endpoint.get_or_try_init(found).await?;
+        let mut sent = call.call.clone().header(TOKEN, token);
+        if call.service == Service::Compute {
+            let wanted = (version.0, call.minor);
+            if endpoint.newest.is_some_and(|newest| newest < wanted) {
+                return Err(Failure::Impossible(TOO_OLD.to_owned()));
+            }
+            let (major, minor) = endpoint.oldest.map_or(wanted, |oldest| oldest.max(wanted));
+            sent = sent.header("openstack-api-version", format!("{kind} {major}.{minor}"));
+        }
+        self.keystone.client.send(&endpoint.url, &sent).await
+    }
+
+    /// Another token than this one: the first of the calls that are refused logs in, and the others wait for it.
+    async fn renewed(&self, refused: &str) -> Result<String, Failure> {
+        let mut token = self.token.lock().await;
+        if *token == refused {
+            *token = self.keystone.login().await?.token;
+        }
+        Ok(token.clone())
     }
 
     /// What an answer has under this key, as a struct.
@@ -164,16 +185,12 @@ pub(super) fn absent<T>(answer: Result<T, CloudError>) -> Result<Option<T>, Clou
     }
 }
 
-/// One request.
+/// A call of a service.
 pub(super) struct Call {
     service: Service,
-    method: Method,
-    path: String,
-    query: Vec<(&'static str, String)>,
-    body: Option<Json>,
-    effect: Effect,
+    call: api::Call,
     /// Nova's minor version.
-    minor: u8,
+    minor: u32,
 }
 
 /// The services that a group needs.
@@ -185,138 +202,50 @@ pub(super) enum Service {
 }
 
 impl Service {
-    fn kind(self) -> ServiceType {
+    /// As catalogues call it, and the version that it is asked in.
+    fn kind(self) -> (&'static str, Version) {
         match self {
-            Service::Compute => ServiceType::Compute,
-            Service::Image => ServiceType::Image,
-            Service::Network => ServiceType::Network,
+            Service::Compute => ("compute", (2, 1)),
+            Service::Image => ("image", (2, 0)),
+            Service::Network => ("network", (2, 0)),
         }
     }
 }
 
 impl Call {
     pub(super) fn get(service: Service, path: impl Into<String>) -> Self {
-        Self::new(service, Method::GET, path.into(), None, Effect::Reads)
+        Self::new(service, api::Call::get(path))
     }
     /// Makes one more of what is posted; see [`Call::repeatable`].
     pub(super) fn post(service: Service, path: impl Into<String>, body: Json) -> Self {
-        Self::new(
-            service,
-            Method::POST,
-            path.into(),
-            Some(body),
-            Effect::Creates,
-        )
+        Self::new(service, api::Call::post(path, body))
     }
     pub(super) fn put(service: Service, path: impl Into<String>, body: Json) -> Self {
-        Self::new(
-            service,
-            Method::PUT,
-            path.into(),
-            Some(body),
-            Effect::Repeats,
-        )
+        Self::new(service, api::Call::put(path, body))
     }
     pub(super) fn delete(service: Service, path: impl Into<String>) -> Self {
-        Self::new(service, Method::DELETE, path.into(), None, Effect::Repeats)
+        Self::new(service, api::Call::delete(path))
     }
-    /// A second one changes nothing: nothing about a lost answer is ambiguous.
-    pub(super) fn repeatable(self) -> Self {
-        Self {
-            effect: Effect::Repeats,
-            ..self
-        }
-    }
-    pub(super) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((key, value.into()));
-        self
-    }
-    fn new(
-        service: Service,
-        method: Method,
-        path: String,
-        body: Option<Json>,
-        effect: Effect,
-    ) -> Self {
+    fn new(service: Service, call: api::Call) -> Self {
         Self {
             service,
-            method,
-            path,
-            query: Vec::new(),
-            body,
-            effect,
+            call,
             minor: MINOR,
         }
     }
-    /// Asks Nova for a newer microversion than [`MINOR`].
-    pub(super) fn at(mut self, minor: u8) -> Self {
-        self.minor = self.minor.max(minor);
+    /// A second one changes nothing: nothing about a lost answer is ambiguous.
+    pub(super) fn repeatable(mut self) -> Self {
+        self.call = self.call.repeatable();
         self
     }
-}
-
-impl RestEndpoint for Call {
-    fn method(&self) -> Method {
-        self.method.clone()
+    pub(super) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
+        self.call = self.call.query(key, value);
+        self
     }
-    fn endpoint(&self) -> Cow<'static, str> {
-        Cow::Owned(self.path.clone())
-    }
-    fn service_type(&self) -> ServiceType {
-        self.service.kind()
-    }
-    fn parameters(&self) -> QueryParams<'_> {
-        let mut parameters = QueryParams::default();
-        for (key, value) in &self.query {
-            parameters.push(*key, value);
-        }
-        parameters
-    }
-    fn body(&self) -> Result<Option<(&'static str, Vec<u8>)>, BodyError> {
-        match &self.body {
-            None => Ok(None),
-            Some(body) => Ok(Some(("application/json", serde_json::to_vec(body)?))),
-        }
-    }
-    fn api_version(&self) -> Option<ApiVersion> {
-        Some(match self.service {
-            Service::Compute => ApiVersion::new(2, 1),
-            Service::Image | Service::Network => ApiVersion::new(2, 0),
-        })
-    }
-    fn min_version(&self) -> Option<ApiVersion> {
-        match self.service {
-            Service::Compute => Some(ApiVersion::new(2, self.minor)),
-            Service::Image | Service::Network => None,
-        }
-    }
-}
-
-/// What the SDK makes of a call that has no answer.
-fn unanswered(lost: &ApiError<RestError>) -> Failure {
-    match lost {
-        ApiError::Client {
-            source: RestError::AuthError { .. },
-        } => Failure::NoLogin("nothing: the token could not be renewed".to_owned()),
-        ApiError::Client {
-            source: RestError::Communication { source },
-        } if source.is_connect() => {
-            Failure::NotSent("nothing: the connection was refused".to_owned())
-        }
-        ApiError::Client {
-            source: RestError::Communication { source },
-        } => Failure::Lost(match source.is_timeout() {
-            true => "nothing in time".to_owned(),
-            false => "nothing: the connection broke".to_owned(),
-        }),
-        ApiError::Catalog { .. } => Failure::Impossible(
-            "nothing: the service catalogue has no such service in this region".to_owned(),
-        ),
-        ApiError::MicroversionIncompatible { .. } => Failure::Impossible(
-            "nothing: this cloud's Nova is too old (2.52 is needed, 2.67 for openstack.boot_volume.type)"
-                .to_owned(),
-        ),
-        other => Failure::Impossible(format!("nothing: {other}")),
+    /// Asks Nova for a newer microversion than [`MINOR`].
+    pub(super) fn at(mut self, minor: u32) -> Self {
+        self.minor = self.minor.max(minor);
+        self
     }
 }
 
@@ -367,11 +296,14 @@ const VOLUMES: [&str; 5] = [
 /// The services' own limit of a page, unless the cloud has a smaller one: it then says that there is more.
 const PAGE: &str = "1000";
 /// Nova's microversion 2.52 is the first with tags in the create, and older than any cloud that is still supported (Pike, 2017).
-const MINOR: u8 = 52;
+const MINOR: u32 = 52;
+const TOO_OLD: &str =
+    "nothing: this cloud's Nova is too old (2.52 is needed, 2.67 for openstack.boot_volume.type)";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::rest::Effect;
 
     /// What a refusal comes to.
     fn refused(status: u16, words: &str, creates: bool) -> CloudError {

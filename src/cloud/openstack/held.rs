@@ -246,7 +246,7 @@ pub(super) async fn all_of_group(
     let question = || {
         let call = Call::get(Service::Network, "floatingips");
         match &project {
-            Some(project) => call.query("project_id", project.clone()),
+            Some(project) => call.query("project_id", *project),
             None => call,
         }
     };

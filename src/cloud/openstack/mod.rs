@@ -11,6 +11,7 @@ mod auth;
 mod change;
 mod floating;
 mod held;
+mod keystone;
 mod names;
 mod preflight;
 mod request;
@@ -388,4 +389,4 @@ impl OpenStack {
 const CREATE: &str = "Nova POST servers";
 const CONSOLE_LINES: u32 = 50;
 /// Volume types in a create.
-const MINOR_OF_VOLUME_TYPE: u8 = 67;
+const MINOR_OF_VOLUME_TYPE: u32 = 67;
