@@ -143,6 +143,20 @@ impl Call {
         self
     }
 
+    /// With a parameter for each of these values.
+    #[must_use]
+    pub fn queries(
+        self,
+        key: &'static str,
+        values: impl IntoIterator<Item = impl ToString>,
+    ) -> Self {
+        let query = |call: Self, value: String| call.query(key, value);
+        values
+            .into_iter()
+            .map(|value| value.to_string())
+            .fold(self, query)
+    }
+
     /// With a header, whose value no log shows.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -456,9 +470,9 @@ mod tests {
         let call = Call::post("auth/tokens", json!({"password": "s3cret"}))
             .header("x-auth-token", "s3cret")
             .query("name", "a&b")
-            .query("name", "c");
+            .queries("name", ["c", "d"]);
         let request = call.request(&"http://a/v3/".parse().unwrap()).unwrap();
-        assert_eq!(request.url().query(), Some("name=a%26b&name=c"));
+        assert_eq!(request.url().query(), Some("name=a%26b&name=c&name=d"));
         assert_eq!(request.headers()["x-auth-token"], "s3cret");
         let answer = Answer {
             status: 201,

@@ -1,6 +1,6 @@
 //! OpenStack's REST APIs as we use them: one login, one call, and what the services' refusals mean.
 //!
-//! In: `Call::get(Service::Compute, "servers/detail").query("limit", "1000")`. Out: the answer's JSON, or a [`CloudError`]. What an
+//! In: [`NOVA`], and `Call::get("servers/detail").query("limit", "1000")`. Out: the answer's JSON, or a [`CloudError`]. What an
 //! answer means is `http::rest`'s. See: Compute API 2.1 at microversion 2.52 (the first with tags in the create), Image API
 //! 2, Network API 2.0.
 
@@ -10,9 +10,12 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::keystone::{Endpoint, Keystone, Login, TOKEN, Version};
 use super::shape::ATTRIBUTE;
-use crate::http::api::{self, Answer};
+use crate::http::api::Call;
 use crate::http::rest::Failure;
 use crate::worker_group::cloud::{CloudError, Kind, Meaning, Pages};
+
+/// What a call comes to.
+pub(super) type Answered<T> = Result<T, CloudError>;
 
 /// One login for all groups of a provider.
 pub(super) struct Session {
@@ -65,45 +68,46 @@ impl Session {
     /// As [`MEANINGS`] say; a create whose answer was lost is ambiguous.
     pub(super) async fn send(
         &self,
+        service: Service,
         action: &'static str,
         object: &str,
         call: Call,
-    ) -> Result<Json, CloudError> {
-        let effect = call.call.effect;
-        let answer = self.answer(&call).await;
+    ) -> Answered<Json> {
+        let effect = call.effect;
+        let answer = self.answer(service, call).await;
         answer.map_err(|failure| CloudError::unanswered(action, object, effect, failure, MEANINGS))
     }
 
-    async fn answer(&self, call: &Call) -> Result<Json, Failure> {
+    async fn answer(&self, service: Service, mut call: Call) -> Result<Json, Failure> {
         let token = self.token.lock().await.clone();
-        let answer = self.answer_to(call, &token).await?;
+        // Catalogues name the root of a service: which versions are below it is asked before the first call.
+        let found = || {
+            self.keystone
+                .endpoint(service.kind, service.version, &self.login, &token)
+        };
+        let endpoint = self.endpoints[service.at].get_or_try_init(found).await?;
+        if let Some(wanted) = service.micro {
+            if endpoint.newest.is_some_and(|newest| newest < wanted) {
+                return Err(Failure::Impossible(TOO_OLD.to_owned()));
+            }
+            let (major, minor) = endpoint.oldest.map_or(wanted, |oldest| oldest.max(wanted));
+            let asked = format!("{} {major}.{minor}", service.kind);
+            call = call.header("openstack-api-version", asked);
+        }
+        let send = async |token: &str| {
+            let call = call.clone().header(TOKEN, token);
+            self.keystone.client.send(&endpoint.url, &call).await
+        };
+        let answer = send(&token).await?;
         if answer.status != 401 {
             return answer.json();
         }
         // Whatever was refused so was not carried out: a create may be sent again, too.
         match self.renewed(&token).await {
-            Ok(token) => self.answer_to(call, &token).await?.json(),
+            Ok(token) => send(&token).await?.json(),
             Err(Failure::NotSent(words) | Failure::Lost(words)) => Err(Failure::NotSent(words)),
             Err(_) => answer.json(),
         }
-    }
-
-    async fn answer_to(&self, call: &Call, token: &str) -> Result<Answer, Failure> {
-        let (kind, version) = call.service.kind();
-        // Catalogues name the root of a service: which versions are below it is asked before the first call.
-        let endpoint = &self.endpoints[call.service as usize];
-        let found = || self.keystone.endpoint(kind, version, &self.login, token);
-        let endpoint = endpoint.get_or_try_init(found).await?;
-        let mut sent = call.call.clone().header(TOKEN, token);
-        if call.service == Service::Compute {
-            let wanted = (version.0, call.minor);
-            if endpoint.newest.is_some_and(|newest| newest < wanted) {
-                return Err(Failure::Impossible(TOO_OLD.to_owned()));
-            }
-            let (major, minor) = endpoint.oldest.map_or(wanted, |oldest| oldest.max(wanted));
-            sent = sent.header("openstack-api-version", format!("{kind} {major}.{minor}"));
-        }
-        self.keystone.client.send(&endpoint.url, &sent).await
     }
 
     /// Another token than this one: the first of the calls that are refused logs in, and the others wait for it.
@@ -118,12 +122,13 @@ impl Session {
     /// What an answer has under this key, as a struct.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
+        service: Service,
         action: &'static str,
         object: &str,
         call: Call,
         key: &str,
-    ) -> Result<T, CloudError> {
-        let mut answer = self.send(action, object, call).await?;
+    ) -> Answered<T> {
+        let mut answer = self.send(service, action, object, call).await?;
         read(answer[key].take(), action)
     }
 
@@ -133,31 +138,32 @@ impl Session {
     /// Those of [`Session::send`]: what is cut short is no answer.
     pub(super) async fn all<T: DeserializeOwned>(
         &self,
+        service: Service,
         action: &'static str,
         object: &str,
         list: &str,
         question: impl Fn() -> Call,
-    ) -> Result<Vec<T>, CloudError> {
+    ) -> Answered<Vec<T>> {
         let short = |what: &str| CloudError::new(Kind::Unavailable, action, object, what);
         let page = async |marker: Option<String>| {
             let mut call = question().query("limit", PAGE);
             if let Some(marker) = marker {
                 call = call.query("marker", marker);
             }
-            let mut answer = self.send(action, object, call).await?;
+            let mut answer = self.send(service, action, object, call).await?;
             let links = answer[format!("{list}_links")].take();
             let mut links = links.as_array().into_iter().flatten();
             let more = links.any(|link| link["rel"] == "next");
             let Json::Array(page) = answer[list].take() else {
                 return Err(short(&format!("something without {list}")));
             };
-            let last = page.last().filter(|_| more);
-            let next = last.map(|last| last["id"].as_str().unwrap_or_default().to_owned());
-            if next.as_deref() == Some("") {
-                return Err(short(
-                    "a page that is not the last one, and ends without an id",
-                ));
-            }
+            let next = match page.last().filter(|_| more).map(|last| last["id"].as_str()) {
+                Some(None | Some("")) => {
+                    let what = "a page that is not the last one, and ends without an id";
+                    return Err(short(what));
+                }
+                next => next.flatten().map(str::to_owned),
+            };
             Ok((read(page.into(), action)?, next))
         };
         Pages::new(action, object).all(page).await
@@ -166,10 +172,7 @@ impl Session {
 
 /// # Errors
 /// The answer is of another form: the cloud is in trouble.
-pub(super) fn read<T: DeserializeOwned>(
-    answer: Json,
-    action: &'static str,
-) -> Result<T, CloudError> {
+pub(super) fn read<T: DeserializeOwned>(answer: Json, action: &'static str) -> Answered<T> {
     serde_json::from_value(answer).map_err(|error| {
         let words = format!("something unexpected: {error}");
         CloudError::new(Kind::Unavailable, action, "the cloud", words)
@@ -177,7 +180,7 @@ pub(super) fn read<T: DeserializeOwned>(
 }
 
 /// A definite not-found as `None`.
-pub(super) fn absent<T>(answer: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
+pub(super) fn absent<T>(answer: Answered<T>) -> Answered<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_not_found() => Ok(None),
@@ -185,67 +188,36 @@ pub(super) fn absent<T>(answer: Result<T, CloudError>) -> Result<Option<T>, Clou
     }
 }
 
-/// A call of a service.
-pub(super) struct Call {
-    service: Service,
-    call: api::Call,
-    /// Nova's minor version.
-    minor: u32,
+/// A service that a group needs.
+#[derive(Clone, Copy)]
+pub(super) struct Service {
+    /// As catalogues call it.
+    kind: &'static str,
+    version: Version,
+    /// The microversion that it is asked in; a newer one where it knows no older.
+    micro: Option<Version>,
+    /// Its place among [`Session::endpoints`].
+    at: usize,
 }
 
-/// The services that a group needs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Service {
-    Compute,
-    Image,
-    Network,
-}
+pub(super) const GLANCE: Service = service("image", (2, 0), None, 0);
+pub(super) const NEUTRON: Service = service("network", (2, 0), None, 1);
+/// At the first microversion with tags in the create, which is older than any cloud that is still supported (Pike, 2017).
+pub(super) const NOVA: Service = service("compute", (2, 1), Some((2, 52)), 2);
+/// With volume types in the create.
+pub(super) const NOVA_OF_VOLUME_TYPES: Service = service("compute", (2, 1), Some((2, 67)), 2);
 
-impl Service {
-    /// As catalogues call it, and the version that it is asked in.
-    fn kind(self) -> (&'static str, Version) {
-        match self {
-            Service::Compute => ("compute", (2, 1)),
-            Service::Image => ("image", (2, 0)),
-            Service::Network => ("network", (2, 0)),
-        }
-    }
-}
-
-impl Call {
-    pub(super) fn get(service: Service, path: impl Into<String>) -> Self {
-        Self::new(service, api::Call::get(path))
-    }
-    /// Makes one more of what is posted; see [`Call::repeatable`].
-    pub(super) fn post(service: Service, path: impl Into<String>, body: Json) -> Self {
-        Self::new(service, api::Call::post(path, body))
-    }
-    pub(super) fn put(service: Service, path: impl Into<String>, body: Json) -> Self {
-        Self::new(service, api::Call::put(path, body))
-    }
-    pub(super) fn delete(service: Service, path: impl Into<String>) -> Self {
-        Self::new(service, api::Call::delete(path))
-    }
-    fn new(service: Service, call: api::Call) -> Self {
-        Self {
-            service,
-            call,
-            minor: MINOR,
-        }
-    }
-    /// A second one changes nothing: nothing about a lost answer is ambiguous.
-    pub(super) fn repeatable(mut self) -> Self {
-        self.call = self.call.repeatable();
-        self
-    }
-    pub(super) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.call = self.call.query(key, value);
-        self
-    }
-    /// Asks Nova for a newer microversion than [`MINOR`].
-    pub(super) fn at(mut self, minor: u32) -> Self {
-        self.minor = self.minor.max(minor);
-        self
+const fn service(
+    kind: &'static str,
+    version: Version,
+    micro: Option<Version>,
+    at: usize,
+) -> Service {
+    Service {
+        kind,
+        version,
+        micro,
+        at,
     }
 }
 
@@ -295,8 +267,6 @@ const VOLUMES: [&str; 5] = [
 ];
 /// The services' own limit of a page, unless the cloud has a smaller one: it then says that there is more.
 const PAGE: &str = "1000";
-/// Nova's microversion 2.52 is the first with tags in the create, and older than any cloud that is still supported (Pike, 2017).
-const MINOR: u32 = 52;
 const TOO_OLD: &str =
     "nothing: this cloud's Nova is too old (2.52 is needed, 2.67 for openstack.boot_volume.type)";
 

@@ -3,13 +3,14 @@
 //! In: the provider block's `openstack`. Out: a session, or the attribute or variable that would set what is missing. Files and
 //! variables are read by openstack_sdk; what is sent is ours.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use openstack_sdk::config::{self, Auth, CloudConfig, ConfigFile, ConfigFileBuilderError};
-use serde_json::{Value as Json, json};
+use openstack_sdk::config::{Auth, CloudConfig};
+use serde_json::Value as Json;
 
 use super::api::Session;
+use super::clouds::{entry, without_values};
 use super::keystone::{Keystone, Way};
 use crate::http::api::{Client, Settings as Http};
 use crate::http::rest::Failure;
@@ -161,46 +162,38 @@ fn no_authority(file: Option<&str>, why: &str) -> Diagnostic {
 
 /// The provider block over `clouds.yaml` or the variables.
 fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
-    let mut environment = CloudConfig::from_env().map_err(|error| {
-        Diagnostic::error(
-            "Could not read the OS_* variables",
-            format!(
-                "One of them has no meaning: {}. Correct or unset it.",
-                without_values(&error.to_string())
-            ),
-        )
+    let environment = CloudConfig::from_env();
+    let mut environment = environment.map_err(|error| {
+        let why = without_values(&error.to_string());
+        let detail = format!("One of them has no meaning: {why}. Correct or unset it.");
+        Diagnostic::error("Could not read the OS_* variables", detail)
     })?;
     unset_empty(&mut environment);
     let variable = |name: &str| {
         let value = environment.options.get(name)?.clone().into_string().ok();
         value.filter(|value| !value.is_empty())
     };
-    let mut given: CloudConfig = serde_json::from_value(json!({
-        "auth": {
-            "auth_url": settings.auth_url,
-            "username": settings.user_name,
-            "password": settings.password,
-            "user_domain_name": settings.user_domain_name,
-            "project_name": settings.tenant_name,
-            "project_domain_name": settings.project_domain_name,
-            "application_credential_id": settings.application_credential_id,
-            "application_credential_secret": settings.application_credential_secret,
-            "token": settings.token,
-        },
-        "region_name": settings.region,
-        "cacert": settings.cacert_file,
-        "verify": settings.insecure.unwrap_or(false).then_some(false),
-        "interface": settings.endpoint_type,
-    }))
-    .map_err(|error| {
-        Diagnostic::error(
-            "Could not read the provider block",
-            format!(
-                "{}. This is a bug in the provider; please report it with the log.",
-                without_values(&error.to_string())
-            ),
-        )
-    })?;
+    let secret = |text: &Option<String>| text.clone().map(Into::into);
+    let auth = Auth {
+        auth_url: settings.auth_url.clone(),
+        username: settings.user_name.clone(),
+        password: secret(&settings.password),
+        user_domain_name: settings.user_domain_name.clone(),
+        project_name: settings.tenant_name.clone(),
+        project_domain_name: settings.project_domain_name.clone(),
+        application_credential_id: settings.application_credential_id.clone(),
+        application_credential_secret: secret(&settings.application_credential_secret),
+        token: secret(&settings.token),
+        ..Auth::default()
+    };
+    let mut given = CloudConfig {
+        auth: Some(auth),
+        region_name: settings.region.clone(),
+        cacert: settings.cacert_file.clone(),
+        verify: (settings.insecure == Some(true)).then_some(false),
+        interface: settings.endpoint_type.clone(),
+        ..CloudConfig::default()
+    };
     // What the provider block says how to log in holds, whatever else file or variables have.
     given.auth_type = given.auth.as_ref().and_then(method).map(str::to_owned);
     let rest = match settings.cloud.clone().or_else(|| variable("cloud")) {
@@ -253,70 +246,6 @@ fn method(auth: &Auth) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-/// An entry of `clouds.yaml`.
-fn entry(cloud: &str, client_config_file: Option<String>) -> Result<CloudConfig, Diagnostics> {
-    let clouds: Vec<PathBuf> = match client_config_file {
-        Some(file) => vec![file.into()],
-        None => config::find_config_files_specified_in_env()
-            .into_iter()
-            .chain(config::find_clouds_file())
-            .collect(),
-    };
-    let places = match &clouds[..] {
-        [] => "There is no clouds.yaml in this directory, in ~/.config/openstack or /etc/openstack"
-            .to_owned(),
-        files => {
-            let files: Vec<String> = files
-                .iter()
-                .map(|file| file.display().to_string())
-                .collect();
-            format!("It was looked for in {}", files.join(", "))
-        }
-    };
-    let mut builder = ConfigFile::builder();
-    let files = config::find_vendor_file()
-        .into_iter()
-        .chain(clouds)
-        .chain(config::find_secure_file());
-    for file in files {
-        check_file(&file)?;
-        builder = builder.add_source(&file).map_err(|error| {
-            let what = match &error {
-                ConfigFileBuilderError::FileParse { source, .. } => {
-                    format!("it is no YAML: {source}")
-                }
-                ConfigFileBuilderError::ConfigDeserialize { source, .. } => {
-                    format!("it says something unexpected: {source}")
-                }
-                other => other.to_string(),
-            };
-            no_clouds(&format!("{}: {}", file.display(), without_values(&what)))
-        })?;
-    }
-    let files = builder.build();
-    let files = files.map_err(|error| no_clouds(&without_values(&error.to_string())))?;
-    let found = files.get_cloud_config(cloud).ok().flatten();
-    let Some(found) = found else {
-        let mut known = files.get_available_clouds();
-        known.sort();
-        let known = match known.is_empty() {
-            true => places,
-            false => format!("{places}; there are {}", known.join(", ")),
-        };
-        return Err(Diagnostic::error(
-            "clouds.yaml has no such entry",
-            format!("There is no {cloud:?}. {known}. Name one of its entries in openstack.cloud or OS_CLOUD."),
-        )
-        .into());
-    };
-    Ok(found)
-}
-
-fn no_clouds(why: &str) -> Diagnostics {
-    let detail = format!("{why}. Correct the file.");
-    Diagnostic::error("Could not read clouds.yaml", detail).into()
 }
 
 /// All that is missing for a login, before anybody is asked.
@@ -387,14 +316,6 @@ fn complete(config: &CloudConfig) -> Result<Way, Diagnostics> {
     }
 }
 
-/// Whether a file is such as the SDK may read. That it is not there is for the SDK to say.
-fn check_file(path: &Path) -> Result<(), Diagnostics> {
-    match small_file(path) {
-        Err(why) if path.exists() => Err(no_clouds(&format!("{}: {why}", path.display()))),
-        _ => Ok(()),
-    }
-}
-
 fn refused(config: &CloudConfig, way: Way, failure: &Failure) -> Diagnostic {
     let auth_url = config.auth.as_ref().and_then(|auth| auth.auth_url.clone());
     let what = match way {
@@ -420,19 +341,10 @@ fn refused(config: &CloudConfig, way: Way, failure: &Failure) -> Diagnostic {
     )
 }
 
-/// Words without a full stop. Parsers quote what they did not expect, and that may be a secret.
-fn without_values(words: &str) -> String {
-    let mut inside = false;
-    let mut clean = String::new();
-    for part in words.split('"') {
-        clean += if inside { "…" } else { part };
-        inside = !inside;
-    }
-    clean.trim_end_matches('.').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -570,13 +482,5 @@ mod tests {
                 assert!(problems[0].detail.contains(words), "{words}: {problems:?}");
             }
         }
-    }
-
-    #[test]
-    fn what_a_parser_quotes_is_left_out() {
-        assert_eq!(
-            without_values(r#"invalid type: string "hunter2", expected a map for key `auth`"#),
-            "invalid type: string …, expected a map for key `auth`"
-        );
     }
 }
