@@ -1,8 +1,10 @@
 //! One HTTP client: deadlines, retry with back-off, redirects only within https, errors by kind, nothing secret in a message.
+//! It fetches files; [`api`] is its like for calls of REST APIs.
 //!
 //! In: `https://stable.release.flatcar-linux.net/amd64-usr/current/version.txt`, or `file://mirror/version.txt`. Out: the file's bytes,
 //! or an [`Error`] that callers ask for its [`Kind`]. [`cache`] keeps files for the life of the process.
 
+pub mod api;
 pub mod cache;
 mod local;
 pub mod rest;
@@ -330,21 +332,26 @@ fn build(settings: &Settings) -> Result<reqwest::Client, String> {
             attempt.follow()
         }
     });
-    let mut builder = reqwest::Client::builder()
-        .user_agent(USER_AGENT)
+    let builder = builder(&settings.extra_roots)?
         .connect_timeout(settings.connect_timeout)
         .read_timeout(settings.read_timeout)
         .redirect(policy)
         .referer(false);
-    if !settings.extra_roots.is_empty() {
-        let roots = reqwest::Certificate::from_pem_bundle(&settings.extra_roots)
-            .map_err(|problem| chain(&problem))?;
-        if roots.is_empty() {
-            return Err("there is no PEM certificate in the CA bundle".to_owned());
-        }
-        builder = builder.tls_certs_merge(roots);
-    }
     builder.build().map_err(|problem| chain(&problem))
+}
+
+/// What all clients are made of: who asks, and whom it trusts.
+fn builder(extra_roots: &[u8]) -> Result<reqwest::ClientBuilder, String> {
+    let builder = reqwest::Client::builder().user_agent(USER_AGENT);
+    if extra_roots.is_empty() {
+        return Ok(builder);
+    }
+    let roots = reqwest::Certificate::from_pem_bundle(extra_roots);
+    let roots = roots.map_err(|problem| chain(&problem))?;
+    match roots.is_empty() {
+        true => Err("there is no PEM certificate in the CA bundle".to_owned()),
+        false => Ok(builder.tls_certs_merge(roots)),
+    }
 }
 
 async fn attempt_once(
@@ -374,17 +381,9 @@ async fn attempt_once(
         let message = format!("the answer is longer than {max_bytes} bytes");
         Err(Failure::new(Kind::TooLarge, message))
     };
-    let declared = response.content_length().unwrap_or_default();
-    if usize::try_from(declared).is_ok_and(|bytes| bytes > max_bytes) {
+    let Some(body) = body(&mut response, max_bytes).await.map_err(classify)? else {
         return too_large();
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(classify)? {
-        if body.len() + chunk.len() > max_bytes {
-            return too_large();
-        }
-        body.extend_from_slice(&chunk);
-    }
+    };
     if is_html(response.headers(), &body) {
         return Err(Failure {
             status: Some(status.as_u16()),
@@ -396,6 +395,25 @@ async fn attempt_once(
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
     Ok(Answer::File(File { body, etag }))
+}
+
+/// What an answer holds; `None` where that is longer, of which no more is read than tells so.
+async fn body(
+    response: &mut reqwest::Response,
+    max_bytes: usize,
+) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let declared = response.content_length().unwrap_or_default();
+    if usize::try_from(declared).is_ok_and(|bytes| bytes > max_bytes) {
+        return Ok(None);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > max_bytes {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(body))
 }
 
 fn kind_of_status(status: StatusCode) -> Kind {

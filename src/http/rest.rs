@@ -3,6 +3,7 @@
 //! In: an answer's status, headers and body, or how it was lost. Out: its JSON, or a [`Failure`] that
 //! says whether the call may have been carried out all the same.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use serde_json::Value as Json;
@@ -31,6 +32,8 @@ pub enum Failure {
     Impossible(String),
     /// It was sent, and the answer did not come, or cannot be read.
     Lost(String),
+    /// It was answered at such a length that the answer was not read to its end, and the next one would not be either.
+    TooLarge(String),
     /// It was answered with a refusal.
     Refused {
         /// `409`
@@ -40,6 +43,20 @@ pub enum Failure {
         /// How long it asks to wait.
         retry_after: Option<Duration>,
     },
+}
+
+/// As it follows *answered*: `409 No such net`.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent(words)
+            | Self::NoLogin(words)
+            | Self::Impossible(words)
+            | Self::Lost(words)
+            | Self::TooLarge(words) => f.write_str(words),
+            Self::Refused { status, words, .. } => write!(f, "{status} {words}"),
+        }
+    }
 }
 
 /// What an answer holds; null where it has no body.

@@ -1,64 +1,64 @@
 //! OpenStack's REST APIs as we use them: one login, one call, and what the services' refusals mean.
 //!
-//! In: `Call::get(Service::Compute, "servers/detail").query("limit", "1000")`. Out: the answer's JSON, or a
-//! [`CloudError`]. Tokens, catalogue and microversions are openstack_sdk's; what an answer means is
-//! `http::rest`'s. See: Compute API 2.1 at microversion 2.52 (the first with tags in the create), Image API
+//! In: [`NOVA`], and `Call::get("servers/detail").query("limit", "1000")`. Out: the answer's JSON, or a [`CloudError`]. What an
+//! answer means is `http::rest`'s. See: Compute API 2.1 at microversion 2.52 (the first with tags in the create), Image API
 //! 2, Network API 2.0.
 
-use std::borrow::Cow;
-
-use openstack_sdk::api::rest_endpoint_prelude::{ApiVersion, BodyError, QueryParams, ServiceType};
-use openstack_sdk::api::{ApiError, QueryAsync as _, RestEndpoint, raw};
-use openstack_sdk::{AsyncOpenStack, OpenStackError, RestError};
-use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
+use super::keystone::{Endpoint, Keystone, Login, TOKEN, Version};
 use super::shape::ATTRIBUTE;
-use crate::http::rest::{self, Effect, Failure};
+use crate::http::api::Call;
+use crate::http::rest::Failure;
 use crate::worker_group::cloud::{CloudError, Kind, Meaning, Pages};
+
+/// What a call comes to.
+pub(super) type Answered<T> = Result<T, CloudError>;
 
 /// One login for all groups of a provider.
 pub(super) struct Session {
-    sdk: AsyncOpenStack,
+    keystone: Keystone,
+    /// The first one: a token that is renewed is for the same project.
+    login: Login,
+    token: Mutex<String>,
     /// Certificates go unchecked.
     pub(super) insecure: bool,
-    found: [OnceCell<()>; 3],
+    endpoints: [OnceCell<Endpoint>; 3],
 }
 
 impl Session {
-    pub(super) fn new(sdk: AsyncOpenStack, insecure: bool) -> Self {
+    pub(super) fn new(keystone: Keystone, login: Login, insecure: bool) -> Self {
         Self {
-            sdk,
+            keystone,
+            token: Mutex::new(login.token.clone()),
+            login,
             insecure,
-            found: Default::default(),
+            endpoints: Default::default(),
         }
     }
 
     /// The id of the project that it is scoped to.
-    pub(super) fn project(&self) -> Option<String> {
-        self.sdk.get_auth_info()?.token.project?.id
+    pub(super) fn project(&self) -> Option<&str> {
+        let project = self.login.project.as_ref();
+        project.map(|project| project.id.as_str())
     }
 
     /// `RegionOne/0f3c...`: a project's id is unique in a Keystone, and a region tells Novas apart.
     pub(super) fn scope(&self) -> Option<String> {
-        let project = self.project()?;
-        let region = self.sdk.get_region_name().or_else(|| {
-            let regions = self.sdk.get_available_regions()?;
-            regions.into_iter().next()
-        });
-        Some(format!("{}/{project}", region.unwrap_or_default()))
+        let places = self.login.catalog.iter().flat_map(|of| &of.endpoints);
+        let first = places.filter_map(|place| place.region.as_ref()).min();
+        let region = self.keystone.region.as_ref().or(first);
+        let region = region.map(String::as_str).unwrap_or_default();
+        Some(format!("{region}/{}", self.project()?))
     }
 
     /// Whether the catalogue has block storage.
     pub(super) fn has_volumes(&self) -> bool {
-        let token = self.sdk.get_auth_info().map(|info| info.token);
-        let catalog = token.and_then(|token| token.catalog);
-        catalog.is_none_or(|services| {
-            let mut kinds = services.iter().map(|service| service.service_type.as_str());
-            kinds.any(|kind| VOLUMES.contains(&kind))
-        })
+        let catalog = &self.login.catalog;
+        let mut kinds = catalog.iter().map(|service| service.kind.as_str());
+        catalog.is_empty() || kinds.any(|kind| VOLUMES.contains(&kind))
     }
 
     /// Sends a call. `action` is the API's word (`"Nova POST servers"`), `object` what it is about. Null
@@ -68,41 +68,67 @@ impl Session {
     /// As [`MEANINGS`] say; a create whose answer was lost is ambiguous.
     pub(super) async fn send(
         &self,
+        service: Service,
         action: &'static str,
         object: &str,
         call: Call,
-    ) -> Result<Json, CloudError> {
+    ) -> Answered<Json> {
         let effect = call.effect;
-        let answer = self.answer(call).await;
+        let answer = self.answer(service, call).await;
         answer.map_err(|failure| CloudError::unanswered(action, object, effect, failure, MEANINGS))
     }
 
-    async fn answer(&self, call: Call) -> Result<Json, Failure> {
-        // Catalogues name the root of a service: which versions are below it is asked before the first
-        // call.
-        let found = self.found[call.service as usize].get_or_try_init(|| async {
-            let kind = call.service.kind();
-            self.sdk.discover_service_endpoint(&kind).await
-        });
-        let lost = |lost: OpenStackError| Failure::NotSent(format!("nothing: {lost}"));
-        found.await.map_err(lost)?;
-        let call = raw(call).skip_error_check(true);
-        let answer = call.query_async(&self.sdk).await;
-        let answer = answer.map_err(|lost| unanswered(&lost))?;
-        let retry_after = answer.headers().get("retry-after");
-        let retry_after = retry_after.and_then(|value| value.to_str().ok());
-        rest::read(answer.status().as_u16(), retry_after, answer.body())
+    async fn answer(&self, service: Service, mut call: Call) -> Result<Json, Failure> {
+        let token = self.token.lock().await.clone();
+        // Catalogues name the root of a service: which versions are below it is asked before the first call.
+        let found = || {
+            self.keystone
+                .endpoint(service.kind, service.version, &self.login, &token)
+        };
+        let endpoint = self.endpoints[service.at].get_or_try_init(found).await?;
+        if let Some(wanted) = service.micro {
+            if endpoint.newest.is_some_and(|newest| newest < wanted) {
+                return Err(Failure::Impossible(TOO_OLD.to_owned()));
+            }
+            let (major, minor) = endpoint.oldest.map_or(wanted, |oldest| oldest.max(wanted));
+            let asked = format!("{} {major}.{minor}", service.kind);
+            call = call.header("openstack-api-version", asked);
+        }
+        let send = async |token: &str| {
+            let call = call.clone().header(TOKEN, token);
+            self.keystone.client.send(&endpoint.url, &call).await
+        };
+        let answer = send(&token).await?;
+        if answer.status != 401 {
+            return answer.json();
+        }
+        // Whatever was refused so was not carried out: a create may be sent again, too.
+        match self.renewed(&token).await {
+            Ok(token) => send(&token).await?.json(),
+            Err(Failure::NotSent(words) | Failure::Lost(words)) => Err(Failure::NotSent(words)),
+            Err(_) => answer.json(),
+        }
+    }
+
+    /// Another token than this one: the first of the calls that are refused logs in, and the others wait for it.
+    async fn renewed(&self, refused: &str) -> Result<String, Failure> {
+        let mut token = self.token.lock().await;
+        if *token == refused {
+            *token = self.keystone.login().await?.token;
+        }
+        Ok(token.clone())
     }
 
     /// What an answer has under this key, as a struct.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
+        service: Service,
         action: &'static str,
         object: &str,
         call: Call,
         key: &str,
-    ) -> Result<T, CloudError> {
-        let mut answer = self.send(action, object, call).await?;
+    ) -> Answered<T> {
+        let mut answer = self.send(service, action, object, call).await?;
         read(answer[key].take(), action)
     }
 
@@ -112,31 +138,32 @@ impl Session {
     /// Those of [`Session::send`]: what is cut short is no answer.
     pub(super) async fn all<T: DeserializeOwned>(
         &self,
+        service: Service,
         action: &'static str,
         object: &str,
         list: &str,
         question: impl Fn() -> Call,
-    ) -> Result<Vec<T>, CloudError> {
+    ) -> Answered<Vec<T>> {
         let short = |what: &str| CloudError::new(Kind::Unavailable, action, object, what);
         let page = async |marker: Option<String>| {
             let mut call = question().query("limit", PAGE);
             if let Some(marker) = marker {
                 call = call.query("marker", marker);
             }
-            let mut answer = self.send(action, object, call).await?;
+            let mut answer = self.send(service, action, object, call).await?;
             let links = answer[format!("{list}_links")].take();
             let mut links = links.as_array().into_iter().flatten();
             let more = links.any(|link| link["rel"] == "next");
             let Json::Array(page) = answer[list].take() else {
                 return Err(short(&format!("something without {list}")));
             };
-            let last = page.last().filter(|_| more);
-            let next = last.map(|last| last["id"].as_str().unwrap_or_default().to_owned());
-            if next.as_deref() == Some("") {
-                return Err(short(
-                    "a page that is not the last one, and ends without an id",
-                ));
-            }
+            let next = match page.last().filter(|_| more).map(|last| last["id"].as_str()) {
+                Some(None | Some("")) => {
+                    let what = "a page that is not the last one, and ends without an id";
+                    return Err(short(what));
+                }
+                next => next.flatten().map(str::to_owned),
+            };
             Ok((read(page.into(), action)?, next))
         };
         Pages::new(action, object).all(page).await
@@ -145,10 +172,7 @@ impl Session {
 
 /// # Errors
 /// The answer is of another form: the cloud is in trouble.
-pub(super) fn read<T: DeserializeOwned>(
-    answer: Json,
-    action: &'static str,
-) -> Result<T, CloudError> {
+pub(super) fn read<T: DeserializeOwned>(answer: Json, action: &'static str) -> Answered<T> {
     serde_json::from_value(answer).map_err(|error| {
         let words = format!("something unexpected: {error}");
         CloudError::new(Kind::Unavailable, action, "the cloud", words)
@@ -156,7 +180,7 @@ pub(super) fn read<T: DeserializeOwned>(
 }
 
 /// A definite not-found as `None`.
-pub(super) fn absent<T>(answer: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
+pub(super) fn absent<T>(answer: Answered<T>) -> Answered<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
         Err(error) if error.is_not_found() => Ok(None),
@@ -164,159 +188,36 @@ pub(super) fn absent<T>(answer: Result<T, CloudError>) -> Result<Option<T>, Clou
     }
 }
 
-/// One request.
-pub(super) struct Call {
-    service: Service,
-    method: Method,
-    path: String,
-    query: Vec<(&'static str, String)>,
-    body: Option<Json>,
-    effect: Effect,
-    /// Nova's minor version.
-    minor: u8,
+/// A service that a group needs.
+#[derive(Clone, Copy)]
+pub(super) struct Service {
+    /// As catalogues call it.
+    kind: &'static str,
+    version: Version,
+    /// The microversion that it is asked in; a newer one where it knows no older.
+    micro: Option<Version>,
+    /// Its place among [`Session::endpoints`].
+    at: usize,
 }
 
-/// The services that a group needs.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Service {
-    Compute,
-    Image,
-    Network,
-}
+pub(super) const GLANCE: Service = service("image", (2, 0), None, 0);
+pub(super) const NEUTRON: Service = service("network", (2, 0), None, 1);
+/// At the first microversion with tags in the create, which is older than any cloud that is still supported (Pike, 2017).
+pub(super) const NOVA: Service = service("compute", (2, 1), Some((2, 52)), 2);
+/// With volume types in the create.
+pub(super) const NOVA_OF_VOLUME_TYPES: Service = service("compute", (2, 1), Some((2, 67)), 2);
 
-impl Service {
-    fn kind(self) -> ServiceType {
-        match self {
-            Service::Compute => ServiceType::Compute,
-            Service::Image => ServiceType::Image,
-            Service::Network => ServiceType::Network,
-        }
-    }
-}
-
-impl Call {
-    pub(super) fn get(service: Service, path: impl Into<String>) -> Self {
-        Self::new(service, Method::GET, path.into(), None, Effect::Reads)
-    }
-    /// Makes one more of what is posted; see [`Call::repeatable`].
-    pub(super) fn post(service: Service, path: impl Into<String>, body: Json) -> Self {
-        Self::new(
-            service,
-            Method::POST,
-            path.into(),
-            Some(body),
-            Effect::Creates,
-        )
-    }
-    pub(super) fn put(service: Service, path: impl Into<String>, body: Json) -> Self {
-        Self::new(
-            service,
-            Method::PUT,
-            path.into(),
-            Some(body),
-            Effect::Repeats,
-        )
-    }
-    pub(super) fn delete(service: Service, path: impl Into<String>) -> Self {
-        Self::new(service, Method::DELETE, path.into(), None, Effect::Repeats)
-    }
-    /// A second one changes nothing: nothing about a lost answer is ambiguous.
-    pub(super) fn repeatable(self) -> Self {
-        Self {
-            effect: Effect::Repeats,
-            ..self
-        }
-    }
-    pub(super) fn query(mut self, key: &'static str, value: impl Into<String>) -> Self {
-        self.query.push((key, value.into()));
-        self
-    }
-    fn new(
-        service: Service,
-        method: Method,
-        path: String,
-        body: Option<Json>,
-        effect: Effect,
-    ) -> Self {
-        Self {
-            service,
-            method,
-            path,
-            query: Vec::new(),
-            body,
-            effect,
-            minor: MINOR,
-        }
-    }
-    /// Asks Nova for a newer microversion than [`MINOR`].
-    pub(super) fn at(mut self, minor: u8) -> Self {
-        self.minor = self.minor.max(minor);
-        self
-    }
-}
-
-impl RestEndpoint for Call {
-    fn method(&self) -> Method {
-        self.method.clone()
-    }
-    fn endpoint(&self) -> Cow<'static, str> {
-        Cow::Owned(self.path.clone())
-    }
-    fn service_type(&self) -> ServiceType {
-        self.service.kind()
-    }
-    fn parameters(&self) -> QueryParams<'_> {
-        let mut parameters = QueryParams::default();
-        for (key, value) in &self.query {
-            parameters.push(*key, value);
-        }
-        parameters
-    }
-    fn body(&self) -> Result<Option<(&'static str, Vec<u8>)>, BodyError> {
-        match &self.body {
-            None => Ok(None),
-            Some(body) => Ok(Some(("application/json", serde_json::to_vec(body)?))),
-        }
-    }
-    fn api_version(&self) -> Option<ApiVersion> {
-        Some(match self.service {
-            Service::Compute => ApiVersion::new(2, 1),
-            Service::Image | Service::Network => ApiVersion::new(2, 0),
-        })
-    }
-    fn min_version(&self) -> Option<ApiVersion> {
-        match self.service {
-            Service::Compute => Some(ApiVersion::new(2, self.minor)),
-            Service::Image | Service::Network => None,
-        }
-    }
-}
-
-/// What the SDK makes of a call that has no answer.
-fn unanswered(lost: &ApiError<RestError>) -> Failure {
-    match lost {
-        ApiError::Client {
-            source: RestError::AuthError { .. },
-        } => Failure::NoLogin("nothing: the token could not be renewed".to_owned()),
-        ApiError::Client {
-            source: RestError::Communication { source },
-        } if source.is_connect() => {
-            Failure::NotSent("nothing: the connection was refused".to_owned())
-        }
-        ApiError::Client {
-            source: RestError::Communication { source },
-        } => Failure::Lost(match source.is_timeout() {
-            true => "nothing in time".to_owned(),
-            false => "nothing: the connection broke".to_owned(),
-        }),
-        ApiError::Catalog { .. } => Failure::Impossible(
-            "nothing: the service catalogue has no such service in this region".to_owned(),
-        ),
-        ApiError::MicroversionIncompatible { .. } => Failure::Impossible(
-            "nothing: this cloud's Nova is too old (2.52 is needed, 2.67 for openstack.boot_volume.type)"
-                .to_owned(),
-        ),
-        other => Failure::Impossible(format!("nothing: {other}")),
+const fn service(
+    kind: &'static str,
+    version: Version,
+    micro: Option<Version>,
+    at: usize,
+) -> Service {
+    Service {
+        kind,
+        version,
+        micro,
+        at,
     }
 }
 
@@ -366,12 +267,13 @@ const VOLUMES: [&str; 5] = [
 ];
 /// The services' own limit of a page, unless the cloud has a smaller one: it then says that there is more.
 const PAGE: &str = "1000";
-/// Nova's microversion 2.52 is the first with tags in the create, and older than any cloud that is still supported (Pike, 2017).
-const MINOR: u8 = 52;
+const TOO_OLD: &str =
+    "nothing: this cloud's Nova is too old (2.52 is needed, 2.67 for openstack.boot_volume.type)";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::rest::Effect;
 
     /// What a refusal comes to.
     fn refused(status: u16, words: &str, creates: bool) -> CloudError {

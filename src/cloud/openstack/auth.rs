@@ -1,17 +1,19 @@
 //! Credentials as OpenStack's users have them: the provider block, then `clouds.yaml` (`cloud` or `OS_CLOUD`), else the `OS_*` variables.
 //!
-//! In: the provider block's `openstack`. Out: a session of openstack_sdk, or the attribute or variable that would set what is missing.
+//! In: the provider block's `openstack`. Out: a session, or the attribute or variable that would set what is missing. Files and
+//! variables are read by openstack_sdk; what is sent is ours.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::time::Duration;
 
-use openstack_sdk::config::{self, Auth, CloudConfig, ConfigFile, ConfigFileBuilderError};
-use openstack_sdk::{AsyncOpenStack, AuthError, OpenStackError};
-// openstack_sdk finds ways to log in among what is linked. Its build script, which should see to that this one is, looks for dependencies in
-// a form that a published Cargo.toml does not have (0.22.8); it can go when `v3applicationcredential` is known without.
-use openstack_sdk_auth_applicationcredential as _;
-use serde_json::{Value as Json, json};
+use openstack_sdk::config::{Auth, CloudConfig};
+use serde_json::Value as Json;
 
 use super::api::Session;
+use super::clouds::{entry, without_values};
+use super::keystone::{Keystone, Way};
+use crate::http::api::{Client, Settings as Http};
+use crate::http::rest::Failure;
 use crate::http::{ENDPOINT_SAYS, is_endpoint, small_file};
 use crate::provider::{Attribute, Diagnostic, Diagnostics};
 use crate::worker_group::cloud::logged_in;
@@ -69,122 +71,147 @@ pub(super) struct Settings {
     endpoint_type: Option<String>,
 }
 
-/// Logs in. Nothing is written to the disk: the SDK's cache of tokens is off.
+/// Logs in. Nothing is written to the disk.
 ///
 /// # Errors
 /// What is missing, unknown or refused, with the attribute or variable that would set it.
 pub(super) async fn login(settings: &Settings) -> Result<Session, Diagnostics> {
     let config = config(settings)?;
-    complete(&config)?;
-    check_auth_url(&config)?;
-    check_cacert(&config)?;
-    let login = || async {
-        let builder = AsyncOpenStack::builder(&config).disable_auth_cache(true);
-        builder.connect().await
+    let way = complete(&config)?;
+    let keystone = keystone(&config, way)?;
+    // Whether Keystone may let the same user in a little later.
+    let passing = |failure: &Failure| {
+        let passes = match failure {
+            Failure::NotSent(_) | Failure::Lost(_) => true,
+            Failure::Refused { status, .. } => matches!(status, 429 | 500..),
+            Failure::NoLogin(_) | Failure::Impossible(_) | Failure::TooLarge(_) => false,
+        };
+        passes.then(|| answer(failure))
     };
-    let passing = |error: &OpenStackError| is_passing(error).then(|| answer(error));
-    let sdk = logged_in("Keystone POST auth/tokens", login, passing).await;
-    let sdk = sdk.map_err(|error| refused(&config, &error))?;
-    Ok(Session::new(sdk, config.verify == Some(false)))
+    let login = logged_in("Keystone POST auth/tokens", || keystone.login(), passing).await;
+    let login = login.map_err(|failure| refused(&config, way, &failure))?;
+    Ok(Session::new(keystone, login, config.verify == Some(false)))
 }
 
-/// Whether Keystone may let the same user in a little later.
-fn is_passing(error: &OpenStackError) -> bool {
-    let passes = |code: u32| code == 429 || code >= 500;
-    match error {
-        OpenStackError::Communication { .. } | OpenStackError::Discovery { .. } => true,
-        OpenStackError::AuthError { source } => match source {
-            AuthError::Reqwest { .. } | AuthError::Serde { .. } => true,
-            AuthError::Identity(fault) => passes(fault.code),
-            AuthError::UnknownAuth { code, .. } => passes(u32::from(*code)),
-            _ => false,
-        },
-        _ => false,
+/// What Keystone said. Its words name services and URLs, never credentials.
+fn answer(failure: &Failure) -> String {
+    without_values(&failure.to_string())
+}
+
+/// How a complete configuration logs in.
+fn keystone(config: &CloudConfig, way: Way) -> Result<Keystone, Diagnostics> {
+    let fields = serde_json::to_value(&config.auth).unwrap_or_default();
+    let text = |option: &str| config.options.get(option)?.clone().into_string().ok();
+    let url = fields["auth_url"].as_str().unwrap_or_default();
+    // Before it is asked, and said: there may be a password in it.
+    let url = url.parse().ok().filter(|_| is_endpoint(url));
+    let url = url.ok_or_else(|| {
+        Diagnostic::error(
+            "URL of Keystone has the wrong form",
+            format!(
+                "Accepted for OS_AUTH_URL and for auth_url in clouds.yaml: {ENDPOINT_SAYS}. Correct it."
+            ),
+        )
+    })?;
+    let mut http = Http {
+        insecure: config.verify == Some(false),
+        extra_roots: authority(config)?,
+        ..Http::default()
+    };
+    if let Some(seconds) = text("api_timeout").and_then(|text| text.parse().ok()) {
+        http.timeout = Duration::from_secs(seconds);
     }
+    let client = Client::new(&http);
+    let client = client.map_err(|why| no_authority(config.cacert.as_deref(), &why))?;
+    let overrides = config.options.keys().filter_map(|option| {
+        let kind = option.strip_suffix("_endpoint_override")?;
+        Some((kind.replace('_', "-"), text(option)?.parse().ok()?))
+    });
+    Ok(Keystone {
+        client,
+        url,
+        body: way.body(&fields),
+        region: config.region_name.clone(),
+        interface: config.interface.clone().unwrap_or_default(),
+        overrides: overrides.collect(),
+    })
 }
 
-/// What Keystone said, or the SDK of it. Its words name services and URLs, never credentials.
-fn answer(error: &OpenStackError) -> String {
-    let words = match error {
-        OpenStackError::AuthError { source } => match source {
-            AuthError::Identity(fault) => format!("{} {}", fault.code, fault.message),
-            AuthError::UnknownAuth { code, .. } => {
-                format!("{code} without words that a program can read")
-            }
-            other => other.to_string(),
-        },
-        other => other.to_string(),
+/// Certificates of the authority that the user names.
+fn authority(config: &CloudConfig) -> Result<Vec<u8>, Diagnostics> {
+    let Some(file) = &config.cacert else {
+        return Ok(Vec::new());
     };
-    without_values(&words)
+    let path = match (file.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(file),
+    };
+    let roots = small_file(&path);
+    roots.map_err(|why| no_authority(path.to_str(), &why).into())
+}
+
+fn no_authority(file: Option<&str>, why: &str) -> Diagnostic {
+    let file = file.unwrap_or_default();
+    Diagnostic::error(
+        "Could not read the certificate authority",
+        format!(
+            "{file}: {why}. Set openstack.cacert_file of the provider block, or OS_CACERT, to a file of PEM certificates."
+        ),
+    )
 }
 
 /// The provider block over `clouds.yaml` or the variables.
 fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
-    let mut environment = CloudConfig::from_env().map_err(|error| {
-        Diagnostic::error(
-            "Could not read the OS_* variables",
-            format!(
-                "One of them has no meaning: {}. Correct or unset it.",
-                without_values(&error.to_string())
-            ),
-        )
+    let environment = CloudConfig::from_env();
+    let mut environment = environment.map_err(|error| {
+        let why = without_values(&error.to_string());
+        let detail = format!("One of them has no meaning: {why}. Correct or unset it.");
+        Diagnostic::error("Could not read the OS_* variables", detail)
     })?;
     unset_empty(&mut environment);
     let variable = |name: &str| {
         let value = environment.options.get(name)?.clone().into_string().ok();
         value.filter(|value| !value.is_empty())
     };
-    let mut given: CloudConfig = serde_json::from_value(json!({
-        "auth": {
-            "auth_url": settings.auth_url,
-            "username": settings.user_name,
-            "password": settings.password,
-            "user_domain_name": settings.user_domain_name,
-            "project_name": settings.tenant_name,
-            "project_domain_name": settings.project_domain_name,
-            "application_credential_id": settings.application_credential_id,
-            "application_credential_secret": settings.application_credential_secret,
-            "token": settings.token,
-        },
-        "region_name": settings.region,
-        "cacert": settings.cacert_file,
-        "verify": settings.insecure.unwrap_or(false).then_some(false),
-        "interface": settings.endpoint_type,
-    }))
-    .map_err(|error| {
-        Diagnostic::error(
-            "Could not read the provider block",
-            format!(
-                "{}. This is a bug in the provider; please report it with the log.",
-                without_values(&error.to_string())
-            ),
-        )
-    })?;
+    let secret = |text: &Option<String>| text.clone().map(Into::into);
+    let auth = Auth {
+        auth_url: settings.auth_url.clone(),
+        username: settings.user_name.clone(),
+        password: secret(&settings.password),
+        user_domain_name: settings.user_domain_name.clone(),
+        project_name: settings.tenant_name.clone(),
+        project_domain_name: settings.project_domain_name.clone(),
+        application_credential_id: settings.application_credential_id.clone(),
+        application_credential_secret: secret(&settings.application_credential_secret),
+        token: secret(&settings.token),
+        ..Auth::default()
+    };
+    let mut given = CloudConfig {
+        auth: Some(auth),
+        region_name: settings.region.clone(),
+        cacert: settings.cacert_file.clone(),
+        verify: (settings.insecure == Some(true)).then_some(false),
+        interface: settings.endpoint_type.clone(),
+        ..CloudConfig::default()
+    };
     // What the provider block says how to log in holds, whatever else file or variables have.
     given.auth_type = given.auth.as_ref().and_then(method).map(str::to_owned);
-    match settings.cloud.clone().or_else(|| variable("cloud")) {
-        Some(cloud) => given.update(&entry(&cloud, variable("client_config_file"))?),
-        None => given.update(&environment),
-    }
+    let rest = match settings.cloud.clone().or_else(|| variable("cloud")) {
+        Some(cloud) => entry(&cloud, variable("client_config_file"))?,
+        None => environment.clone(),
+    };
+    given.update(&rest);
     let auth = given.auth.get_or_insert_default();
     if auth.project_name.is_none() && auth.project_id.is_none() {
         auth.project_name = variable("tenant_name");
         auth.project_id = variable("tenant_id");
     }
+    // `update` leaves it out.
+    if auth.username.is_none() {
+        auth.user_id = rest.auth.and_then(|auth| auth.user_id);
+    }
     let of_fields = method(auth).map(str::to_owned);
     given.auth_type = given.auth_type.or(of_fields);
-    let kind = given.auth_type.as_deref().unwrap_or_default();
-    if !kind.contains("applicationcredential") {
-        auth.application_credential_id = None;
-        auth.application_credential_name = None;
-        auth.application_credential_secret = None;
-    } else {
-        // It is its own scope.
-        auth.project_id = None;
-        auth.project_name = None;
-        auth.project_domain_id = None;
-        auth.project_domain_name = None;
-    }
     if given.interface.is_none() {
         given.interface = Some(variable("endpoint_type").unwrap_or_else(|| "public".to_owned()));
     }
@@ -221,161 +248,85 @@ fn method(auth: &Auth) -> Option<&'static str> {
     }
 }
 
-/// An entry of `clouds.yaml`.
-fn entry(cloud: &str, client_config_file: Option<String>) -> Result<CloudConfig, Diagnostics> {
-    let clouds: Vec<PathBuf> = match client_config_file {
-        Some(file) => vec![file.into()],
-        None => config::find_config_files_specified_in_env()
-            .into_iter()
-            .chain(config::find_clouds_file())
-            .collect(),
-    };
-    let places = match &clouds[..] {
-        [] => "There is no clouds.yaml in this directory, in ~/.config/openstack or /etc/openstack"
-            .to_owned(),
-        files => {
-            let files: Vec<String> = files
-                .iter()
-                .map(|file| file.display().to_string())
-                .collect();
-            format!("It was looked for in {}", files.join(", "))
-        }
-    };
-    let mut builder = ConfigFile::builder();
-    let files = config::find_vendor_file()
-        .into_iter()
-        .chain(clouds)
-        .chain(config::find_secure_file());
-    for file in files {
-        check_file("clouds.yaml", &file, "Correct the file.")?;
-        builder = builder.add_source(&file).map_err(|error| {
-            let what = match &error {
-                ConfigFileBuilderError::FileParse { source, .. } => {
-                    format!("it is no YAML: {source}")
-                }
-                ConfigFileBuilderError::ConfigDeserialize { source, .. } => {
-                    format!("it says something unexpected: {source}")
-                }
-                other => other.to_string(),
-            };
-            unread(&format!("{}: {}", file.display(), without_values(&what)))
-        })?;
-    }
-    let files = builder.build();
-    let files = files.map_err(|error| unread(&without_values(&error.to_string())))?;
-    let found = files.get_cloud_config(cloud).ok().flatten();
-    let Some(found) = found else {
-        let mut known = files.get_available_clouds();
-        known.sort();
-        let known = match known.is_empty() {
-            true => places,
-            false => format!("{places}; there are {}", known.join(", ")),
-        };
-        return Err(Diagnostic::error(
-            "clouds.yaml has no such entry",
-            format!("There is no {cloud:?}. {known}. Name one of its entries in openstack.cloud or OS_CLOUD."),
-        )
-        .into());
-    };
-    Ok(found)
-}
-
-fn unread(what: &str) -> Diagnostic {
-    Diagnostic::error(
-        "Could not read clouds.yaml",
-        format!("{what}. Correct the file."),
-    )
-}
-
 /// All that is missing for a login, before anybody is asked.
-fn complete(config: &CloudConfig) -> Result<(), Diagnostics> {
+fn complete(config: &CloudConfig) -> Result<Way, Diagnostics> {
     let no_auth = Auth::default();
     let auth = config.auth.as_ref().unwrap_or(&no_auth);
-    let mut missing = Vec::new();
-    if auth.auth_url.is_none() {
-        missing.push("the URL of Keystone (openstack.auth_url or openstack.cloud in the provider block, or the variable OS_AUTH_URL or OS_CLOUD)");
-    }
-    match config.auth_type.as_deref() {
-        Some(kind) if kind.contains("applicationcredential") => {
-            if auth.application_credential_id.is_none() && auth.application_credential_name.is_none() {
-                missing.push("the application credential's id (openstack.application_credential_id or OS_APPLICATION_CREDENTIAL_ID)");
-            }
-            if auth.application_credential_secret.is_none() {
-                missing.push("the application credential's secret (openstack.application_credential_secret or OS_APPLICATION_CREDENTIAL_SECRET)");
-            }
-        }
-        Some("v3password" | "password") => {
-            if auth.username.is_none() && auth.user_id.is_none() {
-                missing.push("the user (openstack.user_name or OS_USERNAME)");
-            }
-            if auth.password.is_none() {
-                missing.push("the user's password (openstack.password or OS_PASSWORD)");
-            }
-        }
-        Some(_) => {}
-        None => missing.push("who logs in (openstack.user_name, openstack.application_credential_id or openstack.token, or OS_USERNAME, OS_APPLICATION_CREDENTIAL_ID or OS_TOKEN)"),
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Diagnostic::error(
-        "OpenStack is not configured",
-        format!("What is missing: {}. Set it.", missing.join("; ")),
-    )
-    .into())
-}
-
-/// Before it is asked, and told in what the SDK says of it: there may be a password in it.
-fn check_auth_url(config: &CloudConfig) -> Result<(), Diagnostics> {
-    let auth = config.auth.as_ref();
-    match auth.and_then(|auth| auth.auth_url.as_deref()) {
-        Some(url) if !is_endpoint(url) => Err(Diagnostic::error(
-            "URL of Keystone has the wrong form",
+    let way = config
+        .auth_type
+        .as_deref()
+        .map(|kind| (kind, Way::of(kind)));
+    if let Some((kind, None)) = way {
+        return Err(Diagnostic::error(
+            "No login to OpenStack in this way",
             format!(
-                "Accepted for OS_AUTH_URL and for auth_url in clouds.yaml: {ENDPOINT_SAYS}. Correct it."
+                "auth_type of clouds.yaml, or OS_AUTH_TYPE, is {kind:?}. Set it to v3password, v3token or v3applicationcredential."
             ),
         )
-        .into()),
-        _ => Ok(()),
+        .into());
     }
-}
-
-/// The SDK reads this one whole, however long it is.
-fn check_cacert(config: &CloudConfig) -> Result<(), Diagnostics> {
-    let Some(file) = &config.cacert else {
-        return Ok(());
+    let way = way.and_then(|(_, way)| way);
+    let of_way: &[(bool, &str)] = match way {
+        Some(Way::ApplicationCredential) => &[
+            (
+                auth.application_credential_id.is_some()
+                    || auth.application_credential_name.is_some(),
+                "the application credential's id (openstack.application_credential_id or OS_APPLICATION_CREDENTIAL_ID)",
+            ),
+            (
+                auth.application_credential_secret.is_some(),
+                "the application credential's secret (openstack.application_credential_secret or OS_APPLICATION_CREDENTIAL_SECRET)",
+            ),
+        ],
+        Some(Way::Password) => &[
+            (
+                auth.username.is_some() || auth.user_id.is_some(),
+                "the user (openstack.user_name or OS_USERNAME)",
+            ),
+            (
+                auth.password.is_some(),
+                "the user's password (openstack.password or OS_PASSWORD)",
+            ),
+        ],
+        Some(Way::Token) => &[(
+            auth.token.is_some(),
+            "the token (openstack.token or OS_TOKEN)",
+        )],
+        None => &[(
+            false,
+            "who logs in (openstack.user_name, openstack.application_credential_id or openstack.token, or OS_USERNAME, \
+             OS_APPLICATION_CREDENTIAL_ID or OS_TOKEN)",
+        )],
     };
-    let path = match (file.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(file),
-    };
-    let advice = "Set openstack.cacert_file of the provider block, or OS_CACERT, to a file of PEM certificates.";
-    check_file("the certificate authority", &path, advice)
-}
-
-/// Whether a file is such as the SDK may read. That it is not there is for the SDK to say.
-fn check_file(what: &str, path: &Path, advice: &str) -> Result<(), Diagnostics> {
-    match small_file(path) {
-        Err(why) if path.exists() => Err(Diagnostic::error(
-            format!("Could not read {what}"),
-            format!("{}: {why}. {advice}", path.display()),
+    let url = (
+        auth.auth_url.is_some(),
+        "the URL of Keystone (openstack.auth_url or openstack.cloud in the provider block, or the variable OS_AUTH_URL or OS_CLOUD)",
+    );
+    let missing = std::iter::once(&url)
+        .chain(of_way)
+        .filter(|(is_there, _)| !is_there);
+    let missing: Vec<&str> = missing.map(|(_, what)| *what).collect();
+    match way {
+        Some(way) if missing.is_empty() => Ok(way),
+        _ => Err(Diagnostic::error(
+            "OpenStack is not configured",
+            format!("What is missing: {}. Set it.", missing.join("; ")),
         )
         .into()),
-        _ => Ok(()),
     }
 }
 
-fn refused(config: &CloudConfig, error: &OpenStackError) -> Diagnostic {
+fn refused(config: &CloudConfig, way: Way, failure: &Failure) -> Diagnostic {
     let auth_url = config.auth.as_ref().and_then(|auth| auth.auth_url.clone());
-    let what = match config.auth_type.as_deref() {
-        Some(kind) if kind.contains("applicationcredential") => {
+    let what = match way {
+        Way::ApplicationCredential => {
             "Check openstack.application_credential_id and its secret, whether it has expired or was deleted, and openstack.auth_url; or the \
              OS_* variables and clouds.yaml where the provider block leaves them out."
         }
-        Some("v3token") => {
+        Way::Token => {
             "Check openstack.token (or OS_TOKEN), whether it has expired, and openstack.auth_url."
         }
-        _ => {
+        Way::Password => {
             "Check openstack.auth_url, the user, its domain and the project in the provider block, or the OS_* variables and clouds.yaml \
              where it leaves them out."
         }
@@ -385,24 +336,15 @@ fn refused(config: &CloudConfig, error: &OpenStackError) -> Diagnostic {
         format!(
             "Keystone at {} answered: {}. {what}",
             auth_url.unwrap_or_default(),
-            answer(error)
+            answer(failure)
         ),
     )
 }
 
-/// Words without a full stop. Parsers quote what they did not expect, and that may be a secret.
-fn without_values(words: &str) -> String {
-    let mut inside = false;
-    let mut clean = String::new();
-    for part in words.split('"') {
-        clean += if inside { "…" } else { part };
-        inside = !inside;
-    }
-    clean.trim_end_matches('.').to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -442,6 +384,12 @@ mod tests {
                 Some("v3applicationcredential"),
                 json!({"auth_url": "u", "application_credential_id": "1"}),
                 vec!["OS_APPLICATION_CREDENTIAL_SECRET"],
+            ),
+            (Some("v3token"), json!({"auth_url": "u"}), vec!["OS_TOKEN"]),
+            (
+                Some("v3websso"),
+                json!({"auth_url": "u"}),
+                vec!["\"v3websso\""],
             ),
             (
                 Some("v3password"),
@@ -513,33 +461,26 @@ mod tests {
             ("http://user:s3cret@a", true),
         ] {
             let config = serde_json::from_value(json!({"auth": {"auth_url": url}})).unwrap();
-            let problems = check_auth_url(&config).err().unwrap_or_default().0;
+            let problems = keystone(&config, Way::Password).err().unwrap_or_default().0;
             assert_eq!(!problems.is_empty(), is_refused, "{url}");
             assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
         }
     }
 
     #[test]
-    fn a_file_that_never_ends_is_refused_before_the_sdk_reads_it() {
-        for (cacert, is_refused) in [("/dev/zero", true), ("/does/not/exist.pem", false)] {
-            let config = serde_json::from_value(json!({"cacert": cacert})).unwrap();
-            let problems = check_cacert(&config).err().unwrap_or_default().0;
-            assert_eq!(!problems.is_empty(), is_refused, "{cacert}");
-            for problem in problems {
-                assert!(problem.detail.contains(cacert), "{problem:?}");
-                assert!(
-                    problem.detail.contains("openstack.cacert_file"),
-                    "{problem:?}"
-                );
+    fn an_authority_that_cannot_be_read_is_refused() {
+        for (cacert, why) in [
+            ("/dev/zero", "not a regular file"),
+            ("/does/not/exist.pem", "No such file"),
+            ("Cargo.toml", "no PEM certificate"),
+        ] {
+            let auth = json!({"auth_url": "http://keystone:5000"});
+            let config = serde_json::from_value(json!({"auth": auth, "cacert": cacert})).unwrap();
+            let problems = keystone(&config, Way::Password).err().unwrap_or_default().0;
+            assert_eq!(problems.len(), 1, "{cacert}");
+            for words in [cacert, why, "openstack.cacert_file"] {
+                assert!(problems[0].detail.contains(words), "{words}: {problems:?}");
             }
         }
-    }
-
-    #[test]
-    fn what_a_parser_quotes_is_left_out() {
-        assert_eq!(
-            without_values(r#"invalid type: string "hunter2", expected a map for key `auth`"#),
-            "invalid type: string …, expected a map for key `auth`"
-        );
     }
 }

@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
-use super::api::{Call, Service, Session, absent};
-use super::names;
+use super::api::{Answered, NEUTRON, NOVA, Session, absent};
+use super::held::ports;
+use super::names::SECURITY_GROUPS;
 use super::server::Server;
-use super::shape::{GROUPS, METADATA, POOL, Shape};
-use crate::worker_group::cloud::{CloudError, Machine, Mark, all_of};
+use super::shape::{GROUPS, METADATA, Named, POOL, Shape};
+use crate::http::api::Call;
+use crate::worker_group::cloud::{Machine, Mark, all_of};
 
 /// Writes a mark, and the user's metadata where there is a shape.
 pub(super) async fn mark(
@@ -19,7 +21,7 @@ pub(super) async fn mark(
     machine: &Machine,
     mark: &Mark,
     shape: Option<&Shape>,
-) -> Result<(), CloudError> {
+) -> Answered<()> {
     let path = format!("servers/{}/metadata", machine.id);
     let mut metadata: BTreeMap<String, String> = BTreeMap::new();
     let mut left = Vec::new();
@@ -33,30 +35,25 @@ pub(super) async fn mark(
     metadata.extend(pairs.map(|(key, value)| (key.to_owned(), value)));
     // Adds and overwrites; what others wrote stays, and what the user has taken out goes.
     let body = json!({"metadata": metadata});
-    let mut calls = vec![Call::post(Service::Compute, path.clone(), body).repeatable()];
-    let gone = |key: &&str| Call::delete(Service::Compute, format!("{path}/{key}"));
+    let mut calls = vec![Call::post(&path, body).repeatable()];
+    let gone = |key: &&str| Call::delete(format!("{path}/{key}"));
     calls.extend(left.iter().map(gone));
     for call in calls {
         // One that is gone has nothing to mark.
-        absent(
-            session
-                .send("Nova metadata of a server", &machine.name, call)
-                .await,
-        )?;
+        let action = "Nova metadata of a server";
+        absent(session.send(NOVA, action, &machine.name, call).await)?;
     }
     Ok(())
 }
 
 /// Starts a server that is stopped, whatever way.
-pub(super) async fn start(session: &Session, machine: &Machine) -> Result<(), CloudError> {
+pub(super) async fn start(session: &Session, machine: &Machine) -> Answered<()> {
     const START: &str = "Nova start of a server";
     let path = format!("servers/{}", machine.id);
-    let call = Call::get(Service::Compute, path.clone());
-    let server = absent(session.get(START, &machine.name, call, "server").await)?;
-    let action = match server
-        .as_ref()
-        .map(|server: &Server| server.status.as_str())
-    {
+    let name = &machine.name;
+    let server = session.get(NOVA, START, name, Call::get(&path), "server");
+    let server: Option<Server> = absent(server.await)?;
+    let action = match server.as_ref().map(|server| server.status.as_str()) {
         Some("SHUTOFF") => "os-start",
         Some("PAUSED") => "unpause",
         Some("SUSPENDED") => "resume",
@@ -65,13 +62,8 @@ pub(super) async fn start(session: &Session, machine: &Machine) -> Result<(), Cl
         _ => return Ok(()),
     };
     // A second start of one that starts is refused, and changes nothing.
-    let call = Call::post(
-        Service::Compute,
-        format!("{path}/action"),
-        json!({action: null}),
-    );
-    let answer = session.send(START, &machine.name, call.repeatable()).await;
-    absent(answer).map(drop)
+    let call = Call::post(format!("{path}/action"), json!({action: null})).repeatable();
+    absent(session.send(NOVA, START, name, call).await).map(drop)
 }
 
 /// Gives the ports of machines the security groups of the shape. A shape without any says nothing.
@@ -79,7 +71,7 @@ pub(super) async fn regroup(
     session: &Session,
     machines: &[Machine],
     shape: &Shape,
-) -> Result<(), CloudError> {
+) -> Answered<()> {
     let wanted = shape.groups();
     let has_others =
         |machine: &&Machine| wanted.is_none() || machine.observed.get(GROUPS) != wanted.as_ref();
@@ -89,7 +81,7 @@ pub(super) async fn regroup(
     }
     let mut ids = BTreeSet::new();
     for group in &shape.security_groups {
-        ids.insert(names::security_group(session, group).await?);
+        ids.insert(SECURITY_GROUPS.id(session, &Named::of(group)).await?);
     }
     let one = |machine| regroup_one(session, machine, &ids);
     all_of(others.into_iter().map(one).collect()).await
@@ -99,25 +91,19 @@ async fn regroup_one(
     session: &Session,
     machine: &Machine,
     wanted: &BTreeSet<String>,
-) -> Result<(), CloudError> {
-    let call = Call::get(Service::Network, "ports").query("device_id", machine.id.clone());
-    let fields = ["id", "security_groups", "port_security_enabled"];
-    let call = fields
-        .into_iter()
-        .fold(call, |call, field| call.query("fields", field));
+) -> Answered<()> {
     let name = &machine.name;
-    let ports: Vec<Port> = session
-        .get("Neutron GET ports", name, call, "ports")
-        .await?;
+    let fields = ["id", "security_groups", "port_security_enabled"];
+    let ports: Vec<Port> = ports(session, name, &[&machine.id], &fields).await?;
     // A port without port security takes no group, in a create as here.
     let others = ports.into_iter().filter(|port| {
         port.port_security_enabled != Some(false) && port.security_groups != *wanted
     });
     for port in others {
         let body = json!({"port": {"security_groups": wanted}});
-        let call = Call::put(Service::Network, format!("ports/{}", port.id), body);
+        let call = Call::put(format!("ports/{}", port.id), body);
         // One that is gone went with its machine.
-        absent(session.send("Neutron PUT port", name, call).await)?;
+        absent(session.send(NEUTRON, "Neutron PUT port", name, call).await)?;
     }
     Ok(())
 }

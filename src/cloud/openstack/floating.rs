@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::api::Session;
-use super::held::{Floating, Held, Wanting, all_of_group, release};
+use super::api::{Answered, Session};
+use super::held::{Floating, Held, all_of_group, release};
+use super::names::Wanting;
 use super::shape::FIELD;
 use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Phase};
 
@@ -36,29 +37,31 @@ impl Addresses {
     }
 
     /// A server of this name is about to be made that is to have an address.
-    pub(super) fn making(&self, name: &str, wanting: &Wanting) {
+    pub(super) fn making(&self, name: &str, wanting: Option<&Wanting>) {
+        let Some(wanting) = wanting else { return };
         let mut known = self.known();
         known.shape.get_or_insert_with(|| wanting.clone());
         known.making.insert(name.to_owned());
     }
 
     /// A server was made, or found again, that is to have an address: the next list that shows it running takes one.
-    pub(super) fn want(&self, server: &str, wanting: Wanting) {
+    pub(super) fn want(&self, server: &str, wanting: Option<&Wanting>) {
+        let Some(wanting) = wanting else { return };
         let mut known = self.known();
         known.shape.get_or_insert_with(|| wanting.clone());
-        known.wanting.insert(server.to_owned(), wanting);
+        known.wanting.insert(server.to_owned(), wanting.clone());
     }
 
     /// Adds addresses to listed machines, and takes those that are wanted: one call for the group, and those that change something.
     ///
     /// # Errors
-    /// Neutron does not say what there is. A refusal of one address is told on its machine.
+    /// Neutron does not say what there is. A refusal of one address is the message of its machine.
     pub(super) async fn complete(
         &self,
         session: &Session,
         of: (&str, &str),
         machines: &mut [Machine],
-    ) -> Result<(), CloudError> {
+    ) -> Answered<()> {
         let pool = |machine: &Machine| machine.observed.get(FIELD).is_some_and(|p| !p.is_empty());
         if !machines.iter().any(pool) {
             return Ok(());
@@ -104,22 +107,15 @@ impl Addresses {
     /// What an earlier apply began is still being built: its address is taken like those of the servers made here.
     fn want_later(&self, machines: &[Machine]) {
         let mut known = self.known();
-        let Known {
-            wanting,
-            making,
-            shape: Some(shape),
-            ..
-        } = &mut *known
-        else {
+        let Some(shape) = known.shape.clone() else {
             return;
         };
-        let is_later = |machine: &&Machine| {
-            (machine.phase == Phase::Pending || making.contains(&machine.name))
-                && machine.observed.get(FIELD) == Some(&shape.named)
-        };
-        for machine in machines.iter().filter(is_later) {
-            let known = wanting.entry(machine.id.clone());
-            known.or_insert_with(|| shape.clone());
+        for machine in machines {
+            let is_later = machine.phase == Phase::Pending || known.making.contains(&machine.name);
+            if is_later && machine.observed.get(FIELD) == Some(&shape.named) {
+                let wanting = known.wanting.entry(machine.id.clone());
+                wanting.or_insert_with(|| shape.clone());
+            }
         }
     }
 
@@ -133,10 +129,9 @@ impl Addresses {
         mark: &Mark,
         machines: &[Machine],
         wanting: Option<&Wanting>,
-    ) -> Result<(), CloudError> {
-        let mut held = self
-            .held(session, (&mark.cluster, &mark.group), &[])
-            .await?;
+    ) -> Answered<()> {
+        let of = (&*mark.cluster, &*mark.group);
+        let mut held = self.held(session, of, &[]).await?;
         let is_right = |address: &Floating| {
             wanting.is_some_and(|wanting| address.floating_network_id == wanting.pool)
         };
@@ -148,7 +143,7 @@ impl Addresses {
         };
         let is_pending = |machine: &&Machine| machine.phase == Phase::Pending;
         for machine in machines.iter().filter(is_pending) {
-            self.want(&machine.id, wanting.clone());
+            self.want(&machine.id, Some(wanting));
         }
         let lacking: Vec<(&Machine, &Wanting)> = machines
             .iter()
@@ -164,13 +159,12 @@ impl Addresses {
     ///
     /// # Errors
     /// Neutron does not say what there is, or does not take one back.
-    pub(super) async fn sweep(&self, session: &Session, mark: &Mark) -> Result<(), CloudError> {
+    pub(super) async fn sweep(&self, session: &Session, mark: &Mark) -> Answered<()> {
         if !self.known().used {
             return Ok(());
         }
-        let held = self
-            .held(session, (&mark.cluster, &mark.group), &[])
-            .await?;
+        let of = (&*mark.cluster, &*mark.group);
+        let held = self.held(session, of, &[]).await?;
         let is_left = |one: &&Floating| one.port_id.is_none() && held.is_of(one, &mark.uid);
         release(session, held.all.iter().filter(is_left)).await
     }
@@ -181,7 +175,7 @@ impl Addresses {
         session: &Session,
         of: (&'a str, &'a str),
         machines: &[Machine],
-    ) -> Result<Held<'a>, CloudError> {
+    ) -> Answered<Held<'a>> {
         self.used();
         let all = all_of_group(session, of).await?;
         let mut known = self.known();

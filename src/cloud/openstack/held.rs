@@ -8,36 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::api::{Call, Service, Session, absent, read};
-use super::names::Ids;
+use super::api::{Answered, NEUTRON, Session, absent, read};
+use super::names::Wanting;
 use super::request::tags;
 use super::shape::ATTRIBUTE;
+use crate::http::api::Call;
 use crate::worker_group::cloud::{CloudError, Kind, Machine, UID, some_at_a_time};
-
-/// What a server is to have.
-#[derive(Clone)]
-pub(super) struct Wanting {
-    /// The pool as the user names it, and as metadata have it.
-    pub(super) named: String,
-    /// Id of the external network.
-    pub(super) pool: String,
-    /// Ids of the server's networks in the user's order: the first that can be reached from outside has the address.
-    pub(super) networks: Vec<String>,
-}
-
-impl Wanting {
-    /// That of servers of a shape whose names are these ids.
-    pub(super) fn of(ids: &Ids) -> Option<Self> {
-        let (named, pool) = ids.pool.clone()?;
-        Some(Self {
-            named,
-            pool,
-            networks: ids.networks.clone(),
-        })
-    }
-}
 
 /// An address, as Neutron has it.
 #[derive(Debug, Deserialize)]
@@ -114,15 +93,17 @@ impl Held<'_> {
         lacking: &[(&Machine, &Wanting)],
     ) -> BTreeMap<String, CloudError> {
         let ids: Vec<&str> = lacking.iter().map(|(machine, _)| &*machine.id).collect();
-        let ports = match ports_of(session, &ids).await {
+        let fields = ["id", "device_id", "network_id", "fixed_ips"];
+        let ports = match ports(session, "the servers", &ids, &fields).await {
             Ok(ports) => ports,
             // Nothing was refused: the next list tries again.
             Err(error) => {
-                let of = |id: &str| CloudError {
-                    object: id.to_owned(),
-                    ..error.clone()
+                let of = |id: &str| {
+                    let mut error = error.clone();
+                    error.object = id.to_owned();
+                    (id.to_owned(), error)
                 };
-                return ids.into_iter().map(|id| (id.to_owned(), of(id))).collect();
+                return ids.into_iter().map(of).collect();
             }
         };
         let mut taken = BTreeSet::new();
@@ -151,9 +132,7 @@ impl Held<'_> {
         for (id, answer) in answers {
             match answer {
                 Ok(address) => self.all.push(address),
-                Err(error) => {
-                    refused.insert(id, error);
-                }
+                Err(error) => refused.extend([(id, error)]),
             }
         }
         refused
@@ -166,23 +145,20 @@ async fn take_one(
     machine: &str,
     (pool, description, free): (&str, &str, Option<&str>),
     candidates: &[(&str, &str)],
-) -> Result<Floating, CloudError> {
+) -> Answered<Floating> {
     let nothing = "nothing yet: Neutron shows no port with an IPv4 address";
     let mut refusal = CloudError::new(Kind::Unavailable, TAKE, machine, nothing);
     for (port, fixed) in candidates {
         let mut body = json!({"port_id": port, "fixed_ip_address": fixed});
         let call = match free {
-            Some(id) => {
-                let path = format!("floatingips/{id}");
-                Call::put(Service::Network, path, json!({"floatingip": body}))
-            }
+            Some(id) => Call::put(format!("floatingips/{id}"), json!({"floatingip": body})),
             None => {
                 body["floating_network_id"] = json!(pool);
                 body["description"] = json!(description);
-                Call::post(Service::Network, "floatingips", json!({"floatingip": body}))
+                Call::post("floatingips", json!({"floatingip": body}))
             }
         };
-        match session.send(TAKE, machine, call).await {
+        match session.send(NEUTRON, TAKE, machine, call).await {
             Ok(mut answer) => return read(answer["floatingip"].take(), TAKE),
             Err(error) => refusal = error,
         }
@@ -200,57 +176,42 @@ async fn take_one(
 
 /// Ports and IPv4 addresses of a server, in the order of its networks.
 fn candidates<'a>(ports: &'a [Port], server: &str, networks: &[String]) -> Vec<(&'a str, &'a str)> {
-    let rank = |port: &&Port| {
-        let known = networks.iter().position(|id| *id == port.network_id);
-        known.unwrap_or(networks.len())
+    let place = |port: &Port| networks.iter().position(|id| *id == port.network_id);
+    let of_server = ports.iter().filter(|port| port.device_id == server);
+    let mut of_server: Vec<&Port> = of_server.collect();
+    of_server.sort_by_key(|port| place(port).unwrap_or(usize::MAX));
+    let candidate = |port: &'a Port| {
+        let mut addresses = port.fixed_ips.iter().map(|fixed| fixed.ip_address.as_str());
+        let address = addresses.find(|address| !address.contains(':'))?;
+        Some((port.id.as_str(), address))
     };
-    let mut of_server: Vec<&Port> = ports
-        .iter()
-        .filter(|port| port.device_id == server)
-        .collect();
-    of_server.sort_by_key(rank);
-    of_server
-        .into_iter()
-        .filter_map(|port| {
-            let mut addresses = port.fixed_ips.iter().map(|fixed| fixed.ip_address.as_str());
-            let address = addresses.find(|address| !address.contains(':'))?;
-            Some((port.id.as_str(), address))
-        })
-        .collect()
+    of_server.into_iter().filter_map(candidate).collect()
 }
 
-async fn ports_of(session: &Session, servers: &[&str]) -> Result<Vec<Port>, CloudError> {
+/// The ports of servers, with these fields.
+pub(super) async fn ports<T: DeserializeOwned>(
+    session: &Session,
+    object: &str,
+    servers: &[&str],
+    fields: &[&str],
+) -> Answered<Vec<T>> {
     let mut ports = Vec::new();
     for servers in servers.chunks(SERVERS_IN_A_QUERY) {
         let question = || {
-            let fields = ["id", "device_id", "network_id", "fixed_ips"];
-            let fields = fields.iter().map(|field| ("fields", *field));
-            let servers = servers.iter().map(|server| ("device_id", *server));
-            let call = Call::get(Service::Network, "ports");
-            fields
-                .chain(servers)
-                .fold(call, |call, (key, value)| call.query(key, value))
+            let call = Call::get("ports").queries("fields", fields);
+            call.queries("device_id", servers)
         };
-        let found = session.all("Neutron GET ports", "the servers", "ports", question);
+        let found = session.all(NEUTRON, "Neutron GET ports", object, "ports", question);
         ports.extend(found.await?);
     }
     Ok(ports)
 }
 
-pub(super) async fn all_of_group(
-    session: &Session,
-    of: (&str, &str),
-) -> Result<Vec<Floating>, CloudError> {
+pub(super) async fn all_of_group(session: &Session, of: (&str, &str)) -> Answered<Vec<Floating>> {
     // Neutron finds descriptions by the whole of them, and theirs end with a uid: the project's are asked for.
-    let project = session.project();
-    let question = || {
-        let call = Call::get(Service::Network, "floatingips");
-        match &project {
-            Some(project) => call.query("project_id", project.clone()),
-            None => call,
-        }
-    };
-    let all = session.all("Neutron GET floatingips", of.1, "floatingips", question);
+    let question = || Call::get("floatingips").queries("project_id", session.project());
+    let action = "Neutron GET floatingips";
+    let all = session.all(NEUTRON, action, of.1, "floatingips", question);
     let mut all: Vec<Floating> = all.await?;
     all.retain(|address| uid_of(&address.description, of).is_some());
     Ok(all)
@@ -259,14 +220,11 @@ pub(super) async fn all_of_group(
 pub(super) async fn release(
     session: &Session,
     addresses: impl IntoIterator<Item = &Floating>,
-) -> Result<(), CloudError> {
+) -> Answered<()> {
     let one = async |address: &Floating| {
-        let call = Call::delete(Service::Network, format!("floatingips/{}", address.id));
-        let object = &address.floating_ip_address;
-        let answer = session
-            .send("Neutron DELETE floatingips", object, call)
-            .await;
-        absent(answer).map(drop)
+        let call = Call::delete(format!("floatingips/{}", address.id));
+        let (action, object) = ("Neutron DELETE floatingips", &address.floating_ip_address);
+        absent(session.send(NEUTRON, action, object, call).await).map(drop)
     };
     let calls: Vec<_> = addresses.into_iter().map(one).collect();
     some_at_a_time(calls).try_collect().await

@@ -1,16 +1,18 @@
 //! OpenStack: machines are Nova's servers, found by tags, marked by metadata.
 //!
-//! In: the group's questions. Out: calls of Nova, Glance and Neutron through openstack_sdk's session. Nova has no idempotency token and
-//! names repeat: a create looks for its name first. A server that is accepted may still end in ERROR; its fault text is the message.
-//! The shape is in `shape`, the login in `auth`, calls and what their refusals mean in `api`, what names stand
+//! In: the group's questions. Out: calls of Nova, Glance and Neutron. Nova has no idempotency token and names repeat: a create looks
+//! for its name first. A server that is accepted may still end in ERROR; its fault text is the message. The shape is in `shape`; who
+//! logs in is in `auth` and `clouds`, the login in `keystone`; calls and what their refusals mean are in `api`, what names stand
 //! for in `names`, bodies in `request`, answers in `server`, what is asked before an apply in `preflight`,
 //! what is changed in `change`, and addresses in `floating` and `held`.
 
 mod api;
 mod auth;
 mod change;
+mod clouds;
 mod floating;
 mod held;
+mod keystone;
 mod names;
 mod preflight;
 mod request;
@@ -26,12 +28,12 @@ use futures::{FutureExt as _, TryStreamExt as _};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
-use self::api::{Call, Service, Session, absent};
+use self::api::{Answered, NOVA, NOVA_OF_VOLUME_TYPES, Session, absent};
 use self::floating::Addresses;
-use self::held::Wanting;
 use self::names::Ids;
 use self::server::Server;
 use self::shape::{ATTEMPT, FIELD, Shape, Volume};
+use crate::http::api::Call;
 use crate::provider::Diagnostics;
 use crate::worker_group::cloud::{
     Answers, Change, CloudError, Connect, Connecting, Deletion, Entry, Growth, Kind, Lack, Machine,
@@ -101,37 +103,29 @@ impl Answers for OpenStack {
     type Shape = Shape;
     const ENTRY: &'static Entry = &ENTRY;
 
-    async fn scope(&self) -> Result<String, CloudError> {
+    async fn scope(&self) -> Answered<String> {
         self.session.scope().ok_or_else(|| {
             let words = "no project: the user is not scoped to one. Set openstack.tenant_name";
-            CloudError::new(
-                Kind::BadRequest,
-                "Keystone POST auth/tokens",
-                "the token",
-                words,
-            )
+            CloudError::new(Kind::BadRequest, LOGIN, "the token", words)
         })
     }
 
-    async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError> {
+    async fn list(&self, cluster: &str, group: &str) -> Answered<Vec<Machine>> {
         let of = (cluster, group);
         let servers = self.servers("Nova GET servers", group, of, None).await?;
-        let machines = servers.iter().filter_map(Server::machine);
-        let mut machines: Vec<Machine> = machines
-            .filter(|machine| machine.mark.cluster == cluster && machine.mark.group == group)
-            .collect();
-        self.floating
-            .complete(&self.session, of, &mut machines)
-            .await?;
-        Ok(machines)
+        let mut machines: Vec<Machine> = servers.iter().filter_map(Server::machine).collect();
+        machines.retain(|one| (&*one.mark.cluster, &*one.mark.group) == of);
+        let completed = self.floating.complete(&self.session, of, &mut machines);
+        completed.await.map(|()| machines)
     }
 
-    async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
+    async fn find(&self, ids: &[String]) -> Answered<Vec<Machine>> {
         let one = async |id: &String| {
-            let call = Call::get(Service::Compute, format!("servers/{id}"));
+            let call = Call::get(format!("servers/{id}"));
+            let session = &self.session;
             absent(
-                self.session
-                    .get("Nova GET server", id, call, "server")
+                session
+                    .get(NOVA, "Nova GET server", id, call, "server")
                     .await,
             )
         };
@@ -141,42 +135,33 @@ impl Answers for OpenStack {
         Ok(found.filter_map(Server::found).collect())
     }
 
-    async fn create(
-        &self,
-        spec: &Spec<'_>,
-        shape: Shape,
-        user_data: String,
-    ) -> Result<Machine, CloudError> {
+    async fn create(&self, spec: &Spec<'_>, shape: Shape, user_data: String) -> Answered<Machine> {
         let turn = self.pool.turn(spec.name);
         let _turn = turn.lock().await;
         if let Some(machine) = self.named(spec).await? {
             if shape.floating_ip_pool.is_some() {
                 let ids = self.ids(spec.image, &shape).await?;
-                self.want_address(&machine.id, &ids);
+                self.floating.want(&machine.id, ids.wanting.as_ref());
             }
             return Ok(machine);
         }
         let ids = self.ids(spec.image, &shape).await?;
-        if let Some(wanting) = Wanting::of(&ids) {
-            self.floating.making(spec.name, &wanting);
-        }
+        self.floating.making(spec.name, ids.wanting.as_ref());
         let fixed_ips = self.reserve(spec, &shape).await?;
-        let minor = match &shape.boot_volume {
-            Some(Volume { kind: Some(_), .. }) => MINOR_OF_VOLUME_TYPE,
-            _ => 0,
+        let nova = match &shape.boot_volume {
+            Some(Volume { kind: Some(_), .. }) => NOVA_OF_VOLUME_TYPES,
+            _ => NOVA,
         };
         let body = request::create(spec, &shape, &ids, &fixed_ips, &user_data);
-        let call = Call::post(Service::Compute, "servers", body).at(minor);
-        let created = self.session.send(CREATE, spec.name, call).await;
+        let call = Call::post("servers", body);
+        let created = self.session.send(nova, CREATE, spec.name, call).await;
         self.pool.settle(spec.name, created.is_ok());
-        let id = created?["server"]["id"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        self.want_address(&id, &ids);
+        let created = created?;
+        let id = created["server"]["id"].as_str().unwrap_or_default();
+        self.floating.want(id, ids.wanting.as_ref());
         // The answer of a create has no more than the id: what it will be is what was asked for.
         Ok(Machine {
-            id,
+            id: id.to_owned(),
             name: spec.name.to_owned(),
             zone: String::new(),
             addresses: fixed_ips.into_iter().flatten().collect(),
@@ -189,28 +174,22 @@ impl Answers for OpenStack {
         })
     }
 
-    async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError> {
-        let call = Call::delete(Service::Compute, format!("servers/{}", machine.id));
+    async fn delete(&self, machine: &Machine) -> Answered<Deletion> {
+        let call = Call::delete(format!("servers/{}", machine.id));
         let answer = self
             .session
-            .send("Nova DELETE server", &machine.name, call)
-            .await;
-        Ok(match absent(answer)? {
+            .send(NOVA, "Nova DELETE server", &machine.name, call);
+        Ok(match absent(answer.await)? {
             Some(_) => Deletion::Going,
             None => Deletion::Gone,
         })
     }
 
-    async fn sweep(&self, group: &Mark) -> Result<(), CloudError> {
+    async fn sweep(&self, group: &Mark) -> Answered<()> {
         self.floating.sweep(&self.session, group).await
     }
 
-    async fn mark(
-        &self,
-        machines: &[Machine],
-        mark: &Mark,
-        shape: Option<Shape>,
-    ) -> Result<(), CloudError> {
+    async fn mark(&self, machines: &[Machine], mark: &Mark, shape: Option<Shape>) -> Answered<()> {
         if let Some(shape) = &shape {
             self.mend_addresses(machines, mark, shape).await?;
             change::regroup(&self.session, machines, shape).await?;
@@ -219,7 +198,7 @@ impl Answers for OpenStack {
         all_of(machines.iter().map(one).collect()).await
     }
 
-    async fn start(&self, machines: &[Machine]) -> Result<(), CloudError> {
+    async fn start(&self, machines: &[Machine]) -> Answered<()> {
         let one = |machine| change::start(&self.session, machine);
         all_of(machines.iter().map(one).collect()).await
     }
@@ -228,12 +207,7 @@ impl Answers for OpenStack {
         shape.wanted()
     }
 
-    async fn preflight(
-        &self,
-        image: &str,
-        shape: Shape,
-        growth: Growth,
-    ) -> Result<Diagnostics, CloudError> {
+    async fn preflight(&self, image: &str, shape: Shape, growth: Growth) -> Answered<Diagnostics> {
         let (problems, ids) = preflight::check(&self.session, image, &shape, growth).await?;
         if let Some(ids) = ids {
             // Another preflight of this operation was of the same group.
@@ -242,15 +216,12 @@ impl Answers for OpenStack {
         Ok(problems)
     }
 
-    async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
+    async fn console(&self, machine: &Machine) -> Answered<Option<String>> {
         let path = format!("servers/{}/action", machine.id);
         let body = json!({"os-getConsoleOutput": {"length": CONSOLE_LINES}});
-        let call = Call::post(Service::Compute, path, body).repeatable();
-        let answer = self
-            .session
-            .send("Nova console output", &machine.name, call)
-            .await;
-        match answer {
+        let call = Call::post(path, body).repeatable();
+        let (action, name) = ("Nova console output", &machine.name);
+        match self.session.send(NOVA, action, name, call).await {
             Ok(answer) => Ok(answer["output"].as_str().map(str::to_owned)),
             Err(error) if has_no_console(&error) => Ok(None),
             Err(error) => Err(error),
@@ -273,23 +244,15 @@ impl OpenStack {
         object: &str,
         (cluster, group): (&str, &str),
         name: Option<&str>,
-    ) -> Result<Vec<Server>, CloudError> {
+    ) -> Answered<Vec<Server>> {
         let question = || {
             let tags = request::tags(cluster, group).join(",");
-            let call = Call::get(Service::Compute, "servers/detail").query("tags", tags);
-            match name {
-                // Nova matches names by regular expression; ours are letters, digits and hyphens.
-                Some(name) => call.query("name", format!("^{name}$")),
-                None => call,
-            }
+            let call = Call::get("servers/detail").query("tags", tags);
+            // Nova matches names by regular expression; ours are letters, digits and hyphens.
+            call.queries("name", name.map(|name| format!("^{name}$")))
         };
-        self.session.all(action, object, "servers", question).await
-    }
-
-    fn want_address(&self, server: &str, ids: &Ids) {
-        if let Some(wanting) = Wanting::of(ids) {
-            self.floating.want(server, wanting);
-        }
+        let all = self.session.all(NOVA, action, object, "servers", question);
+        all.await
     }
 
     /// Gives machines the address that the shape wants for them, or takes it away.
@@ -298,35 +261,26 @@ impl OpenStack {
         machines: &[Machine],
         mark: &Mark,
         shape: &Shape,
-    ) -> Result<(), CloudError> {
-        let wanting = match &shape.floating_ip_pool {
-            Some(pool) => Some(Wanting {
-                named: pool.clone(),
-                pool: names::pool(&self.session, pool).await?,
-                networks: names::networks(&self.session, shape).await?,
-            }),
-            None => None,
-        };
+    ) -> Answered<()> {
+        let wanting = names::wanting(&self.session, shape).await?;
         let has = |machine: &Machine| machine.observed.get(FIELD).is_some_and(|p| !p.is_empty());
         if wanting.is_none() && !machines.iter().any(has) {
             return Ok(());
         }
-        let wanting = wanting.as_ref();
-        self.floating
-            .change(&self.session, mark, machines, wanting)
-            .await
+        let change = self
+            .floating
+            .change(&self.session, mark, machines, wanting.as_ref());
+        change.await
     }
 
     /// The server that an earlier create of this spec made.
-    async fn named(&self, spec: &Spec<'_>) -> Result<Option<Machine>, CloudError> {
+    async fn named(&self, spec: &Spec<'_>) -> Answered<Option<Machine>> {
         let of = (&*spec.mark.cluster, &*spec.mark.group);
         let servers = self.servers(CREATE, spec.name, of, Some(spec.name)).await?;
         let attempt = spec.attempt.to_string();
         let of_attempt = |server: &&Server| server.metadata.get(ATTEMPT) == Some(&attempt);
-        let mut machines = servers
-            .iter()
-            .filter(of_attempt)
-            .filter_map(Server::machine);
+        let servers = servers.iter().filter(of_attempt);
+        let mut machines = servers.filter_map(Server::machine);
         // One to which the metadata of another were copied has another name than its proof is of, or none.
         let Some(machine) = machines.find(|machine| machine.mark.proof == spec.mark.proof) else {
             return Ok(None);
@@ -336,16 +290,12 @@ impl OpenStack {
             return Ok(Some(machine));
         }
         let words = format!("the name is taken by server {}", machine.id);
-        Err(CloudError::new(
-            Kind::AlreadyExists,
-            CREATE,
-            spec.name,
-            words,
-        ))
+        let kind = Kind::AlreadyExists;
+        Err(CloudError::new(kind, CREATE, spec.name, words))
     }
 
     /// Ids of the image, flavor and networks; asked once, for a group has one shape at a time.
-    async fn ids(&self, image: &str, shape: &Shape) -> Result<Arc<Ids>, CloudError> {
+    async fn ids(&self, image: &str, shape: &Shape) -> Answered<Arc<Ids>> {
         let key = shape.names(image);
         let resolve = || async {
             let ids = names::resolve(&self.session, image, shape).await?;
@@ -359,11 +309,7 @@ impl OpenStack {
     }
 
     /// An address in each network that lists some, kept from the other creates of this operation.
-    async fn reserve(
-        &self,
-        spec: &Spec<'_>,
-        shape: &Shape,
-    ) -> Result<Vec<Option<String>>, CloudError> {
+    async fn reserve(&self, spec: &Spec<'_>, shape: &Shape) -> Answered<Vec<Option<String>>> {
         let lists: Vec<&[String]> = shape.networks.iter().map(|one| &*one.fixed_ips).collect();
         if lists.iter().all(|list| list.is_empty()) {
             return Ok(vec![None; lists.len()]);
@@ -374,9 +320,8 @@ impl OpenStack {
         servers.retain(Server::exists);
         let used: BTreeSet<&str> = servers.iter().flat_map(Server::all_addresses).collect();
         let exists = |name: &str| servers.iter().any(|server| server.name == name);
-        let taken = self
-            .pool
-            .take(spec.name, &lists, |one| used.contains(one), exists);
+        let is_used = |one: &str| used.contains(one);
+        let taken = self.pool.take(spec.name, &lists, is_used, exists);
         taken.map_err(|number| {
             let words = format!("all fixed_ips of network {number} are in use. List as many as replicas and max_surge together");
             let error = CloudError::new(Kind::Quota, CREATE, spec.name, words);
@@ -385,7 +330,6 @@ impl OpenStack {
     }
 }
 
+const LOGIN: &str = "Keystone POST auth/tokens";
 const CREATE: &str = "Nova POST servers";
 const CONSOLE_LINES: u32 = 50;
-/// Volume types in a create.
-const MINOR_OF_VOLUME_TYPE: u8 = 67;

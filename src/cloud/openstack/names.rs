@@ -6,8 +6,9 @@
 
 use serde::Deserialize;
 
-use super::api::{Call, Service, Session, absent, read};
+use super::api::{Answered, GLANCE, NEUTRON, NOVA, Session, absent, read};
 use super::shape::{ATTRIBUTE, Named, Shape};
+use crate::http::api::Call;
 use crate::worker_group::cloud::{CloudError, Kind};
 
 /// An image of Glance.
@@ -41,125 +42,151 @@ pub(super) struct Ids {
     pub(super) image: String,
     pub(super) flavor: String,
     pub(super) networks: Vec<String>,
-    /// The external network that floating addresses are of, by name and by id.
-    pub(super) pool: Option<(String, String)>,
+    pub(super) wanting: Option<Wanting>,
 }
 
-/// Looks all of them up.
-pub(super) async fn resolve(
-    session: &Session,
-    image_name: &str,
-    shape: &Shape,
-) -> Result<Ids, CloudError> {
-    let pool = match &shape.floating_ip_pool {
-        Some(named) => Some((named.clone(), pool(session, named).await?)),
-        None => None,
-    };
-    Ok(Ids {
-        image: image(session, image_name).await?.id,
-        flavor: flavor(session, &shape.flavor()).await?.id,
-        networks: networks(session, shape).await?,
-        pool,
-    })
+/// What a server is to have: a floating address.
+#[derive(Clone)]
+pub(super) struct Wanting {
+    /// The pool as the user names it, and as metadata have it.
+    pub(super) named: String,
+    /// Id of the external network.
+    pub(super) pool: String,
+    /// Ids of the server's networks in the user's order: the first that can be reached from outside has the address.
+    pub(super) networks: Vec<String>,
 }
 
-/// By id or name.
-pub(super) async fn image(session: &Session, image: &str) -> Result<Image, CloudError> {
-    const IMAGES: Place = Place {
-        action: "Glance GET images",
-        what: "image",
-        attribute: "image",
-    };
-    match Named::of(image) {
-        Named::Id(id) => {
-            let call = Call::get(Service::Image, format!("images/{id}"));
-            let answer = absent(session.send(IMAGES.action, &id, call).await)?;
-            let found = answer.map(|answer| read(answer, IMAGES.action));
-            found.unwrap_or_else(|| Err(IMAGES.missing(&id)))
-        }
-        Named::Name(name) => {
-            let call = Call::get(Service::Image, "images").query("name", name.clone());
-            let found = session.get(IMAGES.action, &name, call, "images").await?;
-            IMAGES.one(found, &name)
-        }
+impl Wanting {
+    /// That of a shape, where its pool has this id.
+    pub(super) fn of(shape: &Shape, pool: Option<String>, networks: &[String]) -> Option<Self> {
+        Some(Self {
+            named: shape.floating_ip_pool.clone()?,
+            pool: pool?,
+            networks: networks.to_vec(),
+        })
     }
 }
 
+/// Looks all of them up.
+pub(super) async fn resolve(session: &Session, named: &str, shape: &Shape) -> Answered<Ids> {
+    let pool = pool(session, shape).await?;
+    let image = image(session, named).await?.id;
+    let flavor = flavor(session, &shape.flavor()).await?.id;
+    let networks = networks(session, shape).await?;
+    Ok(Ids {
+        wanting: Wanting::of(shape, pool, &networks),
+        image,
+        flavor,
+        networks,
+    })
+}
+
+/// The floating address that servers of a shape are to have.
+pub(super) async fn wanting(session: &Session, shape: &Shape) -> Answered<Option<Wanting>> {
+    let Some(pool) = pool(session, shape).await? else {
+        return Ok(None);
+    };
+    let networks = networks(session, shape).await?;
+    Ok(Wanting::of(shape, Some(pool), &networks))
+}
+
+/// The id of the external network of a shape.
+pub(super) async fn pool(session: &Session, shape: &Shape) -> Answered<Option<String>> {
+    match &shape.floating_ip_pool {
+        Some(named) => POOLS.id(session, &Named::of(named)).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn networks(session: &Session, shape: &Shape) -> Answered<Vec<String>> {
+    let mut networks = Vec::new();
+    for one in &shape.networks {
+        networks.push(NETWORKS.id(session, &one.named()).await?);
+    }
+    Ok(networks)
+}
+
 /// By id or name.
-pub(super) async fn flavor(session: &Session, named: &Named) -> Result<Flavor, CloudError> {
+pub(super) async fn image(session: &Session, image: &str) -> Answered<Image> {
+    let name = match Named::of(image) {
+        Named::Name(name) => name,
+        Named::Id(id) => {
+            let call = Call::get(format!("images/{id}"));
+            let answer = absent(session.send(GLANCE, IMAGES.action, &id, call).await)?;
+            return read(answer.ok_or_else(|| IMAGES.missing(&id))?, IMAGES.action);
+        }
+    };
+    let call = Call::get(IMAGES.path).query("name", &name);
+    let found = session.get(GLANCE, IMAGES.action, &name, call, IMAGES.path);
+    IMAGES.one(found.await?, &name)
+}
+
+/// By id or name.
+pub(super) async fn flavor(session: &Session, named: &Named) -> Answered<Flavor> {
     const ACTION: &str = "Nova GET flavors";
-    let missing =
-        |name: &str, words: String| CloudError::new(Kind::BadRequest, ACTION, name, words);
+    let missing = |name: &str, attribute, words: String| {
+        CloudError::new(Kind::BadRequest, ACTION, name, words).blaming(attribute)
+    };
     match named {
         Named::Id(id) => {
-            let call = Call::get(Service::Compute, format!("flavors/{id}"));
-            let answer = absent(session.get(ACTION, id, call, "flavor").await)?;
-            let missing = || missing(id, "no such flavor".to_owned());
-            answer.ok_or_else(|| missing().blaming("openstack.flavor_id"))
+            let call = Call::get(format!("flavors/{id}"));
+            let answer = absent(session.get(NOVA, ACTION, id, call, "flavor").await)?;
+            let words = "no such flavor".to_owned();
+            answer.ok_or_else(|| missing(id, "openstack.flavor_id", words))
         }
         Named::Name(name) => {
-            let call = || Call::get(Service::Compute, "flavors/detail");
-            let mut all: Vec<Flavor> = session.all(ACTION, name, "flavors", call).await?;
+            let call = || Call::get("flavors/detail");
+            let all = session.all(NOVA, ACTION, name, "flavors", call);
+            let mut all: Vec<Flavor> = all.await?;
             if let Some(at) = all.iter().position(|flavor| flavor.name == *name) {
                 return Ok(all.swap_remove(at));
             }
             let known: Vec<&str> = all.iter().map(|flavor| flavor.name.as_str()).collect();
             let words = format!("no such flavor; there are {}", known.join(", "));
-            Err(missing(name, words).blaming("openstack.flavor_name"))
+            Err(missing(name, "openstack.flavor_name", words))
         }
     }
 }
 
-/// Ids of the networks of a shape.
-pub(super) async fn networks(session: &Session, shape: &Shape) -> Result<Vec<String>, CloudError> {
-    let mut networks = Vec::new();
-    for one in &shape.networks {
-        networks.push(network(session, &one.named()).await?);
-    }
-    Ok(networks)
-}
-
-/// The id of a network by id or name.
-pub(super) async fn network(session: &Session, named: &Named) -> Result<String, CloudError> {
-    const NETWORKS: Place = Place {
-        action: "Neutron GET networks",
-        what: "network",
-        attribute: "openstack.networks",
-    };
-    let call = Call::get(Service::Network, "networks");
-    NETWORKS.id(session, call, "networks", named).await
-}
-
-/// The id of an external network by id or name.
-pub(super) async fn pool(session: &Session, pool: &str) -> Result<String, CloudError> {
-    const POOLS: Place = Place {
-        action: "Neutron GET networks",
-        what: "external network",
-        attribute: ATTRIBUTE,
-    };
-    let call = Call::get(Service::Network, "networks").query("router:external", "true");
-    POOLS.id(session, call, "networks", &Named::of(pool)).await
-}
-
-/// The id of a security group. Nova takes names and ids, and of two of one name neither.
-pub(super) async fn security_group(session: &Session, group: &str) -> Result<String, CloudError> {
-    const GROUPS: Place = Place {
-        action: "Neutron GET security-groups",
-        what: "security group",
-        attribute: "openstack.security_groups",
-    };
-    let call = Call::get(Service::Network, "security-groups");
-    GROUPS
-        .id(session, call, "security_groups", &Named::of(group))
-        .await
-}
-
 /// Where things have names, and what they are called to a user.
-struct Place {
+pub(super) struct Place {
+    path: &'static str,
+    /// What is asked for beside the name.
+    filter: &'static [(&'static str, &'static str)],
     action: &'static str,
     what: &'static str,
     attribute: &'static str,
 }
+
+const fn place(
+    path: &'static str,
+    action: &'static str,
+    what: &'static str,
+    attribute: &'static str,
+) -> Place {
+    Place {
+        path,
+        filter: &[],
+        action,
+        what,
+        attribute,
+    }
+}
+
+const IMAGES: Place = place("images", "Glance GET images", "image", "image");
+const LISTED: &str = "Neutron GET networks";
+pub(super) const NETWORKS: Place = place("networks", LISTED, "network", "openstack.networks");
+const POOLS: Place = Place {
+    filter: &[("router:external", "true")],
+    ..place("networks", LISTED, "external network", ATTRIBUTE)
+};
+/// Nova takes their names and ids, and of two of one name neither.
+pub(super) const SECURITY_GROUPS: Place = place(
+    "security-groups",
+    "Neutron GET security-groups",
+    "security group",
+    "openstack.security_groups",
+);
 
 #[derive(Deserialize)]
 struct Id {
@@ -167,24 +194,23 @@ struct Id {
 }
 
 impl Place {
-    /// Of Neutron, which finds by name as by id.
-    async fn id(
-        &self,
-        session: &Session,
-        call: Call,
-        list: &str,
-        named: &Named,
-    ) -> Result<String, CloudError> {
+    /// The id of a thing of Neutron, which finds by name as by id.
+    pub(super) async fn id(&self, session: &Session, named: &Named) -> Answered<String> {
         let (key, value) = match named {
             Named::Id(id) => ("id", id),
             Named::Name(name) => ("name", name),
         };
-        let call = call.query(key, value.clone()).query("fields", "id");
-        let found = session.get(self.action, value, call, list).await?;
+        let call = Call::get(self.path).query(key, value).query("fields", "id");
+        let filter = self.filter.iter();
+        let call = filter.fold(call, |call, (key, value)| call.query(key, *value));
+        let list = self.path.replace('-', "_");
+        let found = session
+            .get(NEUTRON, self.action, value, call, &list)
+            .await?;
         self.one(found, value).map(|Id { id }| id)
     }
 
-    fn one<T>(&self, mut found: Vec<T>, name: &str) -> Result<T, CloudError> {
+    fn one<T>(&self, mut found: Vec<T>, name: &str) -> Answered<T> {
         match (found.pop(), found.len()) {
             (Some(one), 0) => Ok(one),
             (None, _) => Err(self.missing(name)),
@@ -210,11 +236,7 @@ mod tests {
 
     #[test]
     fn two_of_one_name_are_not_guessed_between() {
-        let place = Place {
-            action: "test",
-            what: "image",
-            attribute: "image",
-        };
+        let place = IMAGES;
         assert_eq!(place.one(vec![1], "x").unwrap(), 1);
         for (found, words) in [
             (vec![], "no such image"),

@@ -5,9 +5,10 @@
 
 use serde_json::Value as Json;
 
-use super::api::{Call, Service, Session, absent};
-use super::names::{self, Flavor, Ids, Image};
-use super::shape::{ATTRIBUTE, Shape};
+use super::api::{Answered, NEUTRON, NOVA, Session, absent};
+use super::names::{self, Flavor, Ids, Image, NETWORKS, SECURITY_GROUPS, Wanting};
+use super::shape::{ATTRIBUTE, Named, Shape};
+use crate::http::api::Call;
 use crate::provider::{Diagnostic, Diagnostics, Path};
 use crate::worker_group::cloud::{CloudError, Findings, Growth, Kind, Refusal};
 
@@ -18,13 +19,9 @@ pub(super) async fn check(
     image_name: &str,
     shape: &Shape,
     growth: Growth,
-) -> Result<(Diagnostics, Option<Ids>), CloudError> {
+) -> Answered<(Diagnostics, Option<Ids>)> {
     let mut found = Findings::new(refusal);
-    let mut pool = None;
-    if let Some(named) = &shape.floating_ip_pool {
-        let id = found.of(names::pool(session, named).await)?;
-        pool = id.map(|id| (named.clone(), id));
-    }
+    let pool = found.of(names::pool(session, shape).await)?.flatten();
     if growth.created == 0 {
         return Ok((found.told(), None));
     }
@@ -39,10 +36,10 @@ pub(super) async fn check(
     let flavor = found.of(names::flavor(session, &shape.flavor()).await)?;
     let mut networks = Vec::new();
     for network in &shape.networks {
-        networks.extend(found.of(names::network(session, &network.named()).await)?);
+        networks.extend(found.of(NETWORKS.id(session, &network.named()).await)?);
     }
     for group in &shape.security_groups {
-        found.of(names::security_group(session, group).await)?;
+        found.of(SECURITY_GROUPS.id(session, &Named::of(group)).await)?;
     }
     if pool.is_some() {
         few_addresses(session, growth, &mut found).await;
@@ -75,20 +72,18 @@ pub(super) async fn check(
         let Some(name) = named else {
             continue;
         };
-        let call = Call::get(Service::Compute, format!("{path}/{name}"));
-        let answer = absent(session.send(action, name, call).await);
+        let call = Call::get(format!("{path}/{name}"));
+        let answer = absent(session.send(NOVA, action, name, call).await);
         if let Some(None) = found.of(answer)? {
             let summary = format!("OpenStack has no such {what}");
-            found.misfit(
-                Path::of(attribute),
-                summary,
-                format!("There is no {name:?}{rest}"),
-            );
+            let detail = format!("There is no {name:?}{rest}");
+            found.misfit(Path::of(attribute), summary, detail);
         }
     }
     if !shape.availability_zones.is_empty() {
-        let call = Call::get(Service::Compute, "os-availability-zone");
-        let answer = session.send("Nova GET os-availability-zone", "the zones", call);
+        let call = Call::get("os-availability-zone");
+        let action = "Nova GET os-availability-zone";
+        let answer = session.send(NOVA, action, "the zones", call);
         if let Some(answer) = found.of(answer.await)? {
             missing_zones(&answer, &shape.availability_zones, &mut found);
         }
@@ -97,8 +92,8 @@ pub(super) async fn check(
         misfit(image, flavor, shape, &mut found);
     }
     if let Some(flavor) = &flavor {
-        let call = Call::get(Service::Compute, "limits");
-        let answer = session.send("Nova GET limits", "the quota", call);
+        let call = Call::get("limits");
+        let answer = session.send(NOVA, "Nova GET limits", "the quota", call);
         if let Some(answer) = found.of(answer.await)? {
             lack(&answer["limits"]["absolute"], flavor, growth, &mut found);
         }
@@ -107,8 +102,8 @@ pub(super) async fn check(
         (Some(image), Some(flavor)) if !found.has_errors() => Some(Ids {
             image: image.id,
             flavor: flavor.id,
+            wanting: Wanting::of(shape, pool, &networks),
             networks,
-            pool,
         }),
         _ => None,
     };
@@ -132,9 +127,9 @@ async fn few_addresses(session: &Session, growth: Growth, found: &mut Findings) 
     let Some(project) = session.project() else {
         return;
     };
-    let call = Call::get(Service::Network, format!("quotas/{project}/details.json"));
-    let answer = session.send("Neutron GET quotas", "the quota", call).await;
-    let quota = answer.unwrap_or_default()["quota"]["floatingip"].take();
+    let call = Call::get(format!("quotas/{project}/details.json"));
+    let answer = session.send(NEUTRON, "Neutron GET quotas", "the quota", call);
+    let quota = answer.await.unwrap_or_default()["quota"]["floatingip"].take();
     let (Some(most @ 0..), Some(used)) = (quota["limit"].as_i64(), quota["used"].as_i64()) else {
         return;
     };

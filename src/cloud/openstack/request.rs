@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
 use super::names::Ids;
-use super::shape::{ATTEMPT, IMAGE, Shape};
+use super::shape::{ATTEMPT, IMAGE, Shape, Volume};
 use crate::worker_group::cloud::Spec;
 
 /// `user_data` is in Nova's form: base64. `fixed_ips` has one for each of the shape's networks: the address
@@ -20,76 +20,53 @@ pub(super) fn create(
     fixed_ips: &[Option<String>],
     user_data: &str,
 ) -> Json {
-    let mut server = Map::new();
-    server.insert("name".into(), json!(spec.name));
-    server.insert("flavorRef".into(), json!(ids.flavor));
-    match &shape.boot_volume {
-        None => {
-            server.insert("imageRef".into(), json!(ids.image));
-        }
-        Some(volume) => {
-            let mut disk = json!({
-                "boot_index": 0, "source_type": "image", "destination_type": "volume",
-                "uuid": ids.image, "volume_size": volume.size, "delete_on_termination": true,
-            });
-            // `volume_type` needs microversion 2.67; without it the cloud's default type is taken.
-            if let (Some(kind), Some(disk)) = (&volume.kind, disk.as_object_mut()) {
-                disk.insert("volume_type".into(), json!(kind));
-            }
-            server.insert("block_device_mapping_v2".into(), json!([disk]));
-        }
-    }
-    let networks: Vec<Json> = ids
-        .networks
-        .iter()
-        .zip(fixed_ips)
-        .map(|(id, address)| match address {
-            Some(address) => json!({"uuid": id, "fixed_ip": address}),
-            None => json!({"uuid": id}),
-        })
-        .collect();
-    let networks = match networks.is_empty() {
-        true => json!("auto"),
-        false => Json::Array(networks),
+    let disk = |volume: &Volume| {
+        // The type needs microversion 2.67; without it the cloud's default type is taken.
+        whole(json!({
+            "boot_index": 0, "source_type": "image", "destination_type": "volume", "uuid": ids.image,
+            "volume_size": volume.size, "delete_on_termination": true, "volume_type": volume.kind,
+        }))
     };
-    server.insert("networks".into(), networks);
-    if !shape.security_groups.is_empty() {
-        let groups: Vec<Json> = shape
-            .security_groups
-            .iter()
-            .map(|name| json!({"name": name}))
-            .collect();
-        server.insert("security_groups".into(), Json::Array(groups));
+    let networks = ids.networks.iter().zip(fixed_ips);
+    let networks = networks.map(|(id, address)| whole(json!({"uuid": id, "fixed_ip": address})));
+    let networks: Vec<Json> = networks.collect();
+    let groups = shape.security_groups.iter();
+    let groups: Vec<Json> = groups.map(|name| json!({"name": name})).collect();
+    let server = json!({
+        "name": spec.name,
+        "flavorRef": ids.flavor,
+        "imageRef": shape.boot_volume.is_none().then_some(&ids.image),
+        "block_device_mapping_v2": shape.boot_volume.as_ref().map(|volume| [disk(volume)]),
+        "networks": match networks.is_empty() {
+            true => json!("auto"),
+            false => json!(networks),
+        },
+        "security_groups": (!groups.is_empty()).then_some(groups),
+        "key_name": shape.key_pair,
+        "availability_zone": zone(&shape.availability_zones, spec.ordinal),
+        "config_drive": shape.config_drive,
+        "user_data": user_data,
+        "metadata": metadata(spec, shape),
+        "tags": tags(&spec.mark.cluster, &spec.mark.group),
+    });
+    let hints = shape.server_group_id.as_ref();
+    let hints = hints.map(|group| json!({"group": group}));
+    whole(json!({"server": whole(server), "os:scheduler_hints": hints}))
+}
+
+/// Without what is left out: Nova takes no null.
+fn whole(mut object: Json) -> Json {
+    if let Some(fields) = object.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
     }
-    if let Some(key) = &shape.key_pair {
-        server.insert("key_name".into(), json!(key));
-    }
-    if let Some(zone) = zone(&shape.availability_zones, spec.ordinal) {
-        server.insert("availability_zone".into(), json!(zone));
-    }
-    server.insert("config_drive".into(), json!(shape.config_drive));
-    server.insert("user_data".into(), json!(user_data));
-    server.insert("metadata".into(), json!(metadata(spec, shape)));
-    server.insert(
-        "tags".into(),
-        json!(tags(&spec.mark.cluster, &spec.mark.group)),
-    );
-    let mut body = json!({"server": server});
-    if let (Some(group), Some(body)) = (&shape.server_group_id, body.as_object_mut()) {
-        body.insert("os:scheduler_hints".into(), json!({"group": group}));
-    }
-    body
+    object
 }
 
 /// The mark, the user's, and what only a create knows.
 fn metadata(spec: &Spec<'_>, shape: &Shape) -> BTreeMap<String, String> {
     let mut metadata = shape.own_metadata();
-    metadata.extend(
-        spec.mark
-            .pairs()
-            .into_iter()
-            .map(|(key, value)| (key.to_owned(), value)),
-    );
+    let pairs = spec.mark.pairs().into_iter();
+    metadata.extend(pairs.map(|(key, value)| (key.to_owned(), value)));
     metadata.insert(IMAGE.to_owned(), spec.image.to_owned());
     metadata.insert(ATTEMPT.to_owned(), spec.attempt.to_string());
     metadata
@@ -191,7 +168,7 @@ mod tests {
                 image: "i1".to_owned(),
                 flavor: "f1".to_owned(),
                 networks: networks.map(|n| format!("n{n}")).collect(),
-                pool: None,
+                wanting: None,
             };
             let listed = parsed.networks.iter().map(|one| one.fixed_ips.first());
             let fixed_ips: Vec<Option<String>> = listed.map(Option::<&String>::cloned).collect();

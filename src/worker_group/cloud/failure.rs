@@ -69,13 +69,18 @@ impl CloudError {
         failure: Failure,
         rows: &[Meaning],
     ) -> Self {
+        let words = failure.to_string();
+        let of = |kind| Self::new(kind, action, object, words);
         match failure {
-            Failure::NotSent(words) => Self::new(Kind::Unavailable, action, object, words),
-            Failure::NoLogin(words) => Self::new(Kind::Unauthenticated, action, object, words),
-            Failure::Impossible(words) => Self::new(Kind::BadRequest, action, object, words),
-            Failure::Lost(words) => {
-                Self::new(Kind::Unavailable.after(effect), action, object, words)
-            }
+            Failure::NotSent(_) => of(Kind::Unavailable),
+            Failure::NoLogin(_) => of(Kind::Unauthenticated),
+            Failure::Impossible(_) => of(Kind::BadRequest),
+            Failure::Lost(_) => of(Kind::Unavailable.after(effect)),
+            // What was asked for may have been done; what is only read is no shorter the next time.
+            Failure::TooLarge(_) => of(match effect {
+                Effect::Creates => Kind::Ambiguous,
+                Effect::Reads | Effect::Repeats => Kind::BadRequest,
+            }),
             Failure::Refused {
                 status,
                 words,
@@ -92,7 +97,7 @@ impl CloudError {
                 Self {
                     attribute: attribute.filter(|_| is_of_request),
                     retry_after,
-                    ..Self::new(kind, action, object, format!("{status} {words}"))
+                    ..of(kind)
                 }
             }
         }
@@ -345,10 +350,14 @@ mod tests {
             retry_after: None,
         };
         let lost = || Failure::Lost("nothing".to_owned());
+        let too_large = || Failure::TooLarge("more than 9 bytes".to_owned());
         for (failure, effect, kind) in [
             (lost(), Effect::Creates, Kind::Ambiguous),
             (lost(), Effect::Repeats, Kind::Unavailable),
             (lost(), Effect::Reads, Kind::Unavailable),
+            (too_large(), Effect::Creates, Kind::Ambiguous),
+            (too_large(), Effect::Repeats, Kind::BadRequest),
+            (too_large(), Effect::Reads, Kind::BadRequest),
             (refused(500), Effect::Creates, Kind::Ambiguous),
             (refused(500), Effect::Repeats, Kind::Unavailable),
             (refused(409), Effect::Creates, Kind::Unavailable),
