@@ -5,6 +5,7 @@
 
 pub mod cache;
 mod local;
+pub mod pin;
 pub mod rest;
 pub mod wait;
 
