@@ -7,6 +7,7 @@
 pub mod api;
 pub mod cache;
 mod local;
+pub mod pin;
 pub mod rest;
 pub mod wait;
 

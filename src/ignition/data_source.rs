@@ -1,5 +1,6 @@
 //! `data "flatcar_ignition"`: the schema, and from its attributes to Ignition, user data and diagnostics. The ephemeral twin is the same.
 
+mod checksums;
 mod diagnostics;
 mod schema;
 
@@ -12,6 +13,7 @@ use self::diagnostics::{beyond, blamed, diagnostic, warnings};
 use self::schema::OUTPUT_FORMATS;
 pub(super) use self::schema::schema;
 use super::butane::header;
+use super::preset::kubernetes::{Checksums, Kubernetes};
 use super::preset::{self, Contradiction, Proxy, Updates};
 use super::user_data::{Compress, UserData, pack};
 use super::{
@@ -36,8 +38,25 @@ impl DataSource for FlatcarIgnition {
     fn validate(&self, config: Model) -> Diagnostics {
         validate(&config)
     }
-    async fn read(&self, _context: &Context, config: Model) -> Outcome<Model> {
-        answer(config)
+    async fn read(&self, context: &Context, config: Model) -> Outcome<Model> {
+        read(context, config).await
+    }
+}
+
+/// What is to be had only from elsewhere is fetched, then everything is rendered.
+pub(super) async fn read(context: &Context, config: Model) -> Outcome<Model> {
+    let mut problems = Diagnostics::none();
+    // What is wrong with it is reported where it is rendered.
+    let kubernetes = config.kubernetes(&mut Diagnostics::none());
+    let checksums = checksums::of(context, kubernetes.as_ref(), &mut problems).await;
+    let answered = answer(config, &checksums);
+    problems.extend(answered.problems);
+    match problems.has_errors() {
+        true => Outcome::failed(problems),
+        false => Outcome {
+            value: answered.value,
+            problems,
+        },
     }
 }
 
@@ -55,6 +74,7 @@ pub struct Model {
     flatcar_version: Attr<String>,
     ssh_authorized_keys: Attr<Vec<Attr<String>>>,
     updates: Value,
+    kubernetes: Value,
     proxy: Value,
     rendered: Option<String>,
     user_data: Option<String>,
@@ -73,7 +93,7 @@ pub(super) fn validate(config: &Model) -> Diagnostics {
         return nothing_to_render(config).into();
     }
     let found = match config.can_be_rendered() {
-        true => answer(unmocked(config.clone())).problems,
+        true => answer(unmocked(config.clone()), &Checksums::default()).problems,
         false => piecewise(config),
     };
     match found.has_errors() {
@@ -99,7 +119,7 @@ fn piecewise(config: &Model) -> Diagnostics {
         ..config.options()
     };
     let strict = config.is_strict();
-    for document in documents(config, &mut problems) {
+    for document in documents(config, &Checksums::default(), &mut problems) {
         let input = Input {
             documents: vec![document],
         };
@@ -115,12 +135,13 @@ fn piecewise(config: &Model) -> Diagnostics {
 
 impl Model {
     /// What can be rendered, and whether it is absent.
-    fn sources(&self) -> [(&'static str, bool); 5] {
+    fn sources(&self) -> [(&'static str, bool); 6] {
         [
             ("content", self.content.is_null()),
             ("snippets", self.snippets.is_null()),
             ("ssh_authorized_keys", self.ssh_authorized_keys.is_null()),
             ("updates", self.updates.is_null()),
+            ("kubernetes", self.kubernetes.is_null()),
             ("proxy", self.proxy.is_null()),
         ]
     }
@@ -139,10 +160,18 @@ impl Model {
             && list(&self.snippets)
             && list(&self.ssh_authorized_keys)
             && self.updates.is_wholly_known()
+            && self.kubernetes.is_wholly_known()
             && self.proxy.is_wholly_known()
             && known::<Updates>(&self.updates, "updates", ignored)
                 .is_none_or(|known| known.is_sound())
+            && self
+                .kubernetes(ignored)
+                .is_none_or(|known| known.is_sound())
             && known::<Proxy>(&self.proxy, "proxy", ignored).is_none_or(|known| known.is_sound())
+    }
+
+    fn kubernetes(&self, problems: &mut Diagnostics) -> Option<Kubernetes> {
+        known(&self.kubernetes, "kubernetes", problems)
     }
 
     fn options(&self) -> Options {
@@ -172,9 +201,9 @@ impl Model {
 const NO_RELEASE: &str = "A release is three numbers with dots, such as `4593.2.5`.";
 
 /// Everything, of a configuration whose documents are known.
-pub(super) fn answer(config: Model) -> Outcome<Model> {
+pub(super) fn answer(config: Model, checksums: &Checksums) -> Outcome<Model> {
     let mut problems = Diagnostics::none();
-    let documents = documents(&config, &mut problems);
+    let documents = documents(&config, checksums, &mut problems);
     if documents.is_empty() {
         if !problems.has_errors() {
             problems.push(nothing_to_render(&config));
@@ -247,7 +276,7 @@ fn nothing_to_render(config: &Model) -> Diagnostic {
         .map(|(name, _)| name)
         .collect();
     let mut detail =
-        "At least one of content, snippets, ssh_authorized_keys, updates and proxy must be set."
+        "At least one of content, snippets, ssh_authorized_keys, updates, kubernetes and proxy must be set."
             .to_owned();
     if !set.is_empty() {
         detail.push_str(&format!(" There is nothing in {}.", set.join(" and in ")));
@@ -307,8 +336,8 @@ fn user_data(config: &Model, rendered: &str, problems: &mut Diagnostics) -> Opti
 }
 
 /// Presets first, then content, then snippets: the order of merging.
-fn documents(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
-    let mut documents = presets(config, problems);
+fn documents(config: &Model, checksums: &Checksums, problems: &mut Diagnostics) -> Vec<Document> {
+    let mut documents = presets(config, checksums, problems);
     if let Attr::Known(content) = &config.content
         && !header::is_blank(content)
     {
@@ -332,7 +361,7 @@ fn documents(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
 
 /// The presets that are known, and of keys each that is. The schema reports what is not of the right
 /// form; nothing is made of it.
-fn presets(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
+fn presets(config: &Model, checksums: &Checksums, problems: &mut Diagnostics) -> Vec<Document> {
     let mut documents = Vec::new();
     if let Attr::Known(keys) = &config.ssh_authorized_keys {
         let (indexes, keys): (Vec<usize>, Vec<String>) = keys
@@ -356,6 +385,12 @@ fn presets(config: &Model, problems: &mut Diagnostics) -> Vec<Document> {
     if let Some(updates) = known::<Updates>(&config.updates, "updates", problems) {
         contradict("updates", updates.contradictions(), problems);
         documents.extend(updates.is_sound().then(|| updates.document()));
+    }
+    if let Some(kubernetes) = config.kubernetes(problems) {
+        contradict("kubernetes", kubernetes.contradictions(), problems);
+        let owns_updates = config.updates.is_null();
+        let sound = kubernetes.is_sound();
+        documents.extend(sound.then(|| kubernetes.document(checksums, owns_updates)));
     }
     if let Some(proxy) = known::<Proxy>(&config.proxy, "proxy", problems) {
         contradict("proxy", proxy.contradictions(), problems);
@@ -409,8 +444,12 @@ mod tests {
     use crate::provider::schema::null_object;
     use serde_json::json;
 
+    fn answer_of(config: Model) -> Outcome<Model> {
+        answer(config, &Checksums::default())
+    }
+
     /// Of attributes as a user writes them, defaults filled in by hand; `"?"` is unknown.
-    fn config(attributes: serde_json::Value) -> Model {
+    pub(super) fn config(attributes: serde_json::Value) -> Model {
         let Value::Map(mut object) = null_object(&schema().attributes) else {
             panic!("a schema is of an object");
         };
@@ -440,7 +479,7 @@ mod tests {
         object
     }
 
-    fn reported(problems: &Diagnostics) -> Vec<String> {
+    pub(super) fn reported(problems: &Diagnostics) -> Vec<String> {
         problems
             .0
             .iter()
@@ -471,7 +510,7 @@ mod tests {
 
     #[test]
     fn layers_are_merged_presets_first_and_everything_is_put_out() {
-        let outcome = answer(config(json!({
+        let outcome = answer_of(config(json!({
             "content": KEYS,
             "snippets": [null, "", r#"{"ignition":{"version":"3.3.0"},"passwd":{"users":[{"name":"core","gecos":"y"}]}}"#],
             "ssh_authorized_keys": [KEY],
@@ -496,7 +535,7 @@ mod tests {
     #[test]
     fn every_entry_is_one_diagnostic_on_what_caused_it_and_begins_as_butane_prints_it() {
         let wrong = "variant: flatcar\nversion: 1.1.0\nstorage:\n  files:\n    - mode: 0644\n      odd: s3cret\n    - path: etc\n";
-        let outcome = answer(config(json!({"content": KEYS, "snippets": [null, wrong]})));
+        let outcome = answer_of(config(json!({"content": KEYS, "snippets": [null, wrong]})));
         assert!(outcome.value.is_none());
         assert_eq!(
             reported(&outcome.problems),
@@ -520,7 +559,7 @@ mod tests {
     fn a_warning_is_put_out_and_in_strict_mode_an_error() {
         let content = format!("{KEYS}odd: 1\n");
         let line = "warning at $.odd, line 7 col 1: unused key odd";
-        let outcome = answer(config(json!({"content": content})));
+        let outcome = answer_of(config(json!({"content": content})));
         assert_eq!(
             reported(&outcome.problems),
             [format!("warning content: Unused key odd: {line}")]
@@ -529,7 +568,7 @@ mod tests {
             outcome.value.and_then(|model| model.warnings),
             Some(vec![line.to_owned()])
         );
-        let outcome = answer(config(json!({"content": content, "strict": true})));
+        let outcome = answer_of(config(json!({"content": content, "strict": true})));
         assert_eq!(
             reported(&outcome.problems),
             [format!("error content: Unused key odd: {line}")]
@@ -540,7 +579,7 @@ mod tests {
     #[test]
     fn a_proxy_for_https_that_is_reached_by_http_is_no_problem_of_the_users() {
         let proxy = json!({"http_proxy": null, "https_proxy": "http://proxy:3128", "no_proxy": ["localhost"], "profile": 1});
-        let outcome = answer(config(
+        let outcome = answer_of(config(
             json!({"proxy": proxy, "strict": true, "content": KEYS}),
         ));
         assert_eq!(reported(&outcome.problems), Vec::<String>::new());
@@ -588,10 +627,10 @@ mod tests {
             ),
             (
                 json!({"content": "", "snippets": [null, ""]}),
-                "error : Nothing to render: At least one of content, snippets, ssh_authorized_keys, updates and proxy must be set. There is nothing in content and in snippets.",
+                "error : Nothing to render: At least one of content, snippets, ssh_authorized_keys, updates, kubernetes and proxy must be set. There is nothing in content and in snippets.",
             ),
         ] {
-            let outcome = answer(config(attributes.clone()));
+            let outcome = answer_of(config(attributes.clone()));
             let reported = reported(&outcome.problems);
             assert!(
                 reported.len() == 1 && reported[0].starts_with(expected),
@@ -611,7 +650,7 @@ mod tests {
         });
         for problems in [
             validate(&config(attributes.clone())),
-            answer(config(attributes)).problems,
+            answer_of(config(attributes)).problems,
         ] {
             let places: Vec<String> = reported(&problems)
                 .iter()
@@ -692,7 +731,7 @@ mod tests {
         let content = format!(
             r#"{{"ignition":{{"version":"3.4.0"}},"odd":1,"storage":{{"links":[{links}]}}}}"#
         );
-        let problems = answer(config(json!({"content": content}))).problems;
+        let problems = answer_of(config(json!({"content": content}))).problems;
         assert_eq!(problems.0.len(), 201);
         let last = &problems.0[200];
         assert_eq!(last.summary, "There are more problems");
@@ -783,7 +822,7 @@ mod tests {
                 None,
             ),
         ] {
-            let outcome = answer(config(json!({
+            let outcome = answer_of(config(json!({
                 "snippets": [snippet],
                 "updates": updates(json!({"reboot_strategy": "off"})),
                 "proxy": proxy,
@@ -818,7 +857,7 @@ mod tests {
                 "error flatcar_version: This release cannot read the config: ",
             ),
         ] {
-            let reported = reported(&answer(config(attributes.clone())).problems);
+            let reported = reported(&answer_of(config(attributes.clone())).problems);
             assert!(
                 reported.len() == 1 && reported[0].starts_with(expected),
                 "{attributes}: {reported:#?}"
@@ -836,7 +875,7 @@ mod tests {
             "--- # begins\n\n...\n",
             "\u{feff}\n",
         ] {
-            let outcome = answer(config(
+            let outcome = answer_of(config(
                 json!({"content": nothing, "snippets": [nothing, KEYS]}),
             ));
             assert_eq!(
@@ -844,7 +883,7 @@ mod tests {
                 Vec::<String>::new(),
                 "{nothing:?}"
             );
-            let outcome = answer(config(json!({"content": nothing, "snippets": [nothing]})));
+            let outcome = answer_of(config(json!({"content": nothing, "snippets": [nothing]})));
             assert!(
                 reported(&outcome.problems)[0].starts_with("error : Nothing to render: "),
                 "{nothing:?}"
@@ -856,7 +895,7 @@ mod tests {
             "x: 1\n# y\n",
             "#cloud-config\npackages: []\n",
         ] {
-            let outcome = answer(config(json!({"content": something, "snippets": [KEYS]})));
+            let outcome = answer_of(config(json!({"content": something, "snippets": [KEYS]})));
             assert!(outcome.value.is_none(), "{something:?}");
         }
     }
@@ -867,7 +906,7 @@ mod tests {
         let butane = "\"variant\": \"flatcar\"\n\"version\": \"1.1.0\"\n\"storage\":\n  \"files\":\n  - \"path\": \"/a\"\n    \"user\": null\n    \"group\": null\n    \"mode\": null\n    \"contents\": null\n    \"append\": null\n\"passwd\": null\n";
         let ignition = r#"{"ignition":{"version":"3.4.0","proxy":null},"storage":{"files":[{"path":"/a","user":null,"mode":null,"contents":null}]},"systemd":null}"#;
         for content in [butane, ignition] {
-            let outcome = answer(config(json!({"content": content, "strict": true})));
+            let outcome = answer_of(config(json!({"content": content, "strict": true})));
             assert_eq!(reported(&outcome.problems), Vec::<String>::new());
             assert_eq!(
                 outcome.value.and_then(|model| model.warnings),
@@ -876,7 +915,7 @@ mod tests {
         }
         // Below an alias keys go unchecked, which is reported.
         let alias = "variant: flatcar\nversion: 1.1.0\nstorage: {files: [{path: /a, user: &u {id: 1}}, {path: /b, user: *u}]}\n";
-        let reported = reported(&answer(config(json!({"content": alias}))).problems);
+        let reported = reported(&answer_of(config(json!({"content": alias}))).problems);
         assert!(
             reported.len() == 1 && reported[0].contains("context tree does not match"),
             "{reported:?}"
@@ -886,9 +925,9 @@ mod tests {
     #[test]
     fn a_byte_order_mark_before_a_document_is_passed_over() {
         for content in [KEYS, r#"{"ignition":{"version":"3.4.0"}}"#] {
-            let outcome = answer(config(json!({"content": format!("\u{feff}{content}")})));
+            let outcome = answer_of(config(json!({"content": format!("\u{feff}{content}")})));
             assert_eq!(reported(&outcome.problems), Vec::<String>::new());
-            let plain = answer(config(json!({"content": content})));
+            let plain = answer_of(config(json!({"content": content})));
             assert_eq!(
                 outcome.value.and_then(|model| model.rendered),
                 plain.value.and_then(|model| model.rendered)
@@ -903,7 +942,7 @@ mod tests {
         let ignition =
             r#"{"ignition":{"version":"3.4.0"},"storage":{"files":[{"path":"/a","mode":600}]}}"#;
         for content in [butane, ignition] {
-            let problems = answer(config(json!({"content": content}))).problems;
+            let problems = answer_of(config(json!({"content": content}))).problems;
             let reported = problems.0.iter().any(|problem| {
                 problem.detail.contains("unreasonable mode")
                     && problem.detail.contains(r#"parseint("0644", 8)"#)
@@ -939,7 +978,7 @@ mod tests {
 
     #[test]
     fn compression_without_a_platform_is_warned_of() {
-        let outcome = answer(config(json!({"content": KEYS, "compress": "always"})));
+        let outcome = answer_of(config(json!({"content": KEYS, "compress": "always"})));
         assert_eq!(reported(&outcome.problems).len(), 1);
         assert!(reported(&outcome.problems)[0].starts_with("warning compress: "));
         assert!(outcome.value.is_some());

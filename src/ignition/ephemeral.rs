@@ -16,8 +16,9 @@ impl Ephemeral for FlatcarIgnition {
     fn validate(&self, config: Model) -> Diagnostics {
         data_source::validate(&config)
     }
-    async fn open(&self, _context: &Context, config: Model) -> Outcome<Opened<Model>> {
-        data_source::answer(config).map(|model| Opened {
+    async fn open(&self, context: &Context, config: Model) -> Outcome<Opened<Model>> {
+        let read = data_source::read(context, config).await;
+        read.map(|model| Opened {
             model,
             private: Vec::new(),
             renew_at: None,

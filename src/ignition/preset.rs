@@ -5,6 +5,8 @@
 //!
 //! Source: Flatcar's documentation of update strategies and of `update.conf`, systemd-system.conf(5), systemd.exec(5).
 
+pub mod kubernetes;
+mod sheet;
 mod ssh_key;
 
 use std::collections::HashSet;
@@ -12,6 +14,7 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use self::sheet::is_text;
 use super::{Document, Origin};
 
 /// The newest profile, and the one without a choice.
@@ -368,6 +371,7 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::kubernetes::{Checksums, Kubernetes};
     use super::*;
     use crate::ignition::{Input, Options, render};
 
@@ -381,12 +385,23 @@ mod tests {
         proxy: Option<Proxy>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ssh_authorized_keys: Option<Vec<String>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kubernetes: Option<serde_json::Value>,
+        /// The preset `updates` says how the machine updates itself.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        beside_updates: bool,
         butane: String,
         ignition: String,
     }
 
     impl Case {
         fn document(&self) -> Document {
+            if let Some(kubernetes) = &self.kubernetes {
+                let kubernetes = Kubernetes::deserialize(kubernetes).expect("a worker");
+                assert!(kubernetes.is_sound(), "{}", self.name);
+                assert_eq!(kubernetes.contradictions(), [], "{}", self.name);
+                return kubernetes.document(&Checksums::default(), !self.beside_updates);
+            }
             match (&self.updates, &self.proxy, &self.ssh_authorized_keys) {
                 (Some(updates), None, None) => updates.document(),
                 (None, Some(proxy), None) => proxy.document(),
@@ -519,6 +534,38 @@ mod tests {
         for block in shown {
             let written = cases.iter().any(|case| case.document().text == block);
             assert!(written, "no case of presets-1.json writes\n{block}");
+        }
+    }
+
+    #[test]
+    fn the_guide_to_workers_shows_what_is_written() {
+        let cases: Vec<Case> =
+            serde_json::from_str(include_str!("../../tests/fixtures/ignition/presets-1.json"))
+                .expect("JSON");
+        let written: Vec<String> = cases.iter().map(|case| case.document().text).collect();
+        let guide = include_str!("../../docs/guides/kubernetes-workers.md");
+        let shown = guide.split("```yaml\n").skip(1);
+        let shown: Vec<&str> = shown
+            .filter_map(|rest| rest.split("```\n").next())
+            .collect();
+        assert!(shown.len() >= 20, "only {} parts are shown", shown.len());
+        for part in shown {
+            let is_written = written.iter().any(|text| text.contains(part));
+            assert!(is_written, "no case of presets-1.json writes\n{part}");
+        }
+        // What a worker gets without any option is shown whole, but for its authority.
+        let plain = cases
+            .iter()
+            .position(|case| case.name == "kubernetes, nothing chosen");
+        let text = &written[plain.expect("the case")];
+        let entries = text.split("    - ").skip(1);
+        for entry in entries.filter(|entry| !entry.contains("BEGIN CERTIFICATE")) {
+            let entry = entry.split("\n  links:").next().unwrap_or_default();
+            let entry = entry.split("\nsystemd:").next().unwrap_or_default();
+            assert!(
+                guide.contains(entry.trim_end()),
+                "not in the guide:\n{entry}"
+            );
         }
     }
 

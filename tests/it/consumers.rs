@@ -3,6 +3,8 @@
 //!
 //! `tests/consumers/build` builds both. What has to lie on the root is written down in `tests/fixtures/worker` (see its README).
 
+mod kubernetes;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;

@@ -2,6 +2,8 @@
 //!
 //! What may hold a secret is sensitive, as what is rendered from it is: documents, and addresses that may have a password in them.
 
+mod kubernetes;
+
 use crate::flatcar::{PLATFORMS, Version, known_platform};
 use crate::ignition::user_data::Compress;
 use crate::ignition::{Style, preset};
@@ -76,6 +78,7 @@ pub(in crate::ignition) fn schema() -> Schema {
             .optional()
             .skips_nulls(),
             updates(),
+            kubernetes::kubernetes(),
             proxy(),
             Attribute::string("rendered", "Ignition JSON.").computed().sensitive(),
             Attribute::string(

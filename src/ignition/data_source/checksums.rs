@@ -1,0 +1,149 @@
+//! Hashes of what a worker fetches, looked up where the user gives none: one fetch per file and plan.
+
+use crate::http::cache::Cache;
+use crate::http::{Client, Settings, redacted};
+use crate::ignition::preset::kubernetes::{Checksums, Download, Kubernetes};
+use crate::provider::{Context, Diagnostic, Diagnostics, Path};
+
+/// The bakery's list of all its Kubernetes extensions has some 50 KB.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// One of the process.
+struct Files(Cache);
+
+/// What is missing in a worker's downloads; nothing is asked where nothing is.
+pub(super) async fn of(
+    context: &Context,
+    kubernetes: Option<&Kubernetes>,
+    problems: &mut Diagnostics,
+) -> Checksums {
+    let mut checksums = Checksums::default();
+    let wanted = kubernetes.filter(|it| it.is_sound() && it.contradictions().is_empty());
+    let downloads = wanted.map(Kubernetes::downloads).unwrap_or_default();
+    let missing = downloads.iter().filter(|it| it.sha256.is_none());
+    for download in missing {
+        if let Err(why) = fetch(context, download, &mut checksums).await {
+            problems.push(why);
+        }
+    }
+    checksums
+}
+
+async fn fetch(
+    context: &Context,
+    download: &Download,
+    checksums: &mut Checksums,
+) -> Result<(), Diagnostic> {
+    let (object, attribute) = download.attribute;
+    let failed = |why: String| {
+        Diagnostic::error(
+            "Could not look up a checksum",
+            format!(
+                "The SHA-256 of {} is not to be had: {why}.\nSet {attribute} in kubernetes.{object}, or name a file that has it and can be \
+                 reached from here.",
+                redacted(&download.url)
+            ),
+        )
+        .at(Path::of("kubernetes").attribute(object).attribute(attribute))
+    };
+    let opened = context.shared.try_of(|| async {
+        Ok::<_, Diagnostic>(Files(Cache::new(Client::new(Settings::default()))))
+    });
+    let files = opened.await?;
+    let url = &download.checksums_url;
+    let file = tokio::select! {
+        file = files.0.get(url, MOST_BYTES) => file,
+        () = context.cancel.cancelled() => return Err(Diagnostic::error("Interrupted", "The provider was asked to stop.")),
+    };
+    let file = file.map_err(|error| failed(error.to_string()))?;
+    let taken = checksums.take(download, &file.body);
+    taken.map_err(|why| failed(format!("{}: {why}", redacted(url))))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::ignition::data_source::tests::{config, reported};
+    use crate::ignition::data_source::{read, validate};
+    use crate::provider::Value;
+
+    /// A worker whose extension has this list of checksums.
+    fn worker(sysext: &serde_json::Value) -> serde_json::Value {
+        let cases = include_str!("../../../tests/fixtures/ignition/presets-1.json");
+        let cases: serde_json::Value = serde_json::from_str(cases).unwrap();
+        let cases = cases.as_array().unwrap().iter();
+        let mut case = cases
+            .filter(|case| case["name"] == "kubernetes, nothing chosen")
+            .map(|case| case["kubernetes"].clone());
+        let mut kubernetes = case.next().unwrap();
+        kubernetes["sysext"] = sysext.clone();
+        json!({ "kubernetes": kubernetes })
+    }
+
+    #[tokio::test]
+    async fn a_checksum_that_the_user_does_not_give_is_looked_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let list = directory.path().join("SHA256SUMS");
+        let hash = "0a".repeat(32);
+        std::fs::write(&list, format!("{hash}  kubernetes-v1.34.2-x86-64.raw\n")).unwrap();
+        let listed = format!("file://{}", list.display());
+        let other = format!("file://{}/none", directory.path().display());
+        let of = |checksums_url: &str, sha256: Option<&str>| json!({"url": null, "sha256": sha256, "checksums_url": checksums_url});
+        let given = "0B".repeat(32);
+        let context = Context::of(Value::Null);
+        for (sysext, expected) in [
+            (of(&listed, None), Ok(&hash)),
+            (of(&other, Some(&given)), Ok(&given.to_lowercase())),
+            (
+                of(&other, None),
+                Err(
+                    "error kubernetes.sysext.sha256: Could not look up a checksum: The SHA-256 of https://extensions.flatcar.org/extensions/kubernetes-v1.34.2-x86-64.raw is not to be had: read file://",
+                ),
+            ),
+            (
+                json!({"url": "https://m.example/other.raw", "sha256": null, "checksums_url": listed}),
+                Err(
+                    "error kubernetes.sysext.sha256: Could not look up a checksum: The SHA-256 of https://m.example/other.raw is not to be had: file://",
+                ),
+            ),
+        ] {
+            // Nothing is fetched before the data source is read.
+            assert_eq!(
+                reported(&validate(&config(worker(&sysext)))),
+                Vec::<String>::new()
+            );
+            let outcome = read(&context, config(worker(&sysext))).await;
+            let said = reported(&outcome.problems);
+            match expected {
+                Ok(hash) => {
+                    let rendered = outcome
+                        .value
+                        .unwrap_or_else(|| panic!("{said:?}"))
+                        .rendered
+                        .unwrap();
+                    assert!(rendered.contains(&format!("sha256-{hash}")), "{rendered}");
+                    assert_eq!(said, Vec::<String>::new());
+                }
+                Err(start) => {
+                    assert!(said.len() == 1 && said[0].starts_with(start), "{said:#?}");
+                    assert!(outcome.value.is_none());
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_ends_the_search_for_a_checksum() {
+        let context = Context::of(Value::Null);
+        context.cancel.cancel();
+        let sysext =
+            json!({"url": null, "sha256": null, "checksums_url": "http://127.0.0.1:9/SHA256SUMS"});
+        let outcome = read(&context, config(worker(&sysext))).await;
+        assert_eq!(
+            reported(&outcome.problems),
+            ["error : Interrupted: The provider was asked to stop."]
+        );
+    }
+}
