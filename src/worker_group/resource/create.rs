@@ -140,7 +140,7 @@ impl WorkerGroup {
                 performed
             }
         };
-        // State is saved next. What is killed in between is told by the next create, and taken over by none.
+        // State is saved next. What is killed in between the next create reports, and none takes over.
         let made = performed.machines.iter().map(|known| &known.machine);
         saved_is_saved(&calls, &place.mark(String::new()), made).await;
         problems.extend(said_of(creation, model, &found, &performed));
