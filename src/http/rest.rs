@@ -26,8 +26,6 @@ pub enum Effect {
 pub enum Failure {
     /// Nobody has got the call; a later one may get through.
     NotSent(String),
-    /// Who asks has no login any more; nobody has got the call.
-    NoLogin(String),
     /// It cannot be sent, now and later.
     Impossible(String),
     /// It was sent, and the answer did not come, or cannot be read.
@@ -45,12 +43,22 @@ pub enum Failure {
     },
 }
 
+impl Failure {
+    /// Whether the same call, where it may be sent again, may be answered otherwise a little later.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::NotSent(_) | Self::Lost(_) => true,
+            Self::Refused { status, .. } => matches!(status, 429 | 500..),
+            Self::Impossible(_) | Self::TooLarge(_) => false,
+        }
+    }
+}
+
 /// As it follows *answered*: `409 No such net`.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSent(words)
-            | Self::NoLogin(words)
             | Self::Impossible(words)
             | Self::Lost(words)
             | Self::TooLarge(words) => f.write_str(words),

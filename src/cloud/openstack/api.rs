@@ -105,7 +105,7 @@ impl Session {
         // Whatever was refused so was not carried out: a create may be sent again, too.
         match self.renewed(&token).await {
             Ok(token) => send(&token).await?.json(),
-            Err(Failure::NotSent(words) | Failure::Lost(words)) => Err(Failure::NotSent(words)),
+            Err(failure) if failure.is_passing() => Err(Failure::NotSent(failure.to_string())),
             Err(_) => answer.json(),
         }
     }
@@ -272,8 +272,170 @@ const TOO_OLD: &str =
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex as Blocking};
+
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::http::api::{Client, Settings};
     use crate::http::rest::Effect;
+
+    /// Keystone and Nova in one, on this machine.
+    #[derive(Clone, Copy)]
+    struct Cloud {
+        /// How it answers one login after the other.
+        logins: &'static [u16],
+        /// Tokens of earlier logins have expired.
+        valid_from: usize,
+        newest: &'static str,
+    }
+
+    type Asked = Arc<Blocking<Vec<String>>>;
+
+    impl Cloud {
+        /// A session that has logged in, and what was asked since the beginning.
+        async fn session(self) -> (Session, Asked) {
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = format!("http://{}", listener.local_addr().unwrap());
+            let keystone = Keystone {
+                client: Client::new(&Settings::default()).unwrap(),
+                url: format!("{at}/v3").parse().unwrap(),
+                body: json!({"auth": {}}),
+                region: None,
+                interface: "public".to_owned(),
+                overrides: [].into(),
+            };
+            let asked = Asked::default();
+            let told = Arc::clone(&asked);
+            tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    let mut read = Vec::new();
+                    while !read.ends_with(b"\r\n\r\n") {
+                        read.push(stream.read_u8().await.unwrap());
+                    }
+                    let request = String::from_utf8(read).unwrap();
+                    let length = request.split("content-length: ").nth(1);
+                    let length = length.and_then(|rest| rest.lines().next());
+                    let length = length.map_or(0, |length| length.parse().unwrap());
+                    stream.read_exact(&mut vec![0; length]).await.unwrap();
+                    let answer = self.answer(&at, &request, &told);
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                }
+            });
+            let login = keystone.login().await.unwrap();
+            (Session::new(keystone, login, false), asked)
+        }
+
+        fn answer(self, at: &str, request: &str, asked: &Asked) -> String {
+            let mut asked = asked.lock().unwrap();
+            let call = request.split(" HTTP").next().unwrap_or_default();
+            asked.push(call.to_owned());
+            let logins = count(&asked, LOGIN);
+            let valid = (self.valid_from..).take(9);
+            let mut valid = valid.map(|number| format!("x-auth-token: token-{number}\r\n"));
+            let catalog = json!([{"type": "compute", "endpoints": [
+                {"interface": "admin", "url": "http://127.0.0.1:9/"}, {"interface": "public", "region": "R", "url": format!("{at}/v2.1")}]}]);
+            let (status, body) = match call {
+                "GET /v3/" => (200, json!({"version": {"id": "v3.14"}})),
+                LOGIN => (
+                    self.logins[logins - 1],
+                    json!({"token": {"project": {"id": "p"}, "catalog": catalog}}),
+                ),
+                "GET /v2.1/" => (
+                    200,
+                    json!({"version": {"id": "v2.1", "version": self.newest}}),
+                ),
+                CREATE if !request.contains("openstack-api-version: compute 2.52") => {
+                    (400, json!({"message": "no microversion"}))
+                }
+                CREATE if valid.any(|header| request.contains(&header)) => (202, json!({})),
+                CREATE => (401, json!({"error": {"message": "Expired."}})),
+                _ => (404, json!({})),
+            };
+            let body = body.to_string();
+            let length = body.len();
+            format!(
+                "HTTP/1.1 {status} X\r\nx-subject-token: token-{logins}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            )
+        }
+    }
+
+    const LOGIN: &str = "POST /v3/auth/tokens";
+    const CREATE: &str = "POST /v2.1/servers";
+
+    fn count(asked: &[String], call: &str) -> usize {
+        asked.iter().filter(|one| *one == call).count()
+    }
+
+    #[tokio::test]
+    async fn a_token_that_has_expired_is_renewed_once_for_a_call() {
+        let words = |kind, words: &str| Err((kind, words.to_owned()));
+        let expired = || words(Kind::Unauthenticated, "401 Expired.");
+        let mute = "503 without words that a program can read";
+        for (logins, valid_from, creates, expected) in [
+            (&[201][..], 1, 1, Ok(json!({}))),
+            (&[201, 201], 2, 2, Ok(json!({}))),
+            (&[201, 201], 3, 2, expired()),
+            (&[201, 403], 3, 1, expired()),
+            (&[201, 503], 3, 1, words(Kind::Unavailable, mute)),
+        ] {
+            let cloud = Cloud {
+                logins,
+                valid_from,
+                newest: "2.95",
+            };
+            let (session, asked) = cloud.session().await;
+            let call = Call::post("servers", json!({}));
+            let answer = session.send(NOVA, "Nova POST servers", "w-0", call).await;
+            let answer = answer.map_err(|error| (error.kind, error.message));
+            assert_eq!(answer, expected, "{logins:?} {valid_from}");
+            let asked = asked.lock().unwrap();
+            assert_eq!(count(&asked, LOGIN), logins.len(), "{asked:?}");
+            assert_eq!(count(&asked, CREATE), creates, "{asked:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_that_meet_an_expired_token_together_log_in_once() {
+        let cloud = Cloud {
+            logins: &[201, 201],
+            valid_from: 2,
+            newest: "2.95",
+        };
+        let (session, asked) = cloud.session().await;
+        let calls = ["w-0", "w-1", "w-2"].map(|name| {
+            let call = Call::post("servers", json!({}));
+            session.send(NOVA, "Nova POST servers", name, call)
+        });
+        for answer in futures::future::join_all(calls).await {
+            answer.unwrap();
+        }
+        assert_eq!(count(&asked.lock().unwrap(), LOGIN), 2);
+        assert_eq!(session.scope().as_deref(), Some("R/p"));
+    }
+
+    #[tokio::test]
+    async fn a_cloud_that_is_too_old_or_lacks_a_service_is_not_asked() {
+        let cloud = Cloud {
+            logins: &[201],
+            valid_from: 1,
+            newest: "2.51",
+        };
+        let (session, asked) = cloud.session().await;
+        for (service, words) in [
+            (NOVA, "too old"),
+            (NEUTRON, "no such service in this region"),
+        ] {
+            let call = Call::post("servers", json!({}));
+            let error = session.send(service, "test", "x", call).await.unwrap_err();
+            assert_eq!(error.kind, Kind::BadRequest);
+            assert!(error.message.contains(words), "{error}");
+        }
+        assert_eq!(count(&asked.lock().unwrap(), CREATE), 0);
+    }
 
     /// What a refusal comes to.
     fn refused(status: u16, words: &str, creates: bool) -> CloudError {

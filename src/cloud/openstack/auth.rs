@@ -1,12 +1,12 @@
 //! Credentials as OpenStack's users have them: the provider block, then `clouds.yaml` (`cloud` or `OS_CLOUD`), else the `OS_*` variables.
 //!
 //! In: the provider block's `openstack`. Out: a session, or the attribute or variable that would set what is missing. Files and
-//! variables are read by openstack_sdk; what is sent is ours.
+//! variables are read by openstack_sdk_core; what is sent is ours.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use openstack_sdk::config::{Auth, CloudConfig};
+use openstack_sdk_core::config::{Auth, CloudConfig};
 use serde_json::Value as Json;
 
 use super::api::Session;
@@ -79,15 +79,7 @@ pub(super) async fn login(settings: &Settings) -> Result<Session, Diagnostics> {
     let config = config(settings)?;
     let way = complete(&config)?;
     let keystone = keystone(&config, way)?;
-    // Whether Keystone may let the same user in a little later.
-    let passing = |failure: &Failure| {
-        let passes = match failure {
-            Failure::NotSent(_) | Failure::Lost(_) => true,
-            Failure::Refused { status, .. } => matches!(status, 429 | 500..),
-            Failure::NoLogin(_) | Failure::Impossible(_) | Failure::TooLarge(_) => false,
-        };
-        passes.then(|| answer(failure))
-    };
+    let passing = |failure: &Failure| failure.is_passing().then(|| answer(failure));
     let login = logged_in("Keystone POST auth/tokens", || keystone.login(), passing).await;
     let login = login.map_err(|failure| refused(&config, way, &failure))?;
     Ok(Session::new(keystone, login, config.verify == Some(false)))
@@ -119,7 +111,7 @@ fn keystone(config: &CloudConfig, way: Way) -> Result<Keystone, Diagnostics> {
         ..Http::default()
     };
     if let Some(seconds) = text("api_timeout").and_then(|text| text.parse().ok()) {
-        http.timeout = Duration::from_secs(seconds);
+        http.timeout = Duration::from_secs(seconds).min(LONGEST_CALL);
     }
     let client = Client::new(&http);
     let client = client.map_err(|why| no_authority(config.cacert.as_deref(), &why))?;
@@ -340,6 +332,9 @@ fn refused(config: &CloudConfig, way: Way, failure: &Failure) -> Diagnostic {
         ),
     )
 }
+
+/// An API that takes longer does not answer.
+const LONGEST_CALL: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use openstack_sdk::config::{self, CloudConfig, ConfigFile, ConfigFileBuilderError};
+use openstack_sdk_core::config::{self, CloudConfig, ConfigFile, ConfigFileBuilderError};
 
 use crate::http::small_file;
 use crate::provider::{Diagnostic, Diagnostics};

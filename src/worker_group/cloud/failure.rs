@@ -73,7 +73,6 @@ impl CloudError {
         let of = |kind| Self::new(kind, action, object, words);
         match failure {
             Failure::NotSent(_) => of(Kind::Unavailable),
-            Failure::NoLogin(_) => of(Kind::Unauthenticated),
             Failure::Impossible(_) => of(Kind::BadRequest),
             Failure::Lost(_) => of(Kind::Unavailable.after(effect)),
             // What was asked for may have been done; what is only read is no shorter the next time.
@@ -365,11 +364,6 @@ mod tests {
                 Failure::NotSent(String::new()),
                 Effect::Creates,
                 Kind::Unavailable,
-            ),
-            (
-                Failure::NoLogin(String::new()),
-                Effect::Creates,
-                Kind::Unauthenticated,
             ),
             (
                 Failure::Impossible(String::new()),
