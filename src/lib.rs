@@ -8,6 +8,7 @@ pub mod image;
 pub mod kubernetes;
 pub mod protocol;
 pub mod provider;
+pub(crate) mod text;
 pub mod worker_group;
 
 use provider::{Provider, Schema};

@@ -12,8 +12,8 @@ use std::process::{Command, Stdio};
 use serde_json::{Value as Json, json};
 
 use self::generator::{Generator, Random, torn};
-use crate::ignition::text::go::NO_UTF8;
 use crate::ignition::{Document, Input, Options, Origin, Style, render};
+use crate::text::go::NO_UTF8;
 
 #[test]
 fn generated_configs_give_what_the_reference_gives() {

@@ -17,7 +17,6 @@ pub mod preset;
 mod release;
 mod render;
 mod rendered;
-mod text;
 
 pub use config::report::{Origin, Report, ReportEntry, Severity};
 pub use config::tally::Counts;

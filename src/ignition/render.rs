@@ -12,7 +12,7 @@ use crate::ignition::config::report::{self, Origin, Problems, Report, ReportEntr
 use crate::ignition::config::to_json::{self, Style, Writing};
 use crate::ignition::config::versions::{NEWEST_MINOR, set_version, spec};
 use crate::ignition::config::{Format, Object, Path, blame, from_json, merge, validate};
-use crate::ignition::text::json;
+use crate::text::json;
 
 /// Minor version of the Ignition that terraform-provider-ct writes.
 const CT_MINOR: u8 = 4;

@@ -20,7 +20,7 @@ use crate::ignition::config::versions::{NEWEST_MINOR, semver};
 use crate::ignition::config::{Kind, Object, Value, from_json};
 use crate::ignition::packing::data_url;
 use crate::ignition::render::embedded;
-use crate::ignition::text::json;
+use crate::text::json;
 
 /// This many bytes of one text are unpacked, wrappers and contents together; what is beyond stays
 /// packed.

@@ -10,6 +10,7 @@ use crate::harness::ROOT;
 const RANKS: &[(&str, u8)] = &[
     ("protocol", 0),
     ("http", 0),
+    ("text", 1),
     ("provider", 1),
     ("flatcar", 1),
     ("ignition", 2),

@@ -9,9 +9,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::ignition::config::{Field, Kind, Object, Shape, Value, object_in, objects_in};
-use crate::ignition::text::go::{self, NO_UTF8, lossy};
-use crate::ignition::text::scalar::{self, Resolved};
-use crate::ignition::text::yaml::{Content, NodeId, Nodes};
+use crate::text::go::{self, NO_UTF8, lossy};
+use crate::text::scalar::{self, Resolved};
+use crate::text::yaml::{Content, NodeId, Nodes};
 
 /// Merge keys inside merge keys beyond this are refused: each costs stack. The reference has no such limit.
 const MERGES_MAX: usize = 64;

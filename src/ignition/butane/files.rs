@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use crate::ignition::butane::confined::{Directory, Nature, Place, Unreachable};
-use crate::ignition::text::go::clean;
+use crate::text::go::clean;
 
 /// Where `local:` and `trees:` are looked for, and how much may still be read.
 pub(crate) struct Files {

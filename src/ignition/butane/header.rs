@@ -5,8 +5,8 @@ use crate::ignition::config::Object;
 use crate::ignition::config::fields::HEADER;
 use crate::ignition::config::versions::{OTHER_VARIANTS, Refused, VERSIONS, Version, semver};
 use crate::ignition::release::unread;
-use crate::ignition::text::json;
-use crate::ignition::text::yaml::{Content, Nodes};
+use crate::text::json;
+use crate::text::yaml::{Content, Nodes};
 
 const VARIANT_MISSING: &str = "error parsing variant; must be specified";
 const VERSION_UNPARSABLE: &str = "error parsing version; must be a valid semver";

@@ -6,7 +6,7 @@ use crate::ignition::config::report::Problems;
 use crate::ignition::config::validate::{self, VersionProblem};
 use crate::ignition::config::versions::spec;
 use crate::ignition::config::{Path, from_json};
-use crate::ignition::text::{go, json};
+use crate::text::{go, json};
 
 const INVALID: &str = "config is not valid";
 const UNKNOWN_VERSION: &str =

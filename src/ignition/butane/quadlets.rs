@@ -3,7 +3,7 @@
 use crate::ignition::butane::desugar::{Desugar, NODE_EXISTS, TakenPaths, set_contents};
 use crate::ignition::config::fields::{FILE, LINK};
 use crate::ignition::config::{Object, Path, Value};
-use crate::ignition::text::go::clean;
+use crate::text::go::clean;
 
 /// The extensions of quadlets.
 pub(crate) const EXTENSIONS: [&str; 8] = [

@@ -5,7 +5,7 @@ use crate::ignition::butane::decode::known;
 use crate::ignition::butane::{inline_config, quadlets};
 use crate::ignition::config::report::{self, Origin, Problems, Report, ReportEntry, Severity};
 use crate::ignition::config::{At, Format, Kind, Object, Path, Value, keys};
-use crate::ignition::text::yaml::{Content, NodeId, Nodes};
+use crate::text::yaml::{Content, NodeId, Nodes};
 
 pub(crate) const DECIMAL_MODE: &str =
     "unreasonable mode would be reasonable if specified in octal; remember to add a leading zero";

@@ -9,7 +9,7 @@ use crate::ignition::butane::desugar::{Desugar, set_contents};
 use crate::ignition::butane::{quadlets, trees};
 use crate::ignition::config::fields::UNIT;
 use crate::ignition::config::{At, Object, Path, Source, Value, merge};
-use crate::ignition::text::go::lossy;
+use crate::text::go::lossy;
 
 /// Turns a Butane config into an Ignition config.
 pub(crate) fn take_out(config: &mut Object, desugar: &mut Desugar<'_>) {

@@ -12,8 +12,8 @@ use crate::ignition::config::report::{
 };
 use crate::ignition::config::versions::{self, Refused, Version};
 use crate::ignition::config::{At, Format, Object, Path, blame, from_json, validate};
-use crate::ignition::text::json;
-use crate::ignition::text::yaml::{self, Nodes};
+use crate::text::json;
+use crate::text::yaml::{self, Nodes};
 
 const SOURCE_INVALID: &str = "source config is invalid";
 const GENERATED_INVALID: &str = "config generated was invalid";

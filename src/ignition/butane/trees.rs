@@ -8,7 +8,7 @@ use crate::ignition::butane::files::failed;
 use crate::ignition::config::fields::{DIRECTORY, FILE, LINK};
 use crate::ignition::config::report::Problems;
 use crate::ignition::config::{Object, Path, Shape, Value};
-use crate::ignition::text::go::{clean, lossy};
+use crate::text::go::{clean, lossy};
 
 const ROOT_NOT_DIRECTORY: &str = "root of tree must be a directory";
 const NOT_A_FILE: &str = "trees may only contain files, directories, and symlinks";

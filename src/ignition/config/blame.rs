@@ -2,7 +2,7 @@
 //! come from; this file follows the notes, and finds line and column.
 
 use crate::ignition::config::{Object, Path, Source, Step, Value};
-use crate::ignition::text::yaml::{NodeId, Nodes};
+use crate::text::yaml::{NodeId, Nodes};
 
 /// Line and column of the deepest node that exists on the path; of the unknown key, if one ends it.
 pub(crate) fn position(

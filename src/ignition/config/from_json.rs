@@ -6,8 +6,8 @@ use crate::ignition::config::report::{Problem, Problems, Severity, UNUSED_KEY};
 use crate::ignition::config::{
     At, Field, Format, Kind, Object, Path, Shape, Step, Value, keys, object_in, objects_in,
 };
-use crate::ignition::text::scalar;
-use crate::ignition::text::yaml::{Content, NodeId, Nodes};
+use crate::text::scalar;
+use crate::text::yaml::{Content, NodeId, Nodes};
 
 /// Mismatches beyond this are not reported.
 const MISMATCHES_MAX: usize = 1000;

@@ -4,7 +4,7 @@
 //! does.
 
 use crate::ignition::config::{Field, Kind, Object, Shape, Value};
-use crate::ignition::text::go::NO_UTF8;
+use crate::text::go::NO_UTF8;
 
 /// Whose bytes to write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //!
 //! Source: the facts about Ignition 2.26 and go-systemd 22 (section 12.4).
 
-use crate::ignition::text::go::quote;
+use crate::text::go::quote;
 
 /// What validation asks about the text of a unit.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use crate::ignition::config::report::Problems;
 use crate::ignition::config::versions::semver;
 use crate::ignition::config::{At, Field, Object, Value, unit, url};
-use crate::ignition::text::go::quote;
+use crate::text::go::quote;
 
 const DUPLICATE: &str = "duplicate entry defined";
 const INVALID_VERSION: &str = "invalid config version (couldn't parse)";

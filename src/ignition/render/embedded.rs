@@ -16,7 +16,7 @@ use crate::ignition::config::validate::each_object;
 use crate::ignition::config::versions::rendered_version;
 use crate::ignition::config::{At, Format, Object, Path, blame, from_json};
 use crate::ignition::packing::data_url;
-use crate::ignition::text::json;
+use crate::text::json;
 
 const NOT_GZIP: &str = "compression is gzip, but the data is not";
 const DAMAGED: &str = "compressed data is cut off or damaged";
@@ -496,7 +496,7 @@ mod tests {
             r#"{{"ignition":{{"version":"3.4.0"}},"storage":{{"files":[{}]}}}}"#,
             files.join(",")
         );
-        let Ok(nodes) = crate::ignition::text::json::parse(&text) else {
+        let Ok(nodes) = crate::text::json::parse(&text) else {
             panic!("it is JSON");
         };
         let (config, _) = from_json::decode(&nodes, 4);

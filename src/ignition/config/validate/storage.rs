@@ -6,8 +6,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::ignition::config::report::Problems;
 use crate::ignition::config::{At, Object, url};
-use crate::ignition::text::go::clean;
-use crate::ignition::text::json;
+use crate::text::go::clean;
+use crate::text::json;
 
 const NO_PATH: &str = "path not specified";
 const PATH_RELATIVE: &str = "path not absolute";

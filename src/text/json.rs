@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use crate::ignition::text::yaml::{Content, NODES_MAX, Node, NodeId, Nodes};
-use crate::ignition::text::{go, scalar};
+use crate::text::yaml::{Content, NODES_MAX, Node, NodeId, Nodes};
+use crate::text::{go, scalar};
 
 /// Nesting beyond this is refused, as Go does.
 const DEPTH_MAX: usize = 10_000;

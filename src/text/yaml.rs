@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use libyaml_safer::{ErrorKind, EventData, MappingStyle, Parser, ScalarStyle, SequenceStyle};
 
-use crate::ignition::text::scalar;
 use crate::protocol::log::expecting_panics;
+use crate::text::scalar;
 
 /// Nesting beyond this is refused, as the reference does.
 const DEPTH_MAX: usize = 10_000;
@@ -22,7 +22,7 @@ pub(crate) const NODES_MAX: usize = 1_000_000;
 /// A mapping of more keys than this gets an index.
 const SEARCHED_MAX: usize = 32;
 
-/// A parsed document: YAML, or JSON read by [`crate::ignition::text::json`].
+/// A parsed document: YAML, or JSON read by [`crate::text::json`].
 pub(crate) struct Nodes {
     nodes: Vec<Node>,
     root: Option<NodeId>,
