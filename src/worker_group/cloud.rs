@@ -23,6 +23,7 @@ use async_trait::async_trait;
 pub use self::failure::{CloudError, Kind, Meaning};
 pub use self::findings::{Findings, Refusal};
 pub use self::many::{Pages, all_of, some_at_a_time};
+pub(crate) use self::opening::settings_of;
 pub use self::opening::{Answers, Connect, Connecting, logged_in};
 pub use self::pool::Pool;
 use crate::kubernetes::Host;

@@ -83,6 +83,13 @@ pub(super) fn outlook_of_cloud(
         let unmarked = observed.unmarked.get(&machine.name);
         drift.extend(unmarked.map(|_| apply::MARKS.to_owned()));
         let noted = private.machines.get(&machine.name);
+        // Of Nodes a refresh tells.
+        let on_node = noted.into_iter().flat_map(|note| &note.drift);
+        drift.extend(
+            on_node
+                .filter(|field| field.starts_with(apply::ON_NODES))
+                .cloned(),
+        );
         let note = Note {
             drift,
             overdue: noted.is_some_and(|note| note.overdue),
@@ -165,7 +172,7 @@ pub(super) fn recorded(
             drift.sort();
             drift.dedup();
         } else if updated.contains(name) {
-            drift.retain(|field| field != apply::MARKS && !entry.changes_in_place(field));
+            drift.retain(|field| !apply::is_mended_in_place(field, entry));
         }
         let mut note = apply::note(&known.machine, entry, drift, std::time::Duration::MAX, now);
         if note.places.is_empty() {

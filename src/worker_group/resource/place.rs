@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use crate::kubernetes::{Settings, Status};
 use crate::protocol::value::Value;
 use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Stored};
 use crate::worker_group::apply;
@@ -264,7 +265,8 @@ pub(super) fn refreshed(
     state: Stored<Group>,
     mut private: Private,
     place: &Place,
-    observed: Observed,
+    (observed, nodes): (Observed, &BTreeMap<String, Status>),
+    settings: &Settings,
     now: SystemTime,
 ) -> Stored<Group> {
     let Stored { mut model, .. } = state;
@@ -302,6 +304,9 @@ pub(super) fn refreshed(
                 .get(&name)
                 .map(|_| apply::MARKS.to_owned()),
         );
+        let node = nodes.get(&name).and_then(Status::node);
+        let lacks = node.into_iter().flat_map(|node| node.lacks(settings));
+        drift.extend(lacks.map(|field| format!("{}{field}", apply::ON_NODES)));
         let mut note = apply::note(
             machine,
             place.entry,
@@ -319,6 +324,9 @@ pub(super) fn refreshed(
                 note.places = earlier.map(|note| note.places.clone()).unwrap_or_default();
                 state = recorded.clone();
             }
+        }
+        if let Some(node) = node {
+            node.name.clone_into(&mut state.node_name);
         }
         note.in_place = compare::hashes(&has);
         seen.push((ordinal(&name), has));
