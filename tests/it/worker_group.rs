@@ -5,7 +5,7 @@
 #[cfg(feature = "aws")]
 mod aws;
 mod behaviours;
-mod faults;
+pub(crate) mod faults;
 #[cfg(feature = "openstack")]
 mod openstack;
 mod sandbox;

@@ -10,7 +10,7 @@
 
 #[cfg(feature = "aws")]
 mod aws;
-mod group;
+pub(crate) mod group;
 #[cfg(feature = "openstack")]
 mod openstack;
 mod page;
