@@ -32,6 +32,7 @@ pub fn provider() -> Provider {
 
 fn provider_schema() -> Schema {
     let mut attributes = vec![image::data_source::release_server()];
+    attributes.push(worker_group::resource::kubernetes::provider_schema());
     attributes.extend(cloud::ALL.iter().map(|entry| (entry.provider_schema)()));
     Schema::new(
         0,

@@ -6,12 +6,27 @@
 //! wait, and what becomes of the machine are decided once, in `worker_group::roll`. A group that is
 //! no part of a cluster has none of this, and makes no call.
 
-use std::collections::BTreeMap;
+pub mod access;
+mod api;
+mod connection;
+mod drain;
+mod endpoint;
+mod exec;
+mod kubeconfig;
+mod node;
+mod nodes;
+mod pod;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
+
+pub use self::api::Api;
+pub use self::connection::Connection;
+pub use self::pod::Rules;
 
 /// A machine as its Node is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,11 +70,46 @@ pub struct Node {
     pub kubelet: String,
     /// All its labels.
     pub labels: BTreeMap<String, String>,
+    /// Keys of those that this provider has set and not taken back.
+    pub own_labels: BTreeSet<String>,
     /// All its taints, but those by which [`Scheduling`] is said.
     pub taints: Vec<Taint>,
+    /// Those that this provider has set and not taken back, whether they are there or not.
+    pub own_taints: Vec<Taint>,
     /// What this provider has set on it and not taken back, be it in an apply that was cut off. A
     /// `kubectl cordon` of somebody else's is not shown here.
     pub scheduling: Scheduling,
+}
+
+impl Node {
+    /// Whether these labels, and no others, are set by this provider.
+    fn has_labels(&self, wanted: &BTreeMap<String, String>) -> bool {
+        let is_there = |(key, value): (&String, &String)| self.labels.get(key) == Some(value);
+        wanted.iter().all(is_there) && self.own_labels.iter().eq(wanted.keys())
+    }
+
+    fn has_taints(&self, wanted: &[Taint]) -> bool {
+        let all = |some: &[Taint], others: &[Taint]| some.iter().all(|one| others.contains(one));
+        all(wanted, &self.taints) && all(wanted, &self.own_taints) && all(&self.own_taints, wanted)
+    }
+
+    /// What of labels and taints is not as wanted: `node_labels`, `node_taints`.
+    pub fn lacks(&self, settings: &Settings) -> Vec<&'static str> {
+        let labels = settings.labels.as_ref();
+        let taints = settings.taints.as_deref();
+        let lacks = [
+            (
+                "node_labels",
+                labels.is_some_and(|wanted| !self.has_labels(wanted)),
+            ),
+            (
+                "node_taints",
+                taints.is_some_and(|wanted| !self.has_taints(wanted)),
+            ),
+        ];
+        let lacks = lacks.into_iter().filter(|(_, lacks)| *lacks);
+        lacks.map(|(name, _)| name).collect()
+    }
 }
 
 /// A taint.
@@ -80,6 +130,53 @@ pub enum Effect {
     NoSchedule,
     PreferNoSchedule,
     NoExecute,
+}
+
+impl Effect {
+    /// All of them, in the API's words.
+    pub const WORDS: [&'static str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
+
+    /// Of the API's word.
+    pub fn of(word: &str) -> Option<Self> {
+        match word {
+            "NoSchedule" => Some(Self::NoSchedule),
+            "PreferNoSchedule" => Some(Self::PreferNoSchedule),
+            "NoExecute" => Some(Self::NoExecute),
+            _ => None,
+        }
+    }
+
+    /// The API's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NoSchedule => "NoSchedule",
+            Self::PreferNoSchedule => "PreferNoSchedule",
+            Self::NoExecute => "NoExecute",
+        }
+    }
+}
+
+impl fmt::Display for Taint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, value, effect } = self;
+        match value.as_str() {
+            "" => write!(f, "{key}:{}", effect.word()),
+            value => write!(f, "{key}={value}:{}", effect.word()),
+        }
+    }
+}
+
+impl Taint {
+    /// As it is displayed, and as kubectl takes it.
+    fn parse(text: &str) -> Option<Self> {
+        let (pair, effect) = text.rsplit_once(':')?;
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Some(Self {
+            key: key.to_owned(),
+            value: value.to_owned(),
+            effect: Effect::of(effect)?,
+        })
+    }
 }
 
 /// Whether new pods come to a Node.
@@ -187,6 +284,8 @@ pub struct Cluster {
     pub nodes: Box<dyn Nodes>,
     /// Whether a machine counts only once its Node is ready.
     pub wait_for_node: bool,
+    /// Labels and taints of all its Nodes; no scheduling.
+    pub settings: Settings,
     /// Whether the Node of a machine that is gone is removed.
     pub delete_node: bool,
     /// `None`: nothing is closed, and no pod is moved.
@@ -262,3 +361,6 @@ impl fmt::Display for NodeError {
 }
 
 impl std::error::Error for NodeError {}
+
+#[cfg(test)]
+mod tests;

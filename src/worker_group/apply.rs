@@ -187,10 +187,11 @@ pub(crate) fn gone_member(name: &str) -> Member {
 fn split_drift(fields: &[String], wanted: &Wanted) -> (Vec<String>, Vec<String>) {
     let (in_place, rolls): (Vec<&String>, Vec<&String>) = fields
         .iter()
-        .partition(|field| *field == MARKS || wanted.entry.changes_in_place(field));
+        .partition(|field| is_mended_in_place(field, wanted.entry));
     let path = |field: &String| match field.as_str() {
         "image" | MARKS => field.clone(),
-        _ => format!("{}.{field}", wanted.entry.name),
+        field if field.starts_with(ON_NODES) => field.to_owned(),
+        field => format!("{}.{field}", wanted.entry.name),
     };
     (
         in_place.into_iter().map(path).collect(),
@@ -200,6 +201,14 @@ fn split_drift(fields: &[String], wanted: &Wanted) -> (Vec<String>, Vec<String>)
 
 /// What a machine has lost that lacks its mark, or a part of it; beside the fields of a shape, none of which is called so.
 pub(crate) const MARKS: &str = "marks";
+
+/// What a Node has not as the group set it: `kubernetes.node_labels`.
+pub(crate) const ON_NODES: &str = "kubernetes.";
+
+/// Whether an update mends it: a field of the shape, marks, or what is on a Node.
+pub(crate) fn is_mended_in_place(field: &str, entry: &Entry) -> bool {
+    field == MARKS || field.starts_with(ON_NODES) || entry.changes_in_place(field)
+}
 
 /// What a refresh notes of a machine.
 pub(crate) fn note(

@@ -5,6 +5,7 @@
 
 mod computed;
 mod identity;
+mod kubernetes;
 mod private;
 mod shape;
 mod whole;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use self::computed::computed;
 pub(crate) use self::computed::{Machine, Step};
 pub(crate) use self::identity::{identity, identity_schema};
+pub(crate) use self::kubernetes::Kubernetes;
 pub(crate) use self::private::{Note, Private};
 pub(crate) use self::shape::{
     as_compared, attributes, completions, first_form, in_place_of, lacks_required, observed_value,
@@ -65,6 +67,7 @@ pub(crate) struct Fields {
     pub(crate) deletion_protection: Attr<bool>,
     pub(crate) on_existing: Attr<String>,
     pub(crate) on_incomplete_create: Attr<String>,
+    pub(crate) kubernetes: Attr<Kubernetes>,
     pub(crate) timeouts: Attr<Timeouts>,
     pub(crate) uid: Attr<String>,
     pub(crate) proof_key: Attr<Secret>,
@@ -225,6 +228,7 @@ impl Group {
             first_form: first_form(entry, &shape, &private.configured),
             in_place: shape::in_place(entry, &shape),
             places: shape::places(entry, &shape),
+            on_nodes: kubernetes::in_place(&fields.kubernetes)?,
             shape,
             triggers,
             remove_first: names(&fields.remove_first)?,
@@ -337,6 +341,7 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
         Attribute::string("on_incomplete_create", "What a creation that falls short is: an `error`, which taints the group until `terraform untaint`, or a `warn`ing, after which the next apply completes it.")
             .default("error")
             .one_of(["error", "warn"]),
+        kubernetes::schema(),
         Attribute::object("timeouts", "How long operations may take.", vec![
             Attribute::string("create", "Of the creation.").default(CREATE_TIMEOUT).duration().pattern(SOME_TIME, is_some_time),
             Attribute::string("read", "Of a refresh.").default(READ_TIMEOUT).duration().pattern(SOME_TIME, is_some_time),

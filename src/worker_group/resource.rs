@@ -9,6 +9,7 @@ mod delete;
 mod drift;
 mod holders;
 mod import;
+pub mod kubernetes;
 mod many;
 mod outlook;
 mod place;
@@ -56,7 +57,7 @@ use self::taken_up::{lifted, taken_up};
 /// Groups on these clouds.
 pub struct WorkerGroup {
     clouds: &'static [&'static Entry],
-    /// `None`: no group is part of a cluster.
+    /// `None`: no group is part of a cluster, whatever it says.
     open_cluster: Option<OpenCluster>,
     /// [`LIFT`] of this run: groups whose protection is lifted from their deletion.
     lift: String,
@@ -71,7 +72,7 @@ impl WorkerGroup {
     pub fn new(clouds: &'static [&'static Entry]) -> Self {
         Self {
             clouds,
-            open_cluster: None,
+            open_cluster: Some(kubernetes::open),
             lift: std::env::var(LIFT).unwrap_or_default(),
             holders: Mutex::default(),
             origin: OnceLock::new(),
@@ -209,8 +210,16 @@ impl Resource for WorkerGroup {
         saved_is_saved(&calls, &mark, observed.ours.iter()).await;
         let mut problems = unproven(&observed);
         problems.extend(strangers(&observed));
+        let looked = self
+            .look(context, &state.model, &observed.ours, deadline)
+            .await;
+        let (nodes, settings) = looked.unwrap_or_else(|untold| {
+            problems.extend(untold);
+            Default::default()
+        });
+        let seen = (observed, &nodes);
         Outcome {
-            value: Some(refreshed(state, private, &place, observed, now)),
+            value: Some(refreshed(state, private, &place, seen, &settings, now)),
             problems,
         }
     }

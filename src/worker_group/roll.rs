@@ -535,7 +535,8 @@ fn up_since(machine: &Machine, now: Instant) -> Option<Instant> {
     now.checked_sub(age.unwrap_or(LONG_ENOUGH))
 }
 
-fn host(machine: &Machine) -> Host {
+/// A machine as its Node is looked for.
+pub(crate) fn host(machine: &Machine) -> Host {
     Host {
         name: machine.name.clone(),
         id: machine.id.clone(),

@@ -32,6 +32,8 @@ pub(crate) struct Wanted {
     pub(crate) first_form: Value,
     /// Of it, what changes in place.
     pub(crate) in_place: BTreeMap<String, Value>,
+    /// What changes on the Nodes of its machines: `kubernetes.node_labels`.
+    pub(crate) on_nodes: BTreeMap<String, String>,
     /// Of it, where machines may be.
     pub(crate) places: Vec<Allowed>,
     pub(crate) triggers: BTreeMap<String, String>,
@@ -116,12 +118,18 @@ impl Wanted {
         if prior.shape == Value::Null {
             return Vec::new();
         }
+        let both: BTreeSet<&String> = self.on_nodes.keys().chain(prior.on_nodes.keys()).collect();
+        let on_nodes = both
+            .into_iter()
+            .filter(|name| self.on_nodes.get(*name) != prior.on_nodes.get(*name))
+            .cloned();
         let fields: BTreeSet<&String> = self.in_place.keys().chain(prior.in_place.keys()).collect();
         fields
             .into_iter()
             .filter(|field| self.in_place.get(*field) != prior.in_place.get(*field))
             .filter(|field| self.in_place.contains_key(*field) || !self.entry.keeps(field))
             .map(|field| format!("{}.{field}", self.entry.name))
+            .chain(on_nodes)
             .collect()
     }
 }

@@ -20,8 +20,8 @@ use crate::flatcar::platform;
 use crate::ignition::user_data::{Compress, pack};
 use crate::protocol::log;
 use crate::provider::{
-    Context, Diagnostic, Diagnostics, Model, Path, Value, check, convert, unknown_settings,
-    without_empty,
+    Attribute, Context, Diagnostic, Diagnostics, Model, Path, Value, check, convert,
+    unknown_settings, without_empty,
 };
 
 /// What [`Entry::connect`] answers.
@@ -83,24 +83,7 @@ impl Entry {
         &self,
         context: &Context,
     ) -> Result<T, Diagnostics> {
-        let at = Path::of(self.name);
-        let value = context.setting(self.name);
-        if let Some(unknown) = unknown_settings(value, &at) {
-            return Err(unknown.into());
-        }
-        if value.is_null() {
-            return Ok(T::default());
-        }
-        let block = Value::Map([(self.name.to_owned(), value.clone())].into());
-        let mut problems = check(&[(self.provider_schema)()], &block);
-        if problems.has_errors() {
-            problems
-                .0
-                .iter_mut()
-                .for_each(|problem| problem.path = None);
-            return Err(problems);
-        }
-        convert::from_value(&without_empty(value), &at)
+        settings_of(context, self.name, (self.provider_schema)())
     }
 }
 
@@ -111,6 +94,32 @@ pub fn or_variable(setting: Option<String>, names: &[&str]) -> Option<String> {
         said.find(|value| !value.is_empty())
     };
     setting.or_else(said)
+}
+
+/// An attribute of the provider block as a struct, as [`Entry::settings`].
+pub(crate) fn settings_of<T: DeserializeOwned + Default>(
+    context: &Context,
+    name: &str,
+    schema: Attribute,
+) -> Result<T, Diagnostics> {
+    let at = Path::of(name);
+    let value = context.setting(name);
+    if let Some(unknown) = unknown_settings(value, &at) {
+        return Err(unknown.into());
+    }
+    if value.is_null() {
+        return Ok(T::default());
+    }
+    let block = Value::Map([(name.to_owned(), value.clone())].into());
+    let mut problems = check(&[schema], &block);
+    if problems.has_errors() {
+        problems
+            .0
+            .iter_mut()
+            .for_each(|problem| problem.path = None);
+        return Err(problems);
+    }
+    convert::from_value(&without_empty(value), &at)
 }
 
 /// A login, tried again while it may pass: as often, and with the same pauses, as any call of the

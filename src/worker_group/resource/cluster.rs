@@ -1,14 +1,17 @@
 //! The cluster of a group, opened for one operation as its cloud is. A group without one has no
 //! such call.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::kubernetes::{Cluster, OnTimeout};
+use crate::kubernetes::{Cluster, Host, OnTimeout, Settings, Status};
 use crate::provider::{Context, Diagnostic, Diagnostics, Severity};
+use crate::worker_group::cloud::{Machine, Phase};
 use crate::worker_group::model::Group;
+use crate::worker_group::roll::host;
 
 use super::WorkerGroup;
 
@@ -19,6 +22,10 @@ pub(crate) type OpenCluster = for<'a> fn(&'a Context, &'a Group) -> Option<Openi
 pub(crate) struct Opening<'a> {
     /// What becomes of machines on destroy where it cannot be opened; `None`: they go.
     pub(crate) on_timeout: Option<OnTimeout>,
+    /// What its Nodes are to have.
+    pub(crate) settings: Settings,
+    /// Whether machines are to have Nodes.
+    pub(crate) waits: bool,
     /// The first place where credentials and endpoints of the cluster are looked at.
     pub(crate) cluster: BoxFuture<'a, Result<Cluster, Diagnostics>>,
 }
@@ -70,6 +77,61 @@ impl WorkerGroup {
         }
     }
 
+    /// How the Nodes of machines are, for a refresh, and what they are to have. Nobody is asked where the
+    /// group sets nothing on them and their names are known.
+    ///
+    /// # Errors
+    /// The cluster does not tell: a warning, for a plan goes on without it.
+    pub(super) async fn look(
+        &self,
+        context: &Context,
+        group: &Group,
+        machines: &[Machine],
+        deadline: Instant,
+    ) -> Result<(BTreeMap<String, Status>, Settings), Diagnostics> {
+        let running = machines
+            .iter()
+            .filter(|machine| machine.phase == Phase::Running);
+        let hosts: Vec<Host> = running.map(host).collect();
+        let recorded = group.fields.machines.known();
+        let is_unnamed = |host: &Host| {
+            let machine = recorded.and_then(|machines| machines.get(&host.name));
+            machine.is_none_or(|machine| machine.node_name.is_empty())
+        };
+        let opening = self.opening(context, group).filter(|opening| {
+            let Settings { labels, taints, .. } = &opening.settings;
+            let sets = labels.as_ref().is_some_and(|labels| !labels.is_empty())
+                || taints.as_ref().is_some_and(|taints| !taints.is_empty());
+            !hosts.is_empty() && (sets || (opening.waits && hosts.iter().any(is_unnamed)))
+        });
+        let Some(opening) = opening else {
+            return Ok(Default::default());
+        };
+        let settings = opening.settings.clone();
+        let left = deadline.saturating_duration_since(Instant::now());
+        let until = Instant::now() + GLANCE.min(left / 2);
+        let looked = async {
+            let cluster = opened(context, until, opening).await?;
+            let status = tokio::time::timeout_at(until, cluster.nodes.status(&hosts)).await;
+            let why = match status {
+                Ok(Ok(status)) => return Ok(status),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "there was no answer".to_owned(),
+            };
+            Err(Diagnostic::error("Nodes could not be looked at", format!("{why}.")).into())
+        };
+        let looked: Result<_, Diagnostics> = looked.await;
+        looked
+            .map(|nodes| (nodes, settings))
+            .map_err(|mut problems| {
+                for problem in &mut problems.0 {
+                    problem.severity = Severity::Warning;
+                    problem.detail = format!("{}\n{UNSEEN}", problem.detail);
+                }
+                problems
+            })
+    }
+
     fn opening<'a>(&self, context: &'a Context, group: &'a Group) -> Option<Opening<'a>> {
         self.open_cluster.and_then(|open| open(context, group))
     }
@@ -96,6 +158,9 @@ async fn opened(
     }
 }
 
+const UNSEEN: &str = "What is on them goes unseen in this plan: labels, taints and names of Nodes are taken to be as they were.";
+/// How long a cluster may take to tell a refresh of its Nodes.
+const GLANCE: Duration = Duration::from_secs(30);
 const GOES_ON: &str = "The machines are deleted without the cluster: their pods are not moved, and their Nodes may be left. With \
      on_timeout = \"fail\" in drain they would stay.";
 /// How long a cluster may take to be opened when its group is destroyed.

@@ -67,8 +67,15 @@ pub(super) fn outlook_of_cloud(
     let members = existing.iter().map(|known| {
         let machine = &known.machine;
         let recorded = machines.and_then(|machines| machines.get(&machine.name));
-        let Compared { drift, has } = expected.compared(machine, recorded);
+        let Compared { mut drift, has } = expected.compared(machine, recorded);
         let noted = private.machines.get(&machine.name);
+        // Of Nodes a refresh tells.
+        let on_node = noted.into_iter().flat_map(|note| &note.drift);
+        drift.extend(
+            on_node
+                .filter(|field| field.starts_with(apply::ON_NODES))
+                .cloned(),
+        );
         let note = Note {
             drift,
             overdue: noted.is_some_and(|note| note.overdue),
@@ -151,7 +158,7 @@ pub(super) fn recorded(
             drift.sort();
             drift.dedup();
         } else if updated.contains(name) {
-            drift.retain(|field| field != apply::MARKS && !entry.changes_in_place(field));
+            drift.retain(|field| !apply::is_mended_in_place(field, entry));
         }
         let mut note = apply::note(&known.machine, entry, drift, std::time::Duration::MAX, now);
         if note.places.is_empty() {

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
+use crate::kubernetes::{Settings, Status};
 use crate::protocol::value::Value;
 use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Stored};
 use crate::worker_group::apply;
@@ -263,7 +264,8 @@ pub(super) fn refreshed(
     state: Stored<Group>,
     mut private: Private,
     place: &Place,
-    observed: Observed,
+    (observed, nodes): (Observed, &BTreeMap<String, Status>),
+    settings: &Settings,
     now: SystemTime,
 ) -> Stored<Group> {
     let Stored { mut model, .. } = state;
@@ -284,7 +286,10 @@ pub(super) fn refreshed(
         let machine = &known.machine;
         let name = machine.name.clone();
         let recorded = before.get(&name);
-        let Compared { drift, has } = expected.compared(machine, recorded);
+        let Compared { mut drift, has } = expected.compared(machine, recorded);
+        let node = nodes.get(&name).and_then(Status::node);
+        let lacks = node.into_iter().flat_map(|node| node.lacks(settings));
+        drift.extend(lacks.map(|field| format!("{}{field}", apply::ON_NODES)));
         let mut note = apply::note(
             machine,
             place.entry,
@@ -302,6 +307,9 @@ pub(super) fn refreshed(
                 note.places = earlier.map(|note| note.places.clone()).unwrap_or_default();
                 state = recorded.clone();
             }
+        }
+        if let Some(node) = node {
+            node.name.clone_into(&mut state.node_name);
         }
         note.in_place = compare::hashes(&has);
         seen.push((ordinal(&name), has));

@@ -147,12 +147,36 @@ impl<'a> Places<'a> {
         let call = async { cluster.nodes.status(hosts).await.map_err(CloudError::from) };
         let object = machines_of(hosts.len());
         let mut found = calls.asked("Kubernetes Status", &object, call).await?;
+        self.set_up(cluster, calls, hosts, &found).await?;
         let names = hosts.iter().map(|host| host.name.clone());
         let standing = names.map(|name| {
             let status = found.remove(&name).unwrap_or(Status::Absent);
             (name, Standing::of(&status))
         });
         Ok(standing.collect())
+    }
+
+    /// Sets labels and taints on the Nodes of machines that stay, where they lack some.
+    async fn set_up(
+        &self,
+        cluster: &Cluster,
+        calls: Calls<'_>,
+        hosts: &[Host],
+        found: &BTreeMap<String, Status>,
+    ) -> Result<(), CloudError> {
+        let lacks = |host: &&Host| {
+            let node = found.get(&host.name).and_then(Status::node);
+            let stays = !self.leaving.contains(&host.name);
+            stays && node.is_some_and(|node| !node.lacks(&cluster.settings).is_empty())
+        };
+        let lacking: Vec<Host> = hosts.iter().filter(lacks).cloned().collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let object = machines_of(lacking.len());
+        let set = cluster.nodes.set(&lacking, &cluster.settings);
+        let call = async { set.await.map_err(CloudError::from) };
+        calls.asked("Kubernetes Set", &object, call).await
     }
 
     /// Keeps new pods away from hosts that leave, for all at once, and begins to end their traffic

@@ -8,7 +8,7 @@
 //! Asked for: `FLATCAR_FAULTS="roll,List,403"` runs the cells whose names hold all words, `FLATCAR_FAULTS=sample,60` a sample of so many,
 //! `FLATCAR_FAULTS=blank` those that the page has not, `FLATCAR_FAULTS=full` all; without, those that do not wait ten seconds, or the cloud's sample.
 
-mod group;
+pub(crate) mod group;
 mod page;
 #[cfg(any(feature = "aws", feature = "openstack"))]
 pub(crate) mod wire;

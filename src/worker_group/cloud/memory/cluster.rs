@@ -20,6 +20,8 @@ use crate::kubernetes::{
 pub(crate) struct Cluster {
     pub(crate) joins_after: Duration,
     pub(crate) drain_takes: Duration,
+    /// What its group wants on its Nodes.
+    pub(crate) settings: Mutex<Settings>,
     pub(crate) inner: Mutex<Inner>,
     /// A status has changed.
     pub(crate) changed: Notify,
@@ -35,6 +37,7 @@ pub(crate) struct Inner {
     /// Hosts whose Node is not ready, and why.
     unready: BTreeMap<String, String>,
     scheduling: BTreeMap<String, Scheduling>,
+    labels: BTreeMap<String, BTreeMap<String, String>>,
     always: Option<Trouble>,
     once: Vec<(Ask, Trouble)>,
     calls: BTreeMap<Ask, usize>,
@@ -119,7 +122,12 @@ impl Cluster {
             .collect()
     }
 
-    /// `close w-u-0`, `discourage w-u-0`, `open w-u-0`, `drain w-u-0`, `force w-u-0`, `forget
+    /// Somebody has taken the labels off a Node.
+    pub(crate) fn unlabel(&self, host: &str) {
+        locked(&self.inner).labels.remove(host);
+    }
+
+    /// `label w-u-0 pool=a`, `close w-u-0`, `discourage w-u-0`, `open w-u-0`, `drain w-u-0`, `force w-u-0`, `forget
     /// w-u-0`, in order.
     pub(crate) fn log(&self) -> Vec<String> {
         locked(&self.inner).log.clone()
@@ -158,6 +166,7 @@ pub(crate) fn opened(cluster: &Arc<Cluster>, drain: Option<Drain>) -> kubernetes
     kubernetes::Cluster {
         nodes: Box::new(Connection(Arc::clone(cluster))),
         wait_for_node: true,
+        settings: locked(&cluster.settings).clone(),
         delete_node: true,
         drain,
     }
@@ -181,6 +190,14 @@ impl Nodes for Connection {
             let node = Node {
                 name: format!("node-{name}"),
                 kubelet: "v1.34.2".to_owned(),
+                labels: inner.labels.get(&name).cloned().unwrap_or_default(),
+                own_labels: inner
+                    .labels
+                    .get(&name)
+                    .into_iter()
+                    .flat_map(BTreeMap::keys)
+                    .cloned()
+                    .collect(),
                 scheduling: inner.scheduling.get(&name).copied().unwrap_or_default(),
                 ..Node::default()
             };
@@ -216,6 +233,18 @@ impl Nodes for Connection {
         self.0.meets(Ask::Set).await?;
         let mut inner = locked(&self.0.inner);
         for host in hosts {
+            if let Some(labels) = &settings.labels {
+                inner.labels.insert(host.name.clone(), labels.clone());
+                let shown: Vec<String> = labels
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect();
+                inner.log.push(
+                    format!("label {} {}", host.name, shown.join(","))
+                        .trim_end()
+                        .to_owned(),
+                );
+            }
             let Some(scheduling) = settings.scheduling else {
                 continue;
             };
@@ -274,6 +303,7 @@ impl Nodes for Connection {
         let mut inner = locked(&self.0.inner);
         for host in hosts {
             inner.scheduling.remove(&host.name);
+            inner.labels.remove(&host.name);
             inner.log.push(format!("forget {}", host.name));
         }
         Ok(())

@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError};
 
 use super::*;
-use crate::kubernetes::{Drain, OnTimeout};
-use crate::worker_group::cloud::memory::cluster::{Ask, Cluster, opened};
+use crate::kubernetes::{Drain, OnTimeout, Settings};
+use crate::worker_group::cloud::memory::cluster::{Ask, Cluster, Trouble, opened};
 use crate::worker_group::resource::cluster::Opening;
 
 /// How the cluster of a test is opened.
@@ -38,8 +38,14 @@ fn open<'a>(context: &'a Context, _group: &'a Group) -> Option<Opening<'a>> {
         timeout: Duration::from_secs(900),
         on_timeout,
     };
+    let settings = match &door {
+        Door::Open(cluster) => cluster.settings.lock().unwrap().clone(),
+        Door::Refuses(_) | Door::Silent => Settings::default(),
+    };
     Some(Opening {
         on_timeout,
+        settings,
+        waits: true,
         cluster: Box::pin(async move {
             match door {
                 Door::Open(cluster) => Ok(opened(&cluster, Some(drain))),
@@ -94,6 +100,43 @@ async fn a_group_of_a_cluster_is_created_rolled_and_destroyed_in_order() {
     assert!(world.memory.names().is_empty());
 }
 
+fn labelled(value: &str) -> Settings {
+    Settings {
+        labels: Some([("pool".to_owned(), value.to_owned())].into()),
+        ..Settings::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_are_set_at_join_and_what_somebody_took_off_is_seen_and_mended_in_place() {
+    let cluster = Arc::new(Cluster::default());
+    *cluster.settings.lock().unwrap() = labelled("a");
+    let mut world = joined("labels", Door::Open(Arc::clone(&cluster))).await;
+    assert_eq!(world.run(json!({"replicas": 2})).await.1, NOTHING);
+    let (first, second) = (world.machine(0), world.machine(1));
+    let set = |name: &str| format!("label {name} pool=a");
+    let mut log = cluster.log();
+    log.sort();
+    assert_eq!(log, [set(&first), set(&second)]);
+    world.is_settled(json!({"replicas": 2})).await;
+    cluster.unlabel(&second);
+    let (planned, told) = world.run(json!({"replicas": 2})).await;
+    assert_eq!(told, NOTHING);
+    assert_eq!(planned, ["update 1: kubernetes.node_labels changed"]);
+    assert_eq!(cluster.log()[2..], [set(&second)]);
+    world.is_settled(json!({"replicas": 2})).await;
+    // A cluster that is away keeps no plan from being made.
+    doors().insert("labels".to_owned(), Door::Open(Arc::clone(&cluster)));
+    cluster.order(Ask::Status, Trouble::Unavailable);
+    let (_, told) = world.run(json!({"replicas": 2})).await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(
+        told[0].starts_with("Nodes could not be looked at"),
+        "{told:?}"
+    );
+    assert_eq!(world.ordinals(), [0, 1]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_plan_and_a_refresh_open_no_cluster() {
     let cluster = Arc::new(Cluster::default());
@@ -115,7 +158,11 @@ async fn a_cluster_that_cannot_be_opened_ends_an_apply_before_anything_is_touche
     assert_eq!(world.run(json!({})).await.1, NOTHING);
     doors().insert("shut".to_owned(), Door::Refuses(None));
     let changes = json!({"user_data": with_motd("new")});
-    assert_eq!(world.run(changes).await.1, refused);
+    let (_, told) = world.run(changes).await;
+    // A refresh has told before that names of Nodes are not known yet.
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("goes unseen in this plan"), "{told:?}");
+    assert_eq!(told[1..], refused);
     assert_eq!(world.ordinals(), [0, 1, 2]);
 }
 

@@ -12,13 +12,13 @@ use crate::client::{Plugin, Setup, dynamic, object, object_type, value};
 
 /// An error as the user reads it.
 #[derive(Debug)]
-pub(super) struct Problem {
-    pub(super) summary: String,
-    pub(super) detail: String,
+pub(crate) struct Problem {
+    pub(crate) summary: String,
+    pub(crate) detail: String,
 }
 
 /// One group, its state, and a provider that serves nobody else.
-pub(super) struct Group {
+pub(crate) struct Group {
     plugin: Plugin,
     kind: Type,
     computed: BTreeSet<String>,
@@ -26,14 +26,21 @@ pub(super) struct Group {
     private: Vec<u8>,
     tainted: bool,
     /// Whether the last apply had something to do for a group that there was.
-    pub(super) changed: bool,
+    pub(crate) changed: bool,
     /// What the last operations warned of.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Group {
+    /// Goes on with another provider block, in another process.
+    pub(crate) async fn restart(&mut self, provider: &Json) {
+        let next = Self::start(provider).await;
+        let last = std::mem::replace(&mut self.plugin, next.plugin);
+        last.shutdown().await;
+    }
+
     /// Starts a provider with this provider block.
-    pub(super) async fn start(provider: &Json) -> Self {
+    pub(crate) async fn start(provider: &Json) -> Self {
         let setup = Setup::without_certificate().set("TF_LOG_PROVIDER", "warn");
         let plugin = setup.start().await;
         let schemas = plugin.schemas().await;
@@ -56,7 +63,7 @@ impl Group {
     }
 
     /// Refresh, plan, apply: as far as each goes without an error.
-    pub(super) async fn apply(&mut self, config: &Json) -> Vec<Problem> {
+    pub(crate) async fn apply(&mut self, config: &Json) -> Vec<Problem> {
         let problems = self.refresh().await;
         if !problems.is_empty() {
             return problems;
@@ -81,7 +88,7 @@ impl Group {
     }
 
     /// Refresh, and the end of the group.
-    pub(super) async fn destroy(&mut self) -> Vec<Problem> {
+    pub(crate) async fn destroy(&mut self) -> Vec<Problem> {
         let problems = self.refresh().await;
         match problems.is_empty() && !self.state.is_null() {
             true => self.perform(Value::Null, None).await,
@@ -90,7 +97,7 @@ impl Group {
     }
 
     /// A refresh and a plan; what they find to do or to say.
-    pub(super) async fn unsettled(&mut self, config: &Json) -> Option<String> {
+    pub(crate) async fn unsettled(&mut self, config: &Json) -> Option<String> {
         self.warnings.clear();
         let problems = self.refresh().await;
         let config = object(&config.to_string(), &self.kind);
@@ -106,12 +113,12 @@ impl Group {
     }
 
     /// Whether a warning with this summary has been given since the last plan.
-    pub(super) fn warned(&self, summary: &str) -> bool {
+    pub(crate) fn warned(&self, summary: &str) -> bool {
         self.warnings.iter().any(|warning| warning == summary)
     }
 
     /// Name and id of each machine in state that is not going.
-    pub(super) fn machines(&self) -> BTreeMap<String, String> {
+    pub(crate) fn machines(&self) -> BTreeMap<String, String> {
         let Value::Map(attributes) = &self.state else {
             return BTreeMap::new();
         };
@@ -139,7 +146,7 @@ impl Group {
     }
 
     /// Ends the provider; its log.
-    pub(super) async fn end(self) -> String {
+    pub(crate) async fn end(self) -> String {
         self.plugin.shutdown().await.log
     }
 

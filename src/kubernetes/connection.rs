@@ -1,0 +1,232 @@
+//! A connection to the Nodes of a cluster: which Node is whose, as far as it is known, and the calls about
+//! one Node.
+//!
+//! Which Node is whose is remembered for the operation, so that a single one is asked for by its name. What
+//! is written is guarded by the version that was read, and tried again on what is there by then.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use reqwest::Method;
+use serde_json::{Value as Json, json};
+
+use super::api::{Api, Body, Call, Event, Failed, Rule, Watch};
+use super::node::{Found, MANAGER, nodes_of};
+use super::pod::Rules;
+use super::{Host, NodeError, Settings, Status};
+
+/// The Nodes of one cluster, for one operation on one group.
+pub struct Connection {
+    pub(super) api: Arc<Api>,
+    pub(super) rules: Rules,
+    known: Mutex<Known>,
+    pub(super) watch: tokio::sync::Mutex<Option<Watch>>,
+}
+
+/// What is known from earlier answers.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Those of the last [`super::Nodes::status`], and what it answered.
+    pub(super) hosts: Vec<Host>,
+    pub(super) answered: BTreeMap<String, Status>,
+    /// Of the list; `""`: it has to be asked for anew.
+    pub(super) version: String,
+    /// Name and uid of the Nodes of hosts, by host name.
+    pub(super) nodes: BTreeMap<String, (String, String)>,
+}
+
+impl Connection {
+    /// Of this API. Dials nothing.
+    pub fn new(api: Arc<Api>, rules: Rules) -> Self {
+        Self {
+            api,
+            rules,
+            known: Mutex::default(),
+            watch: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        // A panic under this lock leaves what is still whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All Nodes of the cluster, and the version of the list.
+    pub(super) async fn listed(&self) -> Result<(Vec<Found>, String), NodeError> {
+        let listed = self.api.list(NODES, &[], ("", "nodes", "list"), Found::of);
+        listed
+            .await
+            .map_err(|failed| failed.error("Kubernetes List", "nodes"))
+    }
+
+    /// The Nodes of hosts, by host name.
+    pub(super) async fn found(&self, hosts: &[Host]) -> Result<BTreeMap<String, Found>, NodeError> {
+        let mut found = BTreeMap::new();
+        if hosts.len() <= FEW {
+            for host in hosts {
+                let known = self.known().nodes.get(&host.name).cloned();
+                let Some((name, uid)) = known else {
+                    break;
+                };
+                match self.node(&name).await? {
+                    Some(node) if node.uid == uid => found.insert(host.name.clone(), node),
+                    _ => break,
+                };
+            }
+            if found.len() == hosts.len() {
+                return Ok(found);
+            }
+        }
+        let (nodes, _) = self.listed().await?;
+        let of_hosts = nodes_of(hosts, &nodes);
+        self.remember(&of_hosts);
+        let of_hosts = of_hosts.into_iter();
+        Ok(of_hosts.map(|(host, node)| (host, node.clone())).collect())
+    }
+
+    pub(super) fn remember(&self, found: &BTreeMap<String, &Found>) {
+        let mut known = self.known();
+        for (host, node) in found {
+            let node = (node.name.clone(), node.uid.clone());
+            known.nodes.insert(host.clone(), node);
+        }
+    }
+
+    /// A Node as it is now.
+    pub(super) async fn node(&self, name: &str) -> Result<Option<Found>, NodeError> {
+        let asked = self.ask(Method::GET, name, &[], None, "get").await;
+        match asked {
+            Ok(node) => Ok(Some(Found::of(&node))),
+            Err(failed) if failed.is_not_found() => Ok(None),
+            Err(failed) => Err(failed.error("Kubernetes Get", node_of(name))),
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        name: &str,
+        query: &[(&str, &str)],
+        body: Option<Body>,
+        verb: &'static str,
+    ) -> Result<Json, Failed> {
+        let path = ["api", "v1", "nodes", name];
+        self.api
+            .call(Call {
+                method,
+                path: &path,
+                query,
+                body,
+                rule: ("", "nodes", verb),
+            })
+            .await
+    }
+
+    /// Sets what is to be set on one Node; one that is gone is passed over.
+    pub(super) async fn write(&self, node: Found, settings: &Settings) -> Result<(), NodeError> {
+        let name = node.name.clone();
+        let failed = |failed: Failed| failed.error("Kubernetes Patch", node_of(&name));
+        let mut node = node;
+        if let Some(labels) = node.labels_to_apply(settings) {
+            let query = [("fieldManager", MANAGER), ("force", "true")];
+            let body = Some(Body::Apply(labels));
+            match self.ask(Method::PATCH, &name, &query, body, "patch").await {
+                Ok(answer) => node = Found::of(&answer),
+                Err(gone) if gone.is_not_found() => return Ok(()),
+                Err(refused) => return Err(failed(refused)),
+            }
+        }
+        for _ in 0..TRIES {
+            let Some(patch) = node.patch(settings) else {
+                return Ok(());
+            };
+            let query = [("fieldManager", MANAGER)];
+            let body = Some(Body::Merge(patch));
+            match self.ask(Method::PATCH, &name, &query, body, "patch").await {
+                Ok(_) => return Ok(()),
+                Err(gone) if gone.is_not_found() => return Ok(()),
+                Err(changed) if changed.is_conflict() => match self.node(&name).await? {
+                    Some(now) if now.uid == node.uid => node = now,
+                    _ => return Ok(()),
+                },
+                Err(refused) => return Err(failed(refused)),
+            }
+        }
+        let conflict = Failed {
+            status: Some(409),
+            message: "it changes faster than it can be written".to_owned(),
+            ..Failed::default()
+        };
+        Err(failed(conflict))
+    }
+
+    /// Deletes this Node; `false`: there is another one of its name.
+    pub(super) async fn delete(&self, name: &str, uid: &str) -> Result<bool, NodeError> {
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+        });
+        let body = Some(Body::Json(options));
+        match self.ask(Method::DELETE, name, &[], body, "delete").await {
+            Ok(_) => Ok(true),
+            Err(gone) if gone.is_not_found() => Ok(true),
+            Err(other) if other.is_conflict() => Ok(false),
+            Err(refused) => Err(refused.error("Kubernetes Delete", node_of(name))),
+        }
+    }
+
+    /// Whether an event makes the last answer another one.
+    pub(super) fn matters(&self, event: &Event) -> bool {
+        let mut known = self.known();
+        match event {
+            Event::Bookmark(version) => {
+                known.version.clone_from(version);
+                false
+            }
+            Event::Is(node) => {
+                let node = Found::of(node);
+                known.version.clone_from(&node.version);
+                let nodes = [node];
+                let of_hosts = nodes_of(&known.hosts, &nodes);
+                of_hosts
+                    .into_iter()
+                    .any(|(host, node)| known.answered.get(&host) != Some(&node.status()))
+            }
+            Event::Gone(node) => {
+                let node = Found::of(node);
+                known.version.clone_from(&node.version);
+                let answered = known.answered.values().filter_map(Status::node);
+                answered
+                    .map(|node| &node.name)
+                    .any(|name| *name == node.name)
+            }
+        }
+    }
+
+    /// The next event of the watch, which begins where there is none; `None`: it is over.
+    pub(super) async fn event(&self, watch: &mut Option<Watch>) -> Result<Option<Event>, Failed> {
+        if watch.is_none() {
+            let version = self.known().version.clone();
+            if version.is_empty() {
+                return std::future::pending().await;
+            }
+            *watch = Some(self.api.watch(NODES, &[], &version, WATCH_NODES).await?);
+        }
+        match watch {
+            Some(watch) => watch.next().await,
+            None => Ok(None),
+        }
+    }
+}
+
+fn node_of(name: &str) -> String {
+    format!("Node {name}")
+}
+
+const NODES: &[&str] = &["api", "v1", "nodes"];
+const WATCH_NODES: Rule = ("", "nodes", "watch");
+/// So few Nodes are asked for one by one, where they are known.
+const FEW: usize = 3;
+/// Of a patch that meets another version.
+const TRIES: u32 = 10;

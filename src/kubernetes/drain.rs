@@ -1,0 +1,384 @@
+//! One drain: the pods of a Node are evicted, and awaited until they are gone and their volumes are
+//! detached.
+//!
+//! One list and one watch of the Node's pods say how far it is, so a drain ends with its last pod and
+//! not with the next look. What a budget forbids is asked for again, less and less often. See:
+//! Kubernetes, API-initiated eviction (policy/v1).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use reqwest::Method;
+use serde_json::{Value as Json, json};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+
+use super::api::{Body, Call, Event, Failed, Rule, Watch, shown};
+use super::connection::Connection;
+use super::node::Found;
+
+use super::pod::{Fate, Pod};
+use super::{Drained, Eviction, Left, NodeError, Progress};
+
+/// A drain under way.
+pub(super) struct Draining<'a> {
+    connection: &'a Connection,
+    node: Found,
+    eviction: Eviction,
+    progress: Progress<'a>,
+    /// Those of the Node, by uid.
+    pods: BTreeMap<String, Pod>,
+    /// Those that were asked to go and have not been told to end, by uid.
+    refused: BTreeMap<String, Refused>,
+    /// Those that have been told to end.
+    told: BTreeSet<String>,
+    /// Whether a volume was attached, or a pod used one that goes.
+    had_claims: bool,
+    /// Volumes that are still attached.
+    attached: Vec<Left>,
+}
+
+/// A pod that does not go yet.
+struct Refused {
+    why: String,
+    again: Instant,
+    pause: Duration,
+}
+
+type Asked = (String, Result<(), Failed>);
+
+impl<'a> Draining<'a> {
+    pub(super) fn new(
+        connection: &'a Connection,
+        node: Found,
+        eviction: Eviction,
+        progress: Progress<'a>,
+    ) -> Self {
+        Self {
+            connection,
+            had_claims: node.has_volumes,
+            node,
+            eviction,
+            progress,
+            pods: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            told: BTreeSet::new(),
+            attached: Vec::new(),
+        }
+    }
+
+    /// Drains, for no longer than until then.
+    pub(super) async fn until(mut self, deadline: Instant) -> Result<Drained, NodeError> {
+        match timeout_at(deadline, self.run()).await {
+            Ok(ended) => ended,
+            Err(_) => Ok(Drained::Left(self.left())),
+        }
+    }
+
+    async fn run(&mut self) -> Result<Drained, NodeError> {
+        if let Some(ended) = self.empty().await? {
+            return Ok(ended);
+        }
+        if self.had_claims {
+            self.detached().await?;
+        }
+        Ok(Drained::Empty)
+    }
+
+    /// Until no pod is left; or why that is not going to be.
+    async fn empty(&mut self) -> Result<Option<Drained>, NodeError> {
+        let mut watch = self.list().await?;
+        if self.going().next().is_none() && self.in_the_way().is_empty() {
+            return Ok(None);
+        }
+        if let Some(why) = self.useless().await? {
+            return Ok(Some(Drained::Useless(why)));
+        }
+        let mut asked: FuturesUnordered<BoxFuture<'a, Asked>> = FuturesUnordered::new();
+        let mut look_at = Instant::now() + LOOK;
+        loop {
+            let in_the_way = self.in_the_way();
+            if !in_the_way.is_empty() {
+                return Ok(Some(Drained::Left(in_the_way)));
+            }
+            if self.going().next().is_none() {
+                return Ok(None);
+            }
+            (self.progress)(&self.left());
+            let next = self.ask(&mut asked).unwrap_or(look_at).min(look_at);
+            tokio::select! {
+                Some((uid, answer)) = asked.next(), if !asked.is_empty() => self.answered(uid, answer)?,
+                event = watch.next() => match event {
+                    Ok(Some(event)) => self.happened(event),
+                    // Also where what is watched has to be listed anew.
+                    Ok(None) | Err(_) => {
+                        sleep(PAUSE).await;
+                        watch = self.list().await?;
+                    }
+                },
+                () = sleep_until(next) => {}
+            }
+            if Instant::now() >= look_at {
+                look_at = Instant::now() + LOOK;
+                match self.connection.node(&self.node.name).await? {
+                    Some(node) if node.uid == self.node.uid => self.node = node,
+                    _ => return Ok(None),
+                }
+                if let Some(why) = self.unready() {
+                    return Ok(Some(Drained::Useless(why)));
+                }
+            }
+        }
+    }
+
+    /// Lists the pods of the Node, and watches them from there.
+    async fn list(&mut self) -> Result<Watch, NodeError> {
+        let api = &self.connection.api;
+        let selector = format!("spec.nodeName={}", self.node.name);
+        let query = [("fieldSelector", selector.as_str())];
+        let failed =
+            |failed: Failed| failed.error("Kubernetes List", format!("pods of {selector}"));
+        let (rules, eviction) = (self.connection.rules, self.eviction);
+        let read = |pod: &Json| Pod::of(pod, &rules, eviction);
+        let (pods, version) = api.list(PODS, &query, LIST, read).await.map_err(failed)?;
+        let watch = api.watch(PODS, &query, &version, WATCH).await;
+        self.pods.clear();
+        for pod in pods {
+            self.is_there(pod);
+        }
+        watch.map_err(failed)
+    }
+
+    fn happened(&mut self, event: Event) {
+        let (pod, is_there) = match event {
+            Event::Is(pod) => (pod, true),
+            Event::Gone(pod) => (pod, false),
+            Event::Bookmark(_) => return,
+        };
+        let pod = Pod::of(&pod, &self.connection.rules, self.eviction);
+        match is_there {
+            true => self.is_there(pod),
+            false => self.gone(&pod.uid),
+        }
+    }
+
+    fn is_there(&mut self, pod: Pod) {
+        self.had_claims |= pod.fate == Fate::Goes && !pod.claims.is_empty();
+        self.pods.insert(pod.uid.clone(), pod);
+    }
+
+    fn gone(&mut self, uid: &str) {
+        self.refused.remove(uid);
+        self.pods.remove(uid);
+    }
+
+    fn going(&self) -> impl Iterator<Item = &Pod> {
+        self.pods.values().filter(|pod| pod.fate == Fate::Goes)
+    }
+
+    fn in_the_way(&self) -> Vec<Left> {
+        let pods = self.pods.values().filter_map(|pod| match pod.fate {
+            Fate::InTheWay(why) => Some(Left {
+                pod: pod.shown(),
+                why: why.to_owned(),
+            }),
+            Fate::Goes | Fate::Stays => None,
+        });
+        pods.collect()
+    }
+
+    fn left(&self) -> Vec<Left> {
+        let why = |pod: &Pod| {
+            self.refused
+                .get(&pod.uid)
+                .map(|refused| refused.why.clone())
+        };
+        let pods = self.going().map(|pod| Left {
+            pod: pod.shown(),
+            why: why(pod).unwrap_or_default(),
+        });
+        pods.chain(self.attached.iter().cloned()).collect()
+    }
+
+    /// Why evicting pods would help nobody.
+    async fn useless(&self) -> Result<Option<String>, NodeError> {
+        if self.eviction == Eviction::Forced {
+            return Ok(None);
+        }
+        if let Some(why) = self.unready() {
+            return Ok(Some(why));
+        }
+        let (nodes, _) = self.connection.listed().await?;
+        let takes = |node: &Found| node.uid != self.node.uid && node.takes_pods();
+        let nowhere = "there is no other Node that its pods could go to";
+        Ok((!nodes.iter().any(takes)).then(|| nowhere.to_owned()))
+    }
+
+    /// A kubelet that is away ends no pod.
+    fn unready(&self) -> Option<String> {
+        let is_asked = self.eviction == Eviction::Allowed && !self.node.is_ready();
+        is_asked.then(|| format!("its Node {} is not ready", self.node.name))
+    }
+
+    /// Asks pods to go whose turn it is; when the next ones are to be asked.
+    fn ask(&self, asked: &mut FuturesUnordered<BoxFuture<'a, Asked>>) -> Option<Instant> {
+        let now = Instant::now();
+        let mut next: Option<Instant> = None;
+        for pod in self.going() {
+            if pod.ends || self.told.contains(&pod.uid) {
+                continue;
+            }
+            let again = self
+                .refused
+                .get(&pod.uid)
+                .map_or(now, |refused| refused.again);
+            if again > now {
+                next = Some(next.map_or(again, |next| next.min(again)));
+            } else if asked.len() < AT_ONCE {
+                asked.push(self.evicted(pod));
+            }
+        }
+        next
+    }
+
+    fn evicted(&self, pod: &Pod) -> BoxFuture<'a, Asked> {
+        let api = &self.connection.api;
+        let grace = self
+            .connection
+            .rules
+            .grace_period
+            .map(|grace| grace.as_secs());
+        let mut options = json!({"preconditions": {"uid": pod.uid}});
+        if let Some(seconds) = grace {
+            options["gracePeriodSeconds"] = seconds.into();
+        }
+        let Pod {
+            uid,
+            namespace,
+            name,
+            ..
+        } = pod.clone();
+        let eviction = self.eviction;
+        Box::pin(async move {
+            let mut path = vec!["api", "v1", "namespaces", &namespace, "pods", &name];
+            let (method, body, rule) = match eviction {
+                Eviction::Forced => (Method::DELETE, options, DELETE),
+                Eviction::Allowed => {
+                    path.push("eviction");
+                    let body = json!({
+                        "apiVersion": "policy/v1",
+                        "kind": "Eviction",
+                        "metadata": {"namespace": namespace, "name": name},
+                        "deleteOptions": options,
+                    });
+                    (Method::POST, body, EVICT)
+                }
+            };
+            let call = Call {
+                method,
+                path: &path,
+                query: &[],
+                body: Some(Body::Json(body)),
+                rule,
+            };
+            let answer = api.call(call).await.map(|_| ());
+            (uid, answer)
+        })
+    }
+
+    /// Takes in what became of the question whether a pod may go.
+    ///
+    /// # Errors
+    /// It may not, now and later.
+    fn answered(&mut self, uid: String, answer: Result<(), Failed>) -> Result<(), NodeError> {
+        let Err(failed) = answer else {
+            self.refused.remove(&uid);
+            self.told.insert(uid);
+            return Ok(());
+        };
+        if failed.is_not_found() {
+            self.gone(&uid);
+            return Ok(());
+        }
+        let ends = failed
+            .causes
+            .iter()
+            .any(|(reason, _)| reason == "NamespaceTerminating");
+        if !failed.is_passing() && !ends {
+            let pod = self.pods.get(&uid).map(Pod::shown).unwrap_or_default();
+            return Err(failed.error("Kubernetes Evict", format!("pod {pod}")));
+        }
+        let earlier = self.refused.remove(&uid).map(|refused| refused.pause);
+        let pause = earlier.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
+        let refused = Refused {
+            again: Instant::now() + failed.retry_after.unwrap_or(pause).min(LONGEST_ASKED),
+            why: why(&failed),
+            pause,
+        };
+        self.refused.insert(uid, refused);
+        Ok(())
+    }
+
+    /// Until the volumes of pods that went are detached: a disk that goes with its machine is lost for a
+    /// while, or its detaching takes minutes.
+    async fn detached(&mut self) -> Result<(), NodeError> {
+        let stays = self.pods.values().map(|pod| pod.claims.len()).sum();
+        loop {
+            let api = &self.connection.api;
+            let node = &self.node.name;
+            let read = |attachment: &Json| {
+                let spec = &attachment["spec"];
+                let volume = spec["source"]["persistentVolumeName"].as_str();
+                let is_here = spec["nodeName"].as_str() == Some(node);
+                is_here.then(|| shown(volume.unwrap_or("of a pod")))
+            };
+            let listed = match api.list(ATTACHMENTS, &[], LIST_ATTACHMENTS, read).await {
+                Ok((listed, _)) => listed,
+                Err(failed) if failed.is_not_found() => return Ok(()),
+                Err(failed) => return Err(failed.error("Kubernetes List", "volumeattachments")),
+            };
+            let attached = listed.into_iter().flatten().map(|volume| Left {
+                pod: format!("volume {volume}"),
+                why: "it is still attached to the Node".to_owned(),
+            });
+            self.attached = attached.collect();
+            if self.attached.len() <= stays {
+                return Ok(());
+            }
+            (self.progress)(&self.left());
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Why a pod does not go, in the words of what keeps it.
+fn why(failed: &Failed) -> String {
+    let budget = failed
+        .causes
+        .iter()
+        .find(|(reason, _)| reason == "DisruptionBudget");
+    match (budget, failed.is_too_early()) {
+        (Some((_, message)), _) if !message.is_empty() => message.clone(),
+        _ => failed.message.clone(),
+    }
+}
+
+const PODS: &[&str] = &["api", "v1", "pods"];
+const ATTACHMENTS: &[&str] = &["apis", "storage.k8s.io", "v1", "volumeattachments"];
+const LIST: Rule = ("", "pods", "list");
+const WATCH: Rule = ("", "pods", "watch");
+const EVICT: Rule = ("", "pods/eviction", "create");
+const DELETE: Rule = ("", "pods", "delete");
+const LIST_ATTACHMENTS: Rule = ("storage.k8s.io", "volumeattachments", "list");
+/// Pods of one Node that are asked at a time.
+const AT_ONCE: usize = 20;
+/// Between questions for a pod that a budget keeps; a server seldom says when to come again.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+/// However long a server asks to wait.
+const LONGEST_ASKED: Duration = Duration::from_secs(60);
+/// Between lists.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Between looks at whether the Node still serves.
+const LOOK: Duration = Duration::from_secs(15);

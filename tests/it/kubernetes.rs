@@ -1,0 +1,7 @@
+//! Worker groups whose machines are Nodes of a real cluster: the API server, controllers and scheduler are Kubernetes' own
+//! (`tests/servers/kube.sh`), kubelets are played by kwok.
+
+mod kubelets;
+mod life;
+mod nodes;
+mod server;
