@@ -12,7 +12,7 @@ use super::generation::{Generation, Reasons};
 use super::model::{self, Note, Private, Step};
 use super::plan::{self, Action, Changes, Desired, Health, Limits, Member};
 use super::proof::Secret;
-use super::roll::{Calls, Known, Leftovers, Order, Places, Problem, Roll};
+use super::roll::{Calls, Known, Leftovers, NodesAndTraffic, Order, Problem, Roll};
 use super::start::start;
 use super::wanted::{OnStopped, Pace, Wanted};
 use crate::kubernetes::{Cluster, Destroys};
@@ -29,7 +29,7 @@ pub(crate) struct Before<'a> {
 }
 
 /// Which machines change, why, and what has to be remembered of the reasons.
-pub(crate) struct Outlook {
+pub(crate) struct Assessment {
     pub(crate) changes: Changes,
     /// [`Private::history`] after them.
     pub(crate) history: BTreeMap<String, Reasons>,
@@ -43,13 +43,13 @@ pub(crate) struct Outlook {
 }
 
 /// What changes in a group of this uid and these members.
-pub(crate) fn outlook(
+pub(crate) fn assessment(
     wanted: &Wanted,
     before: &Before<'_>,
     uid: &str,
     members: &[Member],
     deletable: Option<&BTreeSet<String>>,
-) -> Outlook {
+) -> Assessment {
     let prior = before.wanted.as_ref().zip(before.generation.as_ref());
     let basis = Basis::of(wanted, prior, before.private);
     let generation = basis.generation.clone();
@@ -123,7 +123,7 @@ pub(crate) fn outlook(
         &generation,
         &translated,
     );
-    Outlook {
+    Assessment {
         changes,
         history,
         shapes,
@@ -329,7 +329,7 @@ pub(crate) struct Job<'a> {
     /// As [`Order::gives_way`].
     pub(crate) gives_way: bool,
     /// Ids of machines that are seen to elsewhere.
-    pub(crate) aside: BTreeSet<String>,
+    pub(crate) ignored_ids: BTreeSet<String>,
     pub(crate) max_failures: usize,
     /// How long the operation may take, as the user says it.
     pub(crate) timeout: String,
@@ -402,20 +402,20 @@ pub(crate) async fn perform(
         leftovers: job.leftovers,
         gives_way: job.gives_way,
         secret: job.secret.clone(),
-        aside: left
+        ignored_ids: left
             .iter()
             .map(|known| known.machine.id.clone())
-            .chain(job.aside)
+            .chain(job.ignored_ids)
             .collect(),
         mark: job.mark,
     };
-    let places = Places::new(job.cluster, job.calls, &order.deletes, job.destroys);
+    let places = NodesAndTraffic::new(job.cluster, job.calls, &order.deletes, job.destroys);
     let roll = Roll::new(job.calls, &places, order, existing).after(problems);
     let ended = roll.run().await;
     let mut problems = ended.problems;
     // What is not asked now, the next apply asks; a cloud that is in trouble is reported once.
     if !calls.is_over()
-        && !ended.blind
+        && !ended.list_failed
         && let Err(error) = calls.sweep(&mark).await
         && (problems.is_empty() || !error.is_retryable())
     {

@@ -438,7 +438,7 @@ impl fmt::Display for Share {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     /// How far it is.
-    pub(crate) state: State,
+    pub(crate) state: Readiness,
     /// It is to be deleted.
     pub(crate) leaves: bool,
     /// It is of the desired generation.
@@ -447,7 +447,7 @@ pub(crate) struct Slot {
 
 /// How far a machine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum Readiness {
     /// Being created, booting, joining, or not up for long enough.
     Starting,
     /// It serves.
@@ -471,18 +471,18 @@ pub(crate) struct Steps {
 /// a create, never fewer than `replicas - unavailable` are ready because of a delete.
 pub(crate) fn steps(limits: &Limits, slots: &[Slot]) -> Steps {
     let count = |wanted: &dyn Fn(&Slot) -> bool| slots.iter().filter(|slot| wanted(slot)).count();
-    let ready = count(&|slot| slot.state == State::Ready);
+    let ready = count(&|slot| slot.state == Readiness::Ready);
     let current = |slot: &Slot| slot.current && !slot.leaves;
     let allowed = limits.allowed(&Counts {
         slots: slots.len(),
         ready,
-        staying: count(&|slot| !slot.leaves && slot.state != State::Leaving),
-        trying: count(&|slot| current(slot) && slot.state == State::Starting),
-        going: count(&|slot| slot.state == State::Leaving),
-        replaceable: count(&|slot| slot.leaves && slot.state == State::Ready),
+        staying: count(&|slot| !slot.leaves && slot.state != Readiness::Leaving),
+        trying: count(&|slot| current(slot) && slot.state == Readiness::Starting),
+        going: count(&|slot| slot.state == Readiness::Leaving),
+        replaceable: count(&|slot| slot.leaves && slot.state == Readiness::Ready),
         proven: slots
             .iter()
-            .any(|slot| current(slot) && slot.state == State::Ready),
+            .any(|slot| current(slot) && slot.state == Readiness::Ready),
     });
     let mut delete_ready = allowed.delete_ready;
 
@@ -491,12 +491,12 @@ pub(crate) fn steps(limits: &Limits, slots: &[Slot]) -> Steps {
         .enumerate()
         .filter(|(_, slot)| slot.leaves)
         .filter(|(_, slot)| match slot.state {
-            State::Broken | State::Starting => true,
-            State::Ready if delete_ready > 0 => {
+            Readiness::Broken | Readiness::Starting => true,
+            Readiness::Ready if delete_ready > 0 => {
                 delete_ready -= 1;
                 true
             }
-            State::Ready | State::Leaving => false,
+            Readiness::Ready | Readiness::Leaving => false,
         })
         .map(|(index, _)| index)
         .collect();

@@ -2,8 +2,10 @@
 //!
 //! Everything that decides or performs is in `plan`, `apply` and `roll`; here it meets Terraform's state and diagnostics.
 
+mod assessment;
 mod check;
 mod cluster;
+mod connected;
 mod create;
 mod delete;
 mod drift;
@@ -11,8 +13,6 @@ mod holders;
 mod import;
 pub mod kubernetes;
 mod many;
-mod outlook;
-mod place;
 mod promise;
 mod report;
 mod slots;
@@ -39,13 +39,13 @@ use crate::provider::{
     Resource, Schema, Stored, Value,
 };
 
+use self::assessment::{assessment_of_cloud, live_member, recorded, still_missing};
 use self::check::{check_cloud, check_user_data, emptied, nobody_knows, refuse_made_up};
 use self::cluster::OpenCluster;
+use self::connected::{clear_unsaved, existing, ids, refreshed, within};
 use self::create::new_uid;
 use self::holders::Holders;
 use self::import::{import_id, imported, one_uid, own_machines};
-use self::outlook::{live_member, outlook_of_cloud, recorded, still_missing};
-use self::place::{existing, ids, refreshed, saved_is_saved, within};
 use self::promise::{ended, promised};
 use self::report::{
     LIFT, adopted_meanwhile, are, bug, diagnostic, errors, found_since_the_plan, refuses, replaces,
@@ -207,7 +207,7 @@ impl Resource for WorkerGroup {
             Err(problem) => return kept(state, problem),
         };
         let mark = place.mark(String::new());
-        saved_is_saved(&calls, &mark, observed.ours.iter()).await;
+        clear_unsaved(&calls, &mark, observed.ours.iter()).await;
         let mut problems = unproven(&observed);
         problems.extend(strangers(&observed));
         let looked = self
@@ -312,9 +312,9 @@ impl Resource for WorkerGroup {
         }
         let (observed, unplanned) = observed.only_planned(&rollout);
         let mark = place.mark(String::new());
-        saved_is_saved(&calls, &mark, observed.ours.iter()).await;
+        clear_unsaved(&calls, &mark, observed.ours.iter()).await;
         let existing = existing(&observed, &prior.model, &mark);
-        let outlook = outlook_of_cloud(
+        let assessment = assessment_of_cloud(
             &wanted,
             &prior.model,
             &private,
@@ -322,15 +322,21 @@ impl Resource for WorkerGroup {
             (&existing, &observed),
             &rollout,
         );
-        let unknown = nobody_knows(&outlook, &wanted);
+        let unknown = nobody_knows(&assessment, &wanted);
         if unknown.has_errors() {
             return Outcome::failed(unknown);
         }
-        let news = apply::differences(&rollout, &outlook.changes);
+        let news = apply::differences(&rollout, &assessment.changes);
         let mut problems = Diagnostics::none();
         problems.extend(
             place
-                .preflight(context, deadline, &wanted, &outlook.changes, existing.len())
+                .preflight(
+                    context,
+                    deadline,
+                    &wanted,
+                    &assessment.changes,
+                    existing.len(),
+                )
                 .await,
         );
         if problems.has_errors() {
@@ -345,31 +351,31 @@ impl Resource for WorkerGroup {
         };
         problems.extend(found_since_the_plan(&unplanned));
         problems.extend(unproven(&observed));
-        let mut aside = ids(&observed.strangers);
-        aside.extend(ids(&unplanned));
+        let mut ignored_ids = ids(&observed.strangers);
+        ignored_ids.extend(ids(&unplanned));
 
         let job = Job {
             wanted: &wanted,
             calls,
             cluster: cluster.as_ref(),
             destroys: Destroys::Machines,
-            mark: place.mark(outlook.generation.to_string()),
+            mark: place.mark(assessment.generation.to_string()),
             secret: &private.secret,
             user_data: &user_data_of(&wanted, &config),
             leftovers: Leftovers::Leave,
             gives_way: false,
-            aside,
+            ignored_ids,
             max_failures: wanted.pace.max_failures,
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT),
         };
-        let performed = apply::perform(job, &outlook.changes, existing).await;
+        let performed = apply::perform(job, &assessment.changes, existing).await;
         // From here on it is only words that may fail.
         context.ledger.write(&recorded(
             model.clone(),
             private.clone(),
             &place,
             (Some(&prior.model), performed.clone()),
-            &outlook.changes,
+            &assessment.changes,
         ));
         let hint = format!(
             "{} recorded, of {} wanted. Apply again to go on.",
@@ -384,20 +390,26 @@ impl Resource for WorkerGroup {
         let private = Private {
             copies: observed.copies,
             gone: match failed {
-                true => still_missing(&private.gone, &outlook.changes, &performed),
+                true => still_missing(&private.gone, &assessment.changes, &performed),
                 false => Vec::new(),
             },
-            history: outlook.history,
-            shapes: outlook.shapes,
+            history: assessment.history,
+            shapes: assessment.shapes,
             ..private
         };
         let promises = model.fields.clone();
         let not_updated = performed.not_updated.clone();
-        model.fields.generation = Attr::Known(outlook.generation.to_string());
+        model.fields.generation = Attr::Known(assessment.generation.to_string());
         let performed = (Some(&prior.model), performed);
-        let mut value = recorded(model, private, &place, performed, &outlook.changes);
+        let mut value = recorded(model, private, &place, performed, &assessment.changes);
         let fields = (&promises, &mut value.model.fields);
-        ended(fields, &outlook.changes, &not_updated, &news, &mut problems);
+        ended(
+            fields,
+            &assessment.changes,
+            &not_updated,
+            &news,
+            &mut problems,
+        );
         Outcome {
             value: Some(value),
             problems,

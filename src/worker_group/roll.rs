@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::cloud::{CloudError, Deletion, Machine, Mark, Phase};
 use super::generation::Rolls;
-use super::plan::{Limits, Slot, State};
+use super::plan::{Limits, Readiness, Slot};
 use super::proof::Secret;
 use super::wanted::Pace;
 use crate::kubernetes::{Host, Scheduling};
@@ -40,7 +40,7 @@ use self::caught::{caught, failed_apply, failed_inside};
 pub(crate) use self::observe::{Observed, Own, Recorded, observe, take_twins};
 use self::ownership::Ownership;
 use self::places::Forgotten;
-pub(crate) use self::places::Places;
+pub(crate) use self::places::NodesAndTraffic;
 use self::watch::Seen;
 
 /// What is to be done.
@@ -74,7 +74,7 @@ pub(crate) struct Order<'a> {
     /// Whether this is a create that gives way to another state's create of the same group which began earlier.
     pub(crate) gives_way: bool,
     /// Ids of machines of this group that are seen to elsewhere.
-    pub(crate) aside: BTreeSet<String>,
+    pub(crate) ignored_ids: BTreeSet<String>,
 }
 
 /// What an unfinished create left behind, seen only after this one had begun.
@@ -98,7 +98,7 @@ pub(crate) struct Ended {
     /// What went as it was to go, and should be known.
     pub(crate) warnings: Vec<Problem>,
     /// Whether the cloud did not say what exists: nothing more should be asked of it.
-    pub(crate) blind: bool,
+    pub(crate) list_failed: bool,
     /// Machines that were to be deleted, and that another state has adopted meanwhile: they are left.
     pub(crate) adopted: Vec<Machine>,
 }
@@ -145,7 +145,7 @@ impl Problem {
 /// An apply under way.
 pub(crate) struct Roll<'a> {
     calls: Calls<'a>,
-    places: &'a Places<'a>,
+    places: &'a NodesAndTraffic<'a>,
     order: Order<'a>,
     /// Those to delete first, in their order; then the others.
     tracked: Vec<Tracked>,
@@ -158,7 +158,7 @@ pub(crate) struct Roll<'a> {
     /// No more steps; those under way are waited for.
     halted: bool,
     /// The last question what exists was not answered.
-    blind: bool,
+    list_failed: bool,
     /// Whose machines are, as of the last delete.
     ownership: Arc<Ownership>,
     adopted: Vec<Machine>,
@@ -187,7 +187,7 @@ struct Tracked {
     attempt: u32,
     /// As last observed; absent until the create has answered.
     machine: Option<Machine>,
-    stage: Stage,
+    stage: Lifecycle,
     leaves: bool,
     /// Deletes that this apply has asked for.
     deletes: u32,
@@ -215,7 +215,7 @@ struct Tracked {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Lifecycle {
     /// The create has not answered.
     Creating,
     /// Not up yet, or not for long enough.
@@ -264,7 +264,7 @@ impl<'a> Roll<'a> {
     /// An apply of this order over the machines that exist now.
     pub(crate) fn new(
         calls: Calls<'a>,
-        places: &'a Places<'a>,
+        places: &'a NodesAndTraffic<'a>,
         order: Order<'a>,
         existing: Vec<Known>,
     ) -> Self {
@@ -294,7 +294,7 @@ impl<'a> Roll<'a> {
             })
             .collect();
         Self {
-            gone: order.aside.clone(),
+            gone: order.ignored_ids.clone(),
             queue: order.creates.iter().map(|name| (name.clone(), 0)).collect(),
             next_ordinal: order.next_ordinal,
             calls,
@@ -310,7 +310,7 @@ impl<'a> Roll<'a> {
             to_forget: Vec::new(),
             forgetting: Vec::new(),
             to_reopen: Vec::new(),
-            blind: false,
+            list_failed: false,
             ownership: Arc::default(),
             adopted: Vec::new(),
             twins: BTreeMap::new(),
@@ -406,7 +406,7 @@ impl<'a> Roll<'a> {
                 Event::Seen(seen) => {
                     looking = false;
                     pause = (pause * 3 / 2).min(calls.cloud.poll_interval());
-                    self.see(seen).await;
+                    self.on_look(seen).await;
                     if self.decides_soon() {
                         pause = first_pause;
                     }
@@ -417,7 +417,7 @@ impl<'a> Roll<'a> {
                         Event::Drained(..) | Event::Forgotten(..) => self.beside -= 1,
                         _ => busy -= 1,
                     }
-                    self.hear(event).await;
+                    self.on_answer(event).await;
                 }
             }
         }
@@ -444,7 +444,7 @@ impl<'a> Roll<'a> {
         self.tracked.iter().any(|tracked| {
             matches!(
                 tracked.stage,
-                Stage::Booting | Stage::Unclear | Stage::Going
+                Lifecycle::Booting | Lifecycle::Unclear | Lifecycle::Going
             )
         })
     }
@@ -456,9 +456,9 @@ impl Tracked {
         let tracked = Self::created(&machine.name, 0, now);
         Self {
             stage: match machine.phase {
-                Phase::Pending | Phase::Running => Stage::Booting,
-                Phase::Stopped | Phase::Failed => Stage::Broken,
-                Phase::Deleting => Stage::Going,
+                Phase::Pending | Phase::Running => Lifecycle::Booting,
+                Phase::Stopped | Phase::Failed => Lifecycle::Broken,
+                Phase::Deleting => Lifecycle::Going,
             },
             ours: false,
             machine: Some(machine),
@@ -472,7 +472,7 @@ impl Tracked {
             name: name.to_owned(),
             attempt,
             machine: None,
-            stage: Stage::Creating,
+            stage: Lifecycle::Creating,
             leaves: false,
             deletes: 0,
             going: now,
@@ -491,10 +491,12 @@ impl Tracked {
 
     fn slot(&self, order: &Order<'_>) -> Slot {
         let state = match self.stage {
-            Stage::Creating | Stage::Booting | Stage::Unclear => State::Starting,
-            Stage::Ready => State::Ready,
-            Stage::Broken => State::Broken,
-            Stage::Draining | Stage::Drained | Stage::Deleting | Stage::Going => State::Leaving,
+            Lifecycle::Creating | Lifecycle::Booting | Lifecycle::Unclear => Readiness::Starting,
+            Lifecycle::Ready => Readiness::Ready,
+            Lifecycle::Broken => Readiness::Broken,
+            Lifecycle::Draining | Lifecycle::Drained | Lifecycle::Deleting | Lifecycle::Going => {
+                Readiness::Leaving
+            }
         };
         let mark = self.machine.as_ref().map(|machine| &machine.mark);
         Slot {

@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 
 use super::bounded::bounded;
 use super::failure::asked;
-use super::renewal::{Again, Renewable, WholeAnswers};
+use super::renewal::{Renewable, RetryExpired, WholeAnswers};
 use super::settings::{Config, REGION_SAYS, SESSION_NAME, is_region};
 use crate::http::{ENDPOINT_SAYS, certificates, is_endpoint, redacted, small_file};
 use crate::provider::{Diagnostic, Diagnostics};
@@ -145,7 +145,7 @@ pub(super) fn check_endpoints(
 }
 
 /// The same, with credentials that are read anew when AWS says that they have ended.
-fn renewable(config: &Config, sdk: SdkConfig) -> Result<(SdkConfig, Again), Diagnostics> {
+fn renewable(config: &Config, sdk: SdkConfig) -> Result<(SdkConfig, RetryExpired), Diagnostics> {
     let config = config.clone();
     let read = move || {
         let config = config.clone();
@@ -164,7 +164,7 @@ fn renewable(config: &Config, sdk: SdkConfig) -> Result<(SdkConfig, Again), Diag
         .credentials_provider(SharedCredentialsProvider::from(provider))
         .identity_cache(IdentityCache::no_cache())
         .build();
-    Ok((sdk, Again(renewable)))
+    Ok((sdk, RetryExpired(renewable)))
 }
 
 async fn load(config: &Config) -> Result<SdkConfig, Diagnostics> {

@@ -65,7 +65,7 @@ mod tests {
     use http_body::{Body, Frame, SizeHint};
 
     use super::super::failure::{fault, fault_of_create};
-    use super::super::renewal::{Again, Renewable};
+    use super::super::renewal::{Renewable, RetryExpired};
     use super::*;
     use crate::worker_group::cloud::Kind;
 
@@ -157,7 +157,7 @@ mod tests {
         let most = MOST_BYTES as u64;
         let keys = Credentials::new("key", "secret", None, None, "a test");
         let provider = SharedCredentialsProvider::new(keys.clone());
-        let again = Again(Arc::new(Renewable::new(provider, || {
+        let again = RetryExpired(Arc::new(Renewable::new(provider, || {
             async { None }.boxed()
         })));
         for (blanks, says_length, is_read) in [

@@ -91,11 +91,11 @@ impl fmt::Debug for Renewable {
 
 /// Says that a call is worth another try where its answer was cut short, or its credentials have ended.
 #[derive(Debug, Clone)]
-pub(super) struct Again(pub(super) Arc<Renewable>);
+pub(super) struct RetryExpired(pub(super) Arc<Renewable>);
 
-impl ClassifyRetry for Again {
+impl ClassifyRetry for RetryExpired {
     fn name(&self) -> &'static str {
-        "Again"
+        "RetryExpired"
     }
 
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {

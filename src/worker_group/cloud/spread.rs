@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{CloudError, Kind, Spec};
 
-/// Places in the order in which a machine of this ordinal tries them: each machine of a group
+/// NodesAndTraffic in the order in which a machine of this ordinal tries them: each machine of a group
 /// begins with the next one.
 pub fn in_turn<T: Clone>(places: &[T], ordinal: u64) -> Vec<T> {
     let mut places = places.to_vec();

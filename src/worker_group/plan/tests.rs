@@ -432,10 +432,10 @@ fn slots(text: &str) -> Vec<Slot> {
     text.chars()
         .map(|c| Slot {
             state: match c.to_ascii_lowercase() {
-                'r' => State::Ready,
-                's' => State::Starting,
-                'b' => State::Broken,
-                _ => State::Leaving,
+                'r' => Readiness::Ready,
+                's' => Readiness::Starting,
+                'b' => Readiness::Broken,
+                _ => Readiness::Leaving,
             },
             leaves: c.is_lowercase(),
             current: c.is_uppercase(),
@@ -542,7 +542,7 @@ fn share() -> impl Strategy<Value = Share> {
 
 #[derive(Debug, Clone)]
 struct Sim {
-    machines: Vec<(Member, State)>,
+    machines: Vec<(Member, Readiness)>,
     replicas: usize,
     version: u8,
     next_ordinal: u64,
@@ -559,10 +559,10 @@ impl Sim {
     }
 
     fn observed(&self) -> Vec<Member> {
-        let health = |state: &State| match state {
-            State::Starting | State::Ready => Health::Good,
-            State::Broken => Health::Broken("stopped".to_owned()),
-            State::Leaving => Health::Leaving,
+        let health = |state: &Readiness| match state {
+            Readiness::Starting | Readiness::Ready => Health::Good,
+            Readiness::Broken => Health::Broken("stopped".to_owned()),
+            Readiness::Leaving => Health::Leaving,
         };
         self.machines
             .iter()
@@ -625,9 +625,9 @@ impl Sim {
                 self.to_delete.contains(&member.name),
                 "deletes more than planned"
             );
-            assert!(*state != State::Leaving, "deletes twice");
-            let was_ready = *state == State::Ready;
-            *state = State::Leaving;
+            assert!(*state != Readiness::Leaving, "deletes twice");
+            let was_ready = *state == Readiness::Ready;
+            *state = Readiness::Leaving;
             self.deleted.insert(member.name.clone());
             if was_ready {
                 let floor = limits.replicas.saturating_sub(limits.unavailable);
@@ -654,7 +654,7 @@ impl Sim {
                     .iter()
                     .all(|(other, _)| other.name != member.name)
             );
-            self.machines.push((member, State::Starting));
+            self.machines.push((member, Readiness::Starting));
             assert!(
                 self.machines.len() <= limits.replicas + limits.surge,
                 "exceeds surge"
@@ -664,11 +664,11 @@ impl Sim {
     }
 
     fn ready(&self) -> usize {
-        let ready = |(_, state): &&(Member, State)| *state == State::Ready;
+        let ready = |(_, state): &&(Member, Readiness)| *state == Readiness::Ready;
         self.machines.iter().filter(ready).count()
     }
 
-    fn nth(&self, n: usize, state: State) -> Option<usize> {
+    fn nth(&self, n: usize, state: Readiness) -> Option<usize> {
         let of: Vec<usize> = (0..self.machines.len())
             .filter(|index| self.machines[*index].1 == state)
             .collect();
@@ -682,14 +682,14 @@ impl Sim {
             }
         };
         match event {
-            Event::Ready(n) => set(self, self.nth(*n, State::Starting), State::Ready),
-            Event::Fails(n) => set(self, self.nth(*n, State::Starting), State::Broken),
-            Event::Stops(n) => set(self, self.nth(*n, State::Ready), State::Broken),
+            Event::Ready(n) => set(self, self.nth(*n, Readiness::Starting), Readiness::Ready),
+            Event::Fails(n) => set(self, self.nth(*n, Readiness::Starting), Readiness::Broken),
+            Event::Stops(n) => set(self, self.nth(*n, Readiness::Ready), Readiness::Broken),
             Event::Lost(n) if !self.machines.is_empty() => {
                 self.machines.remove(n % self.machines.len());
             }
             Event::Deleted(n) => {
-                if let Some(index) = self.nth(*n, State::Leaving) {
+                if let Some(index) = self.nth(*n, Readiness::Leaving) {
                     self.machines.remove(index);
                 }
             }
@@ -710,11 +710,12 @@ impl Sim {
             loop {
                 let begun = self.begin(false);
                 let before = self.machines.len();
-                self.machines.retain(|(_, state)| *state != State::Leaving);
+                self.machines
+                    .retain(|(_, state)| *state != Readiness::Leaving);
                 let mut moved = before - self.machines.len();
                 for (_, state) in &mut self.machines {
-                    if *state == State::Starting {
-                        *state = State::Ready;
+                    if *state == Readiness::Starting {
+                        *state = Readiness::Ready;
                         moved += 1;
                     }
                 }
@@ -738,7 +739,7 @@ fn sim() -> impl Strategy<Value = Sim> {
         (share(), share(), any::<bool>()),
     )
         .prop_map(|(machines, replicas, shares)| {
-            let machines: Vec<(Member, State)> = machines
+            let machines: Vec<(Member, Readiness)> = machines
                 .into_iter()
                 .enumerate()
                 .map(|(ordinal, (state, version))| {
@@ -747,7 +748,12 @@ fn sim() -> impl Strategy<Value = Sim> {
                         generation: generation(&version.to_string()),
                         ..members("0").remove(0)
                     };
-                    let states = [State::Ready, State::Ready, State::Broken, State::Starting];
+                    let states = [
+                        Readiness::Ready,
+                        Readiness::Ready,
+                        Readiness::Broken,
+                        Readiness::Starting,
+                    ];
                     (member, states[usize::from(state)])
                 })
                 .collect();
@@ -782,7 +788,7 @@ proptest! {
         prop_assert_eq!(sim.machines.len(), sim.replicas);
         for (member, state) in &sim.machines {
             prop_assert_eq!(&member.generation, &current);
-            prop_assert_eq!(*state, State::Ready);
+            prop_assert_eq!(*state, Readiness::Ready);
         }
         let settled = sim.clone();
         sim.settle();
@@ -809,8 +815,8 @@ proptest! {
     #[test]
     fn the_order_of_a_plan_is_that_of_an_apply_to_which_nothing_happens(mut sim in sim()) {
         for (_, state) in &mut sim.machines {
-            if *state == State::Starting {
-                *state = State::Ready;
+            if *state == Readiness::Starting {
+                *state = Readiness::Ready;
             }
         }
         let mut changes = sim.changes();
@@ -832,10 +838,10 @@ proptest! {
             let mut round: BTreeSet<String> = names(&sim).difference(&before).cloned().collect();
             round.extend(sim.deleted.difference(&deleted).cloned());
             let going = sim.machines.len();
-            sim.machines.retain(|(_, state)| *state != State::Leaving);
+            sim.machines.retain(|(_, state)| *state != Readiness::Leaving);
             for (_, state) in &mut sim.machines {
-                if *state == State::Starting {
-                    *state = State::Ready;
+                if *state == Readiness::Starting {
+                    *state = Readiness::Ready;
                 }
             }
             if round.is_empty() && going == sim.machines.len() {

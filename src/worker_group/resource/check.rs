@@ -2,7 +2,7 @@
 
 use crate::flatcar;
 use crate::provider::{Attr, Diagnostic, Diagnostics, Path, Value, is_made_up};
-use crate::worker_group::apply::Outlook;
+use crate::worker_group::apply::Assessment;
 use crate::worker_group::cloud::Entry;
 use crate::worker_group::model::{Chosen, Fields, Group, refusal};
 use crate::worker_group::plan::Action;
@@ -73,15 +73,15 @@ pub(super) fn emptied(fields: &Fields, prior: &Fields) -> Diagnostics {
 
 /// No machine is made from what nobody knows: since an import the configuration has left out, or `ignore_changes` has kept out of it, what
 /// the machines that exist were made from.
-pub(super) fn nobody_knows(outlook: &Outlook, wanted: &Wanted) -> Diagnostics {
+pub(super) fn nobody_knows(assessment: &Assessment, wanted: &Wanted) -> Diagnostics {
     let mut problems = Diagnostics::none();
-    let new = outlook.changes.names(Action::Create).count();
+    let new = assessment.changes.names(Action::Create).count();
     if new == 0 {
         return problems;
     }
     let are_new = are_new(new);
-    if outlook.unknown.user_data {
-        let made = match outlook.generation.knows_no_user_data() {
+    if assessment.unknown.user_data {
+        let made = match assessment.generation.knows_no_user_data() {
             // It was imported without a machine.
             true => "what they are to boot with was never said",
             false => "they were made with some",
@@ -96,7 +96,7 @@ pub(super) fn nobody_knows(outlook: &Outlook, wanted: &Wanted) -> Diagnostics {
             ),
         ));
     }
-    if outlook.unknown.shape {
+    if assessment.unknown.shape {
         let cloud = wanted.entry.name;
         problems.push(refusal(
             Path::of(cloud),
@@ -111,12 +111,12 @@ pub(super) fn nobody_knows(outlook: &Outlook, wanted: &Wanted) -> Diagnostics {
 }
 
 /// Machines are made in the place of imported ones, or beside them, and what these were made from is known in part.
-pub(super) fn half_known(outlook: &Outlook) -> Diagnostics {
-    let new = outlook.changes.names(Action::Create).count();
-    if new == 0 || outlook.untold.is_empty() {
+pub(super) fn half_known(assessment: &Assessment) -> Diagnostics {
+    let new = assessment.changes.names(Action::Create).count();
+    if new == 0 || assessment.untold.is_empty() {
         return Diagnostics::none();
     }
-    let untold: Vec<&str> = outlook.untold.iter().map(String::as_str).collect();
+    let untold: Vec<&str> = assessment.untold.iter().map(String::as_str).collect();
     Diagnostic::warning(
         "Imported machines have more than this says",
         format!(

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::kubernetes::Destroys;
 use crate::provider::{Attr, Context, Diagnostics, Outcome, Severity, Stored, Value};
-use crate::worker_group::apply::{self, Before, Job, Outlook, Performed};
+use crate::worker_group::apply::{self, Assessment, Before, Job, Performed};
 use crate::worker_group::basis::Basis;
 use crate::worker_group::cloud::{Machine, Mark, Phase};
 use crate::worker_group::generation::Generation;
@@ -17,8 +17,8 @@ use crate::worker_group::proof::is_name_of;
 use crate::worker_group::roll::{Calls, Known, Leftovers, Problem, take_twins};
 use crate::worker_group::wanted::Wanted;
 
+use super::connected::{ConnectedGroup, clear_unsaved, ids, within, without};
 use super::holders::{Decided, Foreign, on_existing};
-use super::place::{Place, ids, saved_is_saved, within, without};
 use super::report::{paused_creation, shortfall, taken_over, warnings};
 use super::{WorkerGroup, diagnostic, errors, live_member, recorded, user_data_of};
 
@@ -102,9 +102,9 @@ impl WorkerGroup {
             ..place.mark(basis.generation.to_string())
         };
         let existing = found.taken_under(&mark);
-        let outlook = outlook_of_new(creation, &found, &existing);
+        let assessment = assessment_of_new(creation, &found, &existing);
         let exist = existing.len();
-        let asked = place.preflight(context, deadline, wanted, &outlook.changes, exist);
+        let asked = place.preflight(context, deadline, wanted, &assessment.changes, exist);
         problems.extend(asked.await);
         halted(problems)?;
         let cluster = self.cluster(context, model, deadline).await?;
@@ -112,9 +112,9 @@ impl WorkerGroup {
         found.take_over(&calls, &mark, wanted, problems).await?;
 
         let mut private = private.clone();
-        private.history = outlook.history;
-        private.shapes = outlook.shapes;
-        let changes = outlook.changes;
+        private.history = assessment.history;
+        private.shapes = assessment.shapes;
+        let changes = assessment.changes;
         let performed = match wanted.paused {
             true => untouched(existing, &changes),
             false => {
@@ -128,7 +128,7 @@ impl WorkerGroup {
                     user_data: &user_data_of(wanted, creation.config),
                     leftovers: Leftovers::TakeFrom(creation.started, wanted.rolls),
                     gives_way: says(&model.fields.on_existing) != Some("keep"),
-                    aside: found.aside(),
+                    ignored_ids: found.ignored_ids(),
                     max_failures: wanted.pace.max_failures.max(TOLERATED_IN_CREATE),
                     timeout: timeout_text(&model.fields, |of| &of.create, CREATE_TIMEOUT),
                 };
@@ -142,7 +142,7 @@ impl WorkerGroup {
         };
         // State is saved next. What is killed in between the next create reports, and none takes over.
         let made = performed.machines.iter().map(|known| &known.machine);
-        saved_is_saved(&calls, &place.mark(String::new()), made).await;
+        clear_unsaved(&calls, &place.mark(String::new()), made).await;
         problems.extend(said_of(creation, model, &found, &performed));
         // The next apply creates anew.
         if performed.machines.is_empty() && problems.has_errors() {
@@ -160,7 +160,7 @@ impl WorkerGroup {
         &self,
         creation: &Creation<'_>,
         model: &mut Group,
-    ) -> Result<Place, Diagnostics> {
+    ) -> Result<ConnectedGroup, Diagnostics> {
         let (context, deadline) = (creation.context, creation.deadline);
         model.fields.uid = Attr::Known(creation.uid.to_owned());
         model.fields.cloud = Attr::Known(creation.wanted.entry.name.to_owned());
@@ -180,7 +180,7 @@ impl WorkerGroup {
         &self,
         creation: &Creation<'_>,
         model: &Group,
-        place: &Place,
+        place: &ConnectedGroup,
         basis: &Basis,
         problems: &mut Diagnostics,
     ) -> Result<Found, Diagnostics> {
@@ -250,10 +250,10 @@ impl Found {
     }
 
     /// Ids of those that no other step is to touch.
-    fn aside(&self) -> BTreeSet<String> {
-        let mut aside = ids(&self.useless);
-        aside.extend(ids(&self.left));
-        aside
+    fn ignored_ids(&self) -> BTreeSet<String> {
+        let mut ignored_ids = ids(&self.useless);
+        ignored_ids.extend(ids(&self.left));
+        ignored_ids
     }
 
     /// Deletes what is of no use, unless the group is paused, and marks what is taken over.
@@ -281,7 +281,7 @@ impl Found {
 }
 
 /// Which machines are created, and which of those that are taken over go.
-fn outlook_of_new(creation: &Creation<'_>, found: &Found, existing: &[Known]) -> Outlook {
+fn assessment_of_new(creation: &Creation<'_>, found: &Found, existing: &[Known]) -> Assessment {
     let (wanted, private) = (creation.wanted, creation.private);
     // What is adopted is left as it is: the next plan shows what would change. So is whatever runs or is about to.
     let stopped = found.leftovers.iter();
@@ -294,16 +294,16 @@ fn outlook_of_new(creation: &Creation<'_>, found: &Found, existing: &[Known]) ->
         generation: None,
         private,
     };
-    let outlook = apply::outlook(wanted, &before, creation.uid, &members, Some(&deletable));
+    let assessment = apply::assessment(wanted, &before, creation.uid, &members, Some(&deletable));
     match wanted.paused {
-        true => Outlook {
+        true => Assessment {
             changes: Changes {
                 next_ordinal: private.next_ordinal,
                 ..Changes::default()
             },
-            ..outlook
+            ..assessment
         },
-        false => outlook,
+        false => assessment,
     }
 }
 

@@ -12,8 +12,8 @@ use crate::worker_group::plan::{Changes, Limits, Member, Share};
 use crate::worker_group::roll::{Known, Leftovers};
 use crate::worker_group::wanted::Wanted;
 
-use super::outlook::{live_member, recorded};
-use super::place::{existing, ids};
+use super::assessment::{live_member, recorded};
+use super::connected::{existing, ids};
 use super::report::{
     adopted_meanwhile, are, bug, errors, left_alone, not_in_the_plan, refuses, unproven, warnings,
 };
@@ -69,14 +69,14 @@ impl WorkerGroup {
             generation: None,
             private: &private,
         };
-        let outlook = apply::outlook(&wanted, &before, &place.uid, &members, None);
+        let assessment = apply::assessment(&wanted, &before, &place.uid, &members, None);
         let (cluster, unopened) = match self.cluster_to_leave(context, &prior.model, deadline).await
         {
             Ok(opened) => opened,
             Err(problems) => return kept(prior, problems),
         };
-        let mut aside = ids(&observed.strangers);
-        aside.extend(ids(&unplanned));
+        let mut ignored_ids = ids(&observed.strangers);
+        ignored_ids.extend(ids(&unplanned));
         let job = Job {
             wanted: &wanted,
             calls,
@@ -87,11 +87,11 @@ impl WorkerGroup {
             user_data: &|_| Vec::new(),
             leftovers: Leftovers::Leave,
             gives_way: false,
-            aside,
+            ignored_ids,
             max_failures: 0,
             timeout: timeout_text(fields, |timeouts| &timeouts.delete, DELETE_TIMEOUT),
         };
-        let mut performed = apply::perform(job, &outlook.changes, existing).await;
+        let mut performed = apply::perform(job, &assessment.changes, existing).await;
         // The successor that this process has made is no stranger.
         let successor = self.uid_created(&place.cluster, &place.name, place.entry.name);
         let successor = successor.filter(|uid| *uid != place.uid);

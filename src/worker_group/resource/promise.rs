@@ -11,9 +11,9 @@ use crate::worker_group::model::{Fields, Group, Machine, Private, Step, Whole};
 use crate::worker_group::plan::{Action, Change, Changes};
 use crate::worker_group::wanted::Wanted;
 
+use super::assessment::assessment_of_state;
 use super::check::{half_known, nobody_knows};
 use super::many::many;
-use super::outlook::outlook_of_state;
 use super::report::{count, first_of, never_there, news_since_the_plan, no_names, paused};
 use super::slots::{is_leaving, replicas, slots_after, slots_of};
 
@@ -26,10 +26,10 @@ pub(super) fn promised(
     private: &mut Private,
     wanted: &Wanted,
 ) -> Diagnostics {
-    let outlook = outlook_of_state(wanted, prior, private);
+    let assessment = assessment_of_state(wanted, prior, private);
     let mut problems = never_there(wanted, &prior.fields, private);
-    model.fields.generation = Attr::Known(outlook.generation.to_string());
-    let changes = &outlook.changes;
+    model.fields.generation = Attr::Known(assessment.generation.to_string());
+    let changes = &assessment.changes;
     let none = Machines::new();
     let machines = prior.fields.machines.known().unwrap_or(&none);
     if changes.list.is_empty() || wanted.paused {
@@ -58,17 +58,17 @@ pub(super) fn promised(
         true if !changes.list.is_empty() => problems.push(paused(changes)),
         true => {}
         false => {
-            problems.extend(nobody_knows(&outlook, wanted));
+            problems.extend(nobody_knows(&assessment, wanted));
             if !machines.is_empty() {
-                problems.extend(half_known(&outlook));
+                problems.extend(half_known(&assessment));
             }
         }
     }
     if changes.unnamed > 0 {
         problems.push(no_names(changes.unnamed));
     }
-    private.history = outlook.history;
-    private.shapes = outlook.shapes;
+    private.history = assessment.history;
+    private.shapes = assessment.shapes;
     // What is planned becomes what the configuration last said.
     private.configured.clear();
     problems

@@ -2,25 +2,25 @@
 
 use tokio::time::Instant;
 
-use super::{Event, MOST_ATTEMPTS, Problem, Refusal, Roll, Stage, Tracked, host, short};
+use super::{Event, Lifecycle, MOST_ATTEMPTS, Problem, Refusal, Roll, Tracked, host, short};
 use crate::kubernetes::Scheduling;
 use crate::protocol::visible::{cut, visible};
 use crate::worker_group::cloud::{CloudError, Deletion, Kind, Machine, Phase};
 
 impl Roll<'_> {
-    pub(super) async fn hear(&mut self, event: Event) {
+    pub(super) async fn on_answer(&mut self, event: Event) {
         match event {
             Event::Created(name, Ok(machine)) => self.created(&name, *machine).await,
             Event::Created(name, Err(error)) => self.not_created(&name, &error),
             Event::Drained(name, Ok(warnings)) => {
                 self.warnings.extend(warnings);
                 let tracked = self.find(&name);
-                if let Some(tracked) = tracked.filter(|it| it.stage == Stage::Draining) {
-                    tracked.stage = Stage::Drained;
+                if let Some(tracked) = tracked.filter(|it| it.stage == Lifecycle::Draining) {
+                    tracked.stage = Lifecycle::Drained;
                 }
             }
             Event::Drained(name, Err(refusal)) => {
-                let is_draining = |it: &&mut Tracked| it.stage == Stage::Draining;
+                let is_draining = |it: &&mut Tracked| it.stage == Lifecycle::Draining;
                 if self.find(&name).filter(is_draining).is_some() {
                     self.not_deleted(&name, &refusal);
                 }
@@ -35,12 +35,12 @@ impl Roll<'_> {
             Event::Deleted(name, Ok(Deletion::Gone)) => self.is_gone(&name),
             Event::Deleted(name, Ok(Deletion::Going)) => {
                 if let Some(tracked) = self.find(&name) {
-                    tracked.stage = Stage::Going;
+                    tracked.stage = Lifecycle::Going;
                     tracked.going = Instant::now();
                 }
             }
             Event::Deleted(name, Err(refusal)) => self.not_deleted(&name, &refusal),
-            Event::Seen(seen) => self.see(seen).await,
+            Event::Seen(seen) => self.on_look(seen).await,
         }
     }
 
@@ -54,7 +54,7 @@ impl Roll<'_> {
         // Written down before anything is made of it.
         tracked.machine = Some(machine);
         match phase {
-            Phase::Pending | Phase::Running => tracked.stage = Stage::Booting,
+            Phase::Pending | Phase::Running => tracked.stage = Lifecycle::Booting,
             // What an earlier attempt of this name came to. Going by itself: another attempt, at once.
             Phase::Deleting => {
                 let next = (tracked.name.clone(), tracked.attempt + 1);
@@ -72,7 +72,7 @@ impl Roll<'_> {
             }
             // Of an earlier apply: it goes, and is made again, and nothing of this one has failed.
             Phase::Stopped | Phase::Failed if is_older => {
-                tracked.stage = Stage::Broken;
+                tracked.stage = Lifecycle::Broken;
                 tracked.leaves = true;
             }
             Phase::Stopped | Phase::Failed => {
@@ -85,7 +85,7 @@ impl Roll<'_> {
     pub(super) fn not_created(&mut self, name: &str, error: &CloudError) {
         let may_exist = matches!(error.kind, Kind::Ambiguous | Kind::Bug);
         if let Some(tracked) = self.find(name) {
-            tracked.stage = Stage::Unclear;
+            tracked.stage = Lifecycle::Unclear;
             tracked.counted = true;
         }
         if !may_exist {
@@ -115,8 +115,8 @@ impl Roll<'_> {
             // It stays, and is not asked to go again in this apply.
             tracked.leaves = false;
             tracked.stage = match tracked.machine.as_ref().map(|machine| machine.phase) {
-                Some(Phase::Running) => Stage::Ready,
-                _ => Stage::Broken,
+                Some(Phase::Running) => Lifecycle::Ready,
+                _ => Lifecycle::Broken,
             };
         }
         let problem = match refusal {
@@ -167,7 +167,7 @@ impl Roll<'_> {
         let Some(tracked) = self.find(name) else {
             return;
         };
-        tracked.stage = Stage::Broken;
+        tracked.stage = Lifecycle::Broken;
         if tracked.leaves {
             return;
         }

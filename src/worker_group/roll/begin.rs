@@ -4,7 +4,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use super::{Event, Problem, Roll, Slot, Stage, Tracked, caught, failed_inside};
+use super::{Event, Lifecycle, Problem, Roll, Slot, Tracked, caught, failed_inside};
 use crate::worker_group::cloud::Spec;
 use crate::worker_group::plan;
 
@@ -20,7 +20,7 @@ impl<'a> Roll<'a> {
         let before = free;
         // Whatever else has happened meanwhile: it has been emptied.
         let drained = self.tracked.iter().enumerate();
-        let drained = drained.filter(|(_, tracked)| tracked.stage == Stage::Drained);
+        let drained = drained.filter(|(_, tracked)| tracked.stage == Lifecycle::Drained);
         let drained: Vec<usize> = drained.map(|(index, _)| index).take(free).collect();
         for index in drained {
             if let Some(call) = self.delete(index) {

@@ -11,13 +11,13 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::caught::{caught, failed_inside};
-use super::{LAST_CALLS, Places, Problem, Refusal, TRIES, short};
+use super::{LAST_CALLS, NodesAndTraffic, Problem, Refusal, TRIES, short};
 use crate::kubernetes::{Cluster, Drain, Drained, Eviction, Host, Left, OnTimeout};
 use crate::protocol::log;
 use crate::protocol::visible::{cut, one_line};
 use crate::worker_group::cloud::{CloudError, Kind};
 
-impl Places<'_> {
+impl NodesAndTraffic<'_> {
     /// Moves the pods off a host, as far as the group's `drain` wants it.
     pub(super) async fn empty(&self, host: &Host) -> Result<Vec<Problem>, Refusal> {
         let Some((cluster, drain)) = self.cluster().and_then(|it| Some((it, it.drain?))) else {

@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
-use super::{Ended, Event, Known, Problem, Roll, Stage, Tracked, short};
+use super::{Ended, Event, Known, Lifecycle, Problem, Roll, Tracked, short};
 use crate::worker_group::cloud::{Mark, Phase};
 
 impl<'a> Roll<'a> {
@@ -17,7 +17,7 @@ impl<'a> Roll<'a> {
     ) {
         while let Ok(Some(event)) = tokio::time::timeout_at(until, under_way.next()).await {
             if !matches!(event, Event::Seen(_)) {
-                self.hear(event).await;
+                self.on_answer(event).await;
             }
         }
     }
@@ -57,7 +57,7 @@ impl<'a> Roll<'a> {
             .into_iter()
             .filter_map(|tracked| {
                 let mut machine = tracked.machine?;
-                if matches!(tracked.stage, Stage::Going) {
+                if matches!(tracked.stage, Lifecycle::Going) {
                     machine.phase = Phase::Deleting;
                 }
                 Some(Known {
@@ -71,7 +71,7 @@ impl<'a> Roll<'a> {
             next_ordinal: self.next_ordinal,
             problems: self.problems,
             warnings: self.warnings,
-            blind: self.blind,
+            list_failed: self.list_failed,
             adopted: self.adopted,
         }
     }
@@ -80,7 +80,7 @@ impl<'a> Roll<'a> {
         let waiting: Vec<&str> = self
             .tracked
             .iter()
-            .filter(|tracked| tracked.stage != Stage::Ready)
+            .filter(|tracked| tracked.stage != Lifecycle::Ready)
             .map(|tracked| tracked.name.as_str())
             .take(5)
             .collect();
@@ -102,7 +102,7 @@ impl<'a> Roll<'a> {
 
     /// Fewer machines than wanted are never a success, whatever it was that kept the others away.
     fn report_what_is_short(&mut self) {
-        let serves = |tracked: &&Tracked| tracked.stage == Stage::Ready && !tracked.leaves;
+        let serves = |tracked: &&Tracked| tracked.stage == Lifecycle::Ready && !tracked.leaves;
         let serve = self.tracked.iter().filter(serves).count();
         let wanted = self.order.limits.replicas;
         if self.halted || serve >= wanted || !self.problems.is_empty() {

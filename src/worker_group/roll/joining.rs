@@ -8,7 +8,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
 
 use super::places::Standing;
-use super::{Event, Problem, Roll, Stage, Tracked, host};
+use super::{Event, Lifecycle, Problem, Roll, Tracked, host};
 use crate::kubernetes::{Destroys, Host, Scheduling};
 use crate::protocol::log;
 use crate::worker_group::cloud::{CloudError, Phase};
@@ -99,7 +99,7 @@ impl<'a> Roll<'a> {
             Err(error) if error.is_retryable() => {
                 let is_watched = self.places.is_watched();
                 for tracked in &mut self.tracked {
-                    if is_watched && tracked.stage == Stage::Booting {
+                    if is_watched && tracked.stage == Lifecycle::Booting {
                         tracked.why = error.to_string();
                     }
                 }
@@ -112,16 +112,16 @@ impl<'a> Roll<'a> {
         let is_watched = self.places.is_watched();
         for tracked in &mut self.tracked {
             let Some(standing) = standing.get(&tracked.name) else {
-                if tracked.stage == Stage::Booting {
+                if tracked.stage == Lifecycle::Booting {
                     tracked.up = None;
                 }
                 continue;
             };
             match tracked.stage {
-                Stage::Booting => {}
-                Stage::Ready if is_watched && !standing.serves => {
+                Lifecycle::Booting => {}
+                Lifecycle::Ready if is_watched && !standing.serves => {
                     log_unready(tracked, standing);
-                    tracked.stage = Stage::Booting;
+                    tracked.stage = Lifecycle::Booting;
                     tracked.unready = Some(now);
                 }
                 _ => continue,
@@ -136,7 +136,7 @@ impl<'a> Roll<'a> {
             }
             let up = *tracked.up.get_or_insert(now);
             if now >= up + min_ready {
-                tracked.stage = Stage::Ready;
+                tracked.stage = Lifecycle::Ready;
             }
         }
     }
@@ -180,7 +180,7 @@ impl<'a> Roll<'a> {
             self.problems.extend(forgotten.problems);
         }
         let stays = |tracked: &&Tracked| {
-            let goes = matches!(tracked.stage, Stage::Deleting | Stage::Going);
+            let goes = matches!(tracked.stage, Lifecycle::Deleting | Lifecycle::Going);
             !goes && tracked.scheduling > Scheduling::Open
         };
         let mut closed = self.hosts(stays);

@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::observe::is_of_another;
-use super::{Calls, Event, Order, Refusal, Roll, Stage, caught, failed_inside, host};
+use super::{Calls, Event, Lifecycle, Order, Refusal, Roll, caught, failed_inside, host};
 use crate::kubernetes::Scheduling;
 use crate::worker_group::cloud::{CloudError, Machine, Mark};
 
@@ -65,7 +65,7 @@ impl<'a> Roll<'a> {
         let (calls, places) = (self.calls, self.places);
         let tracked = self.tracked.get_mut(index)?;
         let machine = tracked.machine.clone()?;
-        tracked.stage = Stage::Draining;
+        tracked.stage = Lifecycle::Draining;
         tracked.proven = Some(Instant::now());
         if places.drains() {
             tracked.scheduling = Scheduling::Closed;
@@ -92,7 +92,7 @@ impl<'a> Roll<'a> {
         let is_ours = self.is_still_ours(index)?;
         let tracked = self.tracked.get_mut(index)?;
         let machine = tracked.machine.clone()?;
-        tracked.stage = Stage::Deleting;
+        tracked.stage = Lifecycle::Deleting;
         tracked.deletes += 1;
         // Draining takes its time, and so does waiting for other calls: whose it is then counts.
         let is_proven = tracked.proven.take();

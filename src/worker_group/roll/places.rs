@@ -19,7 +19,7 @@ use crate::kubernetes::{
 use crate::worker_group::cloud::{CloudError, Kind, Members, machines_of};
 
 /// The cluster of a group, and the members of what its cloud balances; a group may have neither.
-pub(crate) struct Places<'a> {
+pub(crate) struct NodesAndTraffic<'a> {
     cluster: Option<&'a Cluster>,
     pub(super) calls: Calls<'a>,
     members: Option<&'a dyn Members>,
@@ -43,7 +43,7 @@ pub(super) struct Standing {
     pub(super) scheduling: Scheduling,
 }
 
-impl<'a> Places<'a> {
+impl<'a> NodesAndTraffic<'a> {
     /// For an apply that deletes these machines.
     pub(crate) fn new(
         cluster: Option<&'a Cluster>,

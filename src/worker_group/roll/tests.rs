@@ -94,7 +94,7 @@ async fn run_over(
         cancel,
         deadline: Instant::now() + test.timeout,
     };
-    let places = Places::new(cluster.as_ref(), calls, &order.deletes, test.destroys);
+    let places = NodesAndTraffic::new(cluster.as_ref(), calls, &order.deletes, test.destroys);
     Roll::new(calls, &places, order, known(listed)).run().await
 }
 
@@ -107,7 +107,7 @@ async fn run_order(memory: &Memory, order: Order<'_>, existing: Vec<Machine>) ->
         cancel: &cancel,
         deadline: Instant::now() + TEST.timeout,
     };
-    let places = Places::new(None, calls, &order.deletes, Destroys::Machines);
+    let places = NodesAndTraffic::new(None, calls, &order.deletes, Destroys::Machines);
     let roll = Roll::new(calls, &places, order, known(existing));
     roll.run().await
 }
@@ -146,7 +146,7 @@ fn order(test: &Test) -> Order<'static> {
         leftovers: Leftovers::Leave,
         gives_way: false,
         secret: Secret::default(),
-        aside: BTreeSet::new(),
+        ignored_ids: BTreeSet::new(),
     }
 }
 
@@ -665,7 +665,7 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
             ),
             gives_way: true,
             secret: Secret::default(),
-            aside: BTreeSet::new(),
+            ignored_ids: BTreeSet::new(),
         };
         let roll = run_order(&memory, order, Vec::new());
         let late = async {

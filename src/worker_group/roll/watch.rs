@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use super::observe::is_of_another;
 use super::places::Standing;
 use super::{
-    Calls, LAST_CALLS, Leftovers, Places, Problem, Refusal, Roll, Stage, Tracked, host, short,
+    Calls, LAST_CALLS, Leftovers, Lifecycle, NodesAndTraffic, Problem, Refusal, Roll, Tracked,
+    host, short,
 };
 use crate::kubernetes::Host;
 use crate::protocol::value::Value;
@@ -42,7 +43,7 @@ pub(super) struct Seen {
 /// Looks once.
 pub(super) async fn look(
     calls: Calls<'_>,
-    places: &Places<'_>,
+    places: &NodesAndTraffic<'_>,
     watched: Watched,
 ) -> Result<Seen, CloudError> {
     let asked = Instant::now();
@@ -85,16 +86,16 @@ pub(super) async fn look(
 impl Roll<'_> {
     pub(super) fn watched(&self) -> Watched {
         let is_watched = self.places.is_watched();
-        let is_asked = |stage: Stage| match stage {
-            Stage::Booting | Stage::Unclear => true,
-            Stage::Ready => is_watched,
+        let is_asked = |stage: Lifecycle| match stage {
+            Lifecycle::Booting | Lifecycle::Unclear => true,
+            Lifecycle::Ready => is_watched,
             _ => false,
         };
         let late = self.order.pace.machine_timeout;
         let booting = self
             .tracked
             .iter()
-            .filter(|tracked| tracked.stage == Stage::Booting && tracked.up.is_none());
+            .filter(|tracked| tracked.stage == Lifecycle::Booting && tracked.up.is_none());
         let until = booting.map(|tracked| tracked.awaited() + late).min();
         let soon = Instant::now() + LAST_CALLS;
         let one_by_one = self.calls.cloud.finds_one_by_one();
@@ -122,11 +123,11 @@ impl Roll<'_> {
     }
 
     /// Takes in what a look found.
-    pub(super) async fn see(&mut self, seen: Result<Seen, CloudError>) {
+    pub(super) async fn on_look(&mut self, seen: Result<Seen, CloudError>) {
         let seen = match seen {
             Ok(seen) => seen,
             Err(error) => {
-                self.blind = true;
+                self.list_failed = true;
                 self.halt(Problem::of("Could not list the group's machines", &error));
                 return;
             }
@@ -170,7 +171,7 @@ impl Roll<'_> {
                         broken.push(tracked.name.clone());
                     }
                 }
-                None => self.meet(machine).await,
+                None => self.on_unknown(machine).await,
             }
         }
         self.join(seen.standing);
@@ -180,7 +181,7 @@ impl Roll<'_> {
             self.tracked
                 .iter()
                 .filter(|t| {
-                    t.stage == Stage::Booting && t.up.is_none() && now >= t.awaited() + late
+                    t.stage == Lifecycle::Booting && t.up.is_none() && now >= t.awaited() + late
                 })
                 .map(|tracked| tracked.name.clone()),
         );
@@ -188,9 +189,9 @@ impl Roll<'_> {
             let why = self.find(&name).map(|tracked| tracked.said());
             self.broke(&name, &why.unwrap_or_default()).await;
         }
-        self.lose(&absent, &listed).await;
+        self.on_absent(&absent, &listed).await;
         self.give_up_deletes();
-        self.spare();
+        self.give_up_spare();
         self.give_way(&rivals);
     }
 
@@ -273,7 +274,7 @@ impl Roll<'_> {
     /// A delete that was taken on and came to nothing is asked for once more, and then reported.
     fn give_up_deletes(&mut self) {
         let stays = |tracked: &&Tracked| {
-            tracked.stage == Stage::Broken && tracked.leaves && tracked.deletes >= MOST_DELETES
+            tracked.stage == Lifecycle::Broken && tracked.leaves && tracked.deletes >= MOST_DELETES
         };
         let stay: Vec<(String, String)> = self
             .tracked
@@ -287,7 +288,7 @@ impl Roll<'_> {
     }
 
     /// Where what an unfinished create left makes the group too large, as many of this order's own machines go that have never run.
-    fn spare(&mut self) {
+    fn give_up_spare(&mut self) {
         if self.halted || self.order.leftovers == Leftovers::Leave {
             return;
         }
@@ -298,7 +299,7 @@ impl Roll<'_> {
             let phase = tracked.machine.as_ref().map(|machine| machine.phase);
             tracked.ours
                 && !tracked.leaves
-                && tracked.stage == Stage::Booting
+                && tracked.stage == Lifecycle::Booting
                 && phase == Some(Phase::Pending)
         });
         for tracked in never_ran.take(too_many) {
@@ -312,7 +313,7 @@ impl Roll<'_> {
         let now = Instant::now();
         self.tracked
             .iter()
-            .filter(|tracked| tracked.stage == Stage::Booting)
+            .filter(|tracked| tracked.stage == Lifecycle::Booting)
             .filter_map(|tracked| tracked.up)
             .map(|up| (up + min_ready).max(now))
             .min()
@@ -320,7 +321,7 @@ impl Roll<'_> {
     }
 
     /// A machine of the group that this apply did not know of.
-    async fn meet(&mut self, machine: Machine) {
+    async fn on_unknown(&mut self, machine: Machine) {
         if machine.mark.uid == self.order.mark.uid {
             // A create of an earlier apply that was not listed before: one of those that are to be created, or else none of this apply's.
             let is_queued = self.queue.iter().any(|(name, _)| *name == machine.name);
@@ -365,7 +366,7 @@ impl Roll<'_> {
     }
 
     /// Machines that are no longer there, or of which nothing came.
-    async fn lose(&mut self, absent: &BTreeSet<String>, listed: &BTreeSet<String>) {
+    async fn on_absent(&mut self, absent: &BTreeSet<String>, listed: &BTreeSet<String>) {
         let window = self.calls.cloud.consistency_window();
         let now = Instant::now();
         let mut lost = Vec::new();
@@ -374,7 +375,7 @@ impl Roll<'_> {
             let settled = !tracked.ours || now >= tracked.since + window;
             let is_absent = match &tracked.machine {
                 Some(machine) => absent.contains(&machine.id),
-                None => tracked.stage == Stage::Unclear && !listed.contains(&tracked.name),
+                None => tracked.stage == Lifecycle::Unclear && !listed.contains(&tracked.name),
             };
             let leaving = tracked.goes();
             if is_absent && (leaving || settled) {
@@ -384,7 +385,7 @@ impl Roll<'_> {
         for (name, stage) in lost {
             let tracked = self.find(&name);
             let unexpected = tracked.is_some_and(|tracked| tracked.ours && !tracked.leaves)
-                && matches!(stage, Stage::Booting | Stage::Ready);
+                && matches!(stage, Lifecycle::Booting | Lifecycle::Ready);
             self.is_gone(&name);
             self.failures += usize::from(unexpected);
             if unexpected && self.failures > self.order.pace.max_failures {
@@ -401,7 +402,7 @@ impl Roll<'_> {
 impl Tracked {
     /// Whether its deletion has begun.
     fn goes(&self) -> bool {
-        use Stage::{Deleting, Drained, Draining, Going};
+        use Lifecycle::{Deleting, Drained, Draining, Going};
         matches!(self.stage, Draining | Drained | Deleting | Going)
     }
 
@@ -412,7 +413,7 @@ impl Tracked {
 
     /// Whether the cloud has taken our delete on.
     fn is_deleted(&self) -> bool {
-        self.stage == Stage::Going && self.deletes > 0
+        self.stage == Lifecycle::Going && self.deletes > 0
     }
 
     /// Whether this is not the machine that is known by its id.
@@ -449,32 +450,32 @@ impl Tracked {
         }
         match stage {
             // Its own answer comes.
-            Stage::Creating => return false,
-            Stage::Draining | Stage::Drained | Stage::Deleting => {}
-            Stage::Going if phase == Phase::Deleting => self.going = Instant::now(),
-            Stage::Going if asked <= self.going + window => {}
+            Lifecycle::Creating => return false,
+            Lifecycle::Draining | Lifecycle::Drained | Lifecycle::Deleting => {}
+            Lifecycle::Going if phase == Phase::Deleting => self.going = Instant::now(),
+            Lifecycle::Going if asked <= self.going + window => {}
             // Whoever deleted it, the cloud could not.
-            Stage::Going => {
+            Lifecycle::Going => {
                 self.stage = match phase {
-                    Phase::Pending | Phase::Running if !self.leaves => Stage::Booting,
-                    _ => Stage::Broken,
+                    Phase::Pending | Phase::Running if !self.leaves => Lifecycle::Booting,
+                    _ => Lifecycle::Broken,
                 };
             }
-            Stage::Booting | Stage::Ready | Stage::Broken | Stage::Unclear => {
+            Lifecycle::Booting | Lifecycle::Ready | Lifecycle::Broken | Lifecycle::Unclear => {
                 self.stage = match phase {
-                    Phase::Deleting => Stage::Going,
-                    Phase::Stopped | Phase::Failed => Stage::Broken,
+                    Phase::Deleting => Lifecycle::Going,
+                    Phase::Stopped | Phase::Failed => Lifecycle::Broken,
                     Phase::Pending | Phase::Running => match stage {
-                        Stage::Broken if self.ours => Stage::Broken,
-                        Stage::Ready => Stage::Ready,
-                        _ => Stage::Booting,
+                        Lifecycle::Broken if self.ours => Lifecycle::Broken,
+                        Lifecycle::Ready => Lifecycle::Ready,
+                        _ => Lifecycle::Booting,
                     },
                 };
                 self.going = Instant::now();
             }
         }
         self.machine = Some(machine);
-        self.stage == Stage::Broken && stage != Stage::Broken
+        self.stage == Lifecycle::Broken && stage != Lifecycle::Broken
     }
 }
 

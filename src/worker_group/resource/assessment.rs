@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
 
 use crate::provider::{Attr, Stored};
-use crate::worker_group::apply::{self, Before, Outlook, Performed};
+use crate::worker_group::apply::{self, Assessment, Before, Performed};
 use crate::worker_group::basis;
 use crate::worker_group::compare::{self, Compared};
 use crate::worker_group::generation::Generation;
@@ -13,13 +13,13 @@ use crate::worker_group::plan::{self, Action, Changes, Member};
 use crate::worker_group::roll::{Known, Observed};
 use crate::worker_group::wanted::Wanted;
 
+use super::connected::ConnectedGroup;
 use super::drift::Expected;
-use super::place::Place;
 use super::slots::slots_of;
 use super::stored;
 
 /// What changes, from the point of view of a plan.
-pub(super) fn outlook_of_state(wanted: &Wanted, prior: &Group, private: &Private) -> Outlook {
+pub(super) fn assessment_of_state(wanted: &Wanted, prior: &Group, private: &Private) -> Assessment {
     let none = Note::default();
     let machines = prior.fields.machines.known().cloned().unwrap_or_default();
     let recorded = machines.iter().map(|(name, machine)| {
@@ -34,7 +34,7 @@ pub(super) fn outlook_of_state(wanted: &Wanted, prior: &Group, private: &Private
         .chain(gone.map(|name| apply::gone_member(name)))
         .collect();
     let uid = prior.fields.uid.known().cloned().unwrap_or_default();
-    apply::outlook(
+    apply::assessment(
         wanted,
         &before(prior, private, wanted),
         &uid,
@@ -44,14 +44,14 @@ pub(super) fn outlook_of_state(wanted: &Wanted, prior: &Group, private: &Private
 }
 
 /// What changes, from the point of view of an apply that has looked: nothing is deleted that the plan did not name.
-pub(super) fn outlook_of_cloud(
+pub(super) fn assessment_of_cloud(
     wanted: &Wanted,
     prior: &Group,
     private: &Private,
-    place: &Place,
+    place: &ConnectedGroup,
     (existing, observed): (&[Known], &Observed),
     rollout: &[Step],
-) -> Outlook {
+) -> Assessment {
     let planned = rollout
         .iter()
         .filter(|step| step.action == Action::Delete.word());
@@ -93,7 +93,7 @@ pub(super) fn outlook_of_cloud(
     let gone = gone.map(|name| apply::gone_member(name));
     let members: Vec<Member> = members.chain(gone).collect();
     let before = before(prior, private, wanted);
-    apply::outlook(wanted, &before, &place.uid, &members, Some(&deletable))
+    apply::assessment(wanted, &before, &place.uid, &members, Some(&deletable))
 }
 
 fn before<'a>(prior: &Group, private: &'a Private, wanted: &Wanted) -> Before<'a> {
@@ -142,7 +142,7 @@ pub(super) fn still_missing(
 pub(super) fn recorded(
     mut model: Group,
     private: Private,
-    place: &Place,
+    place: &ConnectedGroup,
     (before, performed): (Option<&Group>, Performed),
     changes: &Changes,
 ) -> Stored<Group> {

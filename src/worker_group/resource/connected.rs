@@ -22,7 +22,7 @@ use super::slots::{replicas, slots_of};
 use super::{WorkerGroup, bug, diagnostic};
 
 /// A group's cloud, connected, and the group's identity there.
-pub(super) struct Place {
+pub(super) struct ConnectedGroup {
     pub(super) entry: &'static Entry,
     pub(super) cloud: Box<dyn Cloud>,
     pub(super) cluster: String,
@@ -41,7 +41,7 @@ impl WorkerGroup {
         context: &Context,
         model: &Group,
         deadline: Instant,
-    ) -> Result<Place, Diagnostics> {
+    ) -> Result<ConnectedGroup, Diagnostics> {
         let fields = &model.fields;
         let known = |value: &Attr<String>| value.known().cloned();
         let identity = (
@@ -63,7 +63,7 @@ impl WorkerGroup {
             scope: fields.scope.known().map(String::as_str),
         };
         let cloud = within(context, deadline, entry.open(connect)).await?;
-        Ok(Place {
+        Ok(ConnectedGroup {
             entry,
             cloud,
             cluster,
@@ -115,7 +115,7 @@ pub(super) async fn within<T>(
     }
 }
 
-impl Place {
+impl ConnectedGroup {
     /// Calls to this cloud until then.
     pub(super) fn calls<'a>(&'a self, context: &'a Context, deadline: Instant) -> Calls<'a> {
         Calls {
@@ -211,7 +211,7 @@ fn growth(wanted: &Wanted, changes: &Changes, exist: usize) -> Growth {
 
 /// That a state has the uid, or is about to be saved with it, ends what their create has begun. A refusal is ignored: the next refresh tries
 /// again. Machines that are on their way, or broken, take no marks on some clouds.
-pub(super) async fn saved_is_saved(
+pub(super) async fn clear_unsaved(
     calls: &Calls<'_>,
     mark: &Mark,
     machines: impl Iterator<Item = &Machine>,
@@ -263,7 +263,7 @@ pub(super) fn existing(observed: &Observed, model: &Group, mark: &Mark) -> Vec<K
 pub(super) fn refreshed(
     state: Stored<Group>,
     mut private: Private,
-    place: &Place,
+    place: &ConnectedGroup,
     (observed, nodes): (Observed, &BTreeMap<String, Status>),
     settings: &Settings,
     now: SystemTime,
