@@ -70,6 +70,8 @@ pub(super) struct Failed {
     pub(super) retry_after: Option<Duration>,
     /// Nobody can be asked, now and later.
     pub(super) hopeless: bool,
+    /// Role-based access control refuses it.
+    pub(super) lacks_rule: bool,
 }
 
 impl Failed {
@@ -98,7 +100,8 @@ impl Failed {
             None => "without words that a program can read".to_owned(),
         };
         // As role-based access control says it, and not an admission webhook.
-        if status == 403 && message.contains(" cannot ") {
+        let lacks_rule = status == 403 && message.contains(" cannot ");
+        if lacks_rule {
             let (group, resource, verb) = rule;
             message = format!(
                 "{message}; its role lacks the rule apiGroups: [\"{group}\"], resources: [\"{resource}\"], verbs: [\"{verb}\"]"
@@ -113,7 +116,13 @@ impl Failed {
                 .collect(),
             retry_after,
             hopeless: false,
+            lacks_rule,
         }
+    }
+
+    /// Whether the same would be said of whatever is asked: nobody is logged in, or the role lacks a rule.
+    pub(super) fn is_of_the_login(&self) -> bool {
+        self.hopeless || self.status == Some(401) || self.lacks_rule
     }
 
     /// Whether what was asked for is not there.

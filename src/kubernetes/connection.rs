@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value as Json, json};
@@ -19,6 +20,8 @@ use super::{Host, NodeError, Settings, Status};
 pub struct Connection {
     pub(super) api: Arc<Api>,
     pub(super) rules: Rules,
+    /// How long a drain has to look useless before it is given up.
+    pub(super) patience: Duration,
     known: Mutex<Known>,
     pub(super) watch: tokio::sync::Mutex<Option<Watch>>,
 }
@@ -31,7 +34,7 @@ pub(super) struct Known {
     pub(super) answered: BTreeMap<String, Status>,
     /// Of the list; `""`: it has to be asked for anew.
     pub(super) version: String,
-    /// Name and uid of the Nodes of hosts, by host name.
+    /// Name and uid of the Nodes of hosts, by the machine's id: a later machine may have its name.
     pub(super) nodes: BTreeMap<String, (String, String)>,
 }
 
@@ -41,9 +44,16 @@ impl Connection {
         Self {
             api,
             rules,
+            patience: PATIENCE,
             known: Mutex::default(),
             watch: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Gives up a drain once it has looked useless for so long.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
@@ -64,12 +74,14 @@ impl Connection {
         let mut found = BTreeMap::new();
         if hosts.len() <= FEW {
             for host in hosts {
-                let known = self.known().nodes.get(&host.name).cloned();
+                let known = self.known().nodes.get(&host.id).cloned();
                 let Some((name, uid)) = known else {
                     break;
                 };
                 match self.node(&name).await? {
-                    Some(node) if node.uid == uid => found.insert(host.name.clone(), node),
+                    Some(node) if node.uid == uid && node.is_of(host) => {
+                        found.insert(host.name.clone(), node)
+                    }
                     _ => break,
                 };
             }
@@ -79,16 +91,23 @@ impl Connection {
         }
         let (nodes, _) = self.listed().await?;
         let of_hosts = nodes_of(hosts, &nodes);
-        self.remember(&of_hosts);
+        self.remember(hosts, &of_hosts);
         let of_hosts = of_hosts.into_iter();
         Ok(of_hosts.map(|(host, node)| (host, node.clone())).collect())
     }
 
-    pub(super) fn remember(&self, found: &BTreeMap<String, &Found>) {
+    pub(super) fn remember(&self, hosts: &[Host], found: &BTreeMap<String, &Found>) {
         let mut known = self.known();
-        for (host, node) in found {
-            let node = (node.name.clone(), node.uid.clone());
-            known.nodes.insert(host.clone(), node);
+        for host in hosts {
+            match found.get(&host.name) {
+                Some(node) => {
+                    let node = (node.name.clone(), node.uid.clone());
+                    known.nodes.insert(host.id.clone(), node);
+                }
+                None => {
+                    known.nodes.remove(&host.id);
+                }
+            }
         }
     }
 
@@ -228,5 +247,7 @@ const NODES: &[&str] = &["api", "v1", "nodes"];
 const WATCH_NODES: Rule = ("", "nodes", "watch");
 /// So few Nodes are asked for one by one, where they are known.
 const FEW: usize = 3;
+/// A kubelet that is restarted, or a control plane that hears none for a while, is back within it.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Of a patch that meets another version.
 const TRIES: u32 = 10;

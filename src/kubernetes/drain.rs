@@ -33,6 +33,10 @@ pub(super) struct Draining<'a> {
     refused: BTreeMap<String, Refused>,
     /// Those that have been told to end.
     told: BTreeSet<String>,
+    /// Those whose question is under way.
+    asking: BTreeSet<String>,
+    /// Since when a drain has looked useless.
+    useless_since: Option<Instant>,
     /// Whether a volume was attached, or a pod used one that goes.
     had_claims: bool,
     /// Volumes that are still attached.
@@ -64,6 +68,8 @@ impl<'a> Draining<'a> {
             pods: BTreeMap::new(),
             refused: BTreeMap::new(),
             told: BTreeSet::new(),
+            asking: BTreeSet::new(),
+            useless_since: None,
             attached: Vec::new(),
         }
     }
@@ -92,18 +98,22 @@ impl<'a> Draining<'a> {
         if self.going().next().is_none() && self.in_the_way().is_empty() {
             return Ok(None);
         }
-        if let Some(why) = self.useless().await? {
-            return Ok(Some(Drained::Useless(why)));
-        }
         let mut asked: FuturesUnordered<BoxFuture<'a, Asked>> = FuturesUnordered::new();
-        let mut look_at = Instant::now() + LOOK;
+        let mut look_at = Instant::now();
         loop {
             let in_the_way = self.in_the_way();
-            if !in_the_way.is_empty() {
-                return Ok(Some(Drained::Left(in_the_way)));
+            if !in_the_way.is_empty() && self.eviction == Eviction::Allowed {
+                return Ok(Some(Drained::InTheWay(in_the_way)));
             }
             if self.going().next().is_none() {
-                return Ok(None);
+                let is_empty = in_the_way.is_empty();
+                return Ok((!is_empty).then_some(Drained::Left(in_the_way)));
+            }
+            if Instant::now() >= look_at {
+                look_at = Instant::now() + LOOK;
+                if let Some(ended) = self.look().await? {
+                    return Ok(Some(ended));
+                }
             }
             (self.progress)(&self.left());
             let next = self.ask(&mut asked).unwrap_or(look_at).min(look_at);
@@ -119,17 +129,32 @@ impl<'a> Draining<'a> {
                 },
                 () = sleep_until(next) => {}
             }
-            if Instant::now() >= look_at {
-                look_at = Instant::now() + LOOK;
-                match self.connection.node(&self.node.name).await? {
-                    Some(node) if node.uid == self.node.uid => self.node = node,
-                    _ => return Ok(None),
-                }
-                if let Some(why) = self.unready() {
-                    return Ok(Some(Drained::Useless(why)));
-                }
-            }
         }
+    }
+
+    /// Whether the drain goes on; how it has ended, if not.
+    ///
+    /// # Errors
+    /// The cluster does not say, or the Node is another one by now.
+    async fn look(&mut self) -> Result<Option<Drained>, NodeError> {
+        match self.connection.node(&self.node.name).await? {
+            Some(node) if node.uid == self.node.uid => self.node = node,
+            Some(_) => {
+                let replaced = Failed {
+                    message: "the Node has been registered anew meanwhile".to_owned(),
+                    ..Failed::default()
+                };
+                return Err(replaced.error("Kubernetes Drain", format!("Node {}", self.node.name)));
+            }
+            None => return Ok(Some(Drained::Empty)),
+        }
+        let Some(why) = self.useless().await? else {
+            self.useless_since = None;
+            return Ok(None);
+        };
+        let since = *self.useless_since.get_or_insert_with(Instant::now);
+        let is_lasting = Instant::now() >= since + self.connection.patience;
+        Ok(is_lasting.then_some(Drained::Useless(why)))
     }
 
     /// Lists the pods of the Node, and watches them from there.
@@ -198,35 +223,40 @@ impl<'a> Draining<'a> {
             pod: pod.shown(),
             why: why(pod).unwrap_or_default(),
         });
-        pods.chain(self.attached.iter().cloned()).collect()
+        let left = pods.chain(self.attached.iter().cloned());
+        match self.eviction {
+            Eviction::Around => left.chain(self.in_the_way()).collect(),
+            Eviction::Allowed | Eviction::Forced => left.collect(),
+        }
     }
 
-    /// Why evicting pods would help nobody.
+    /// Why evicting pods would help nobody, as it looks now: a kubelet that is away ends no pod, and
+    /// pods need another Node. Where no other Node is up, none has been heard of for a while.
     async fn useless(&self) -> Result<Option<String>, NodeError> {
         if self.eviction == Eviction::Forced {
             return Ok(None);
         }
-        if let Some(why) = self.unready() {
-            return Ok(Some(why));
-        }
         let (nodes, _) = self.connection.listed().await?;
-        let takes = |node: &Found| node.uid != self.node.uid && node.takes_pods();
+        let others = nodes.iter().filter(|node| node.uid != self.node.uid);
+        let others: Vec<&Found> = others.collect();
+        let any_up = others.iter().any(|node| node.is_up());
+        if !self.node.is_up() && any_up {
+            return Ok(Some(format!("its Node {} is not ready", self.node.name)));
+        }
+        let is_known = others.is_empty() || any_up;
+        let takes = others.iter().any(|node| node.takes_pods());
         let nowhere = "there is no other Node that its pods could go to";
-        Ok((!nodes.iter().any(takes)).then(|| nowhere.to_owned()))
-    }
-
-    /// A kubelet that is away ends no pod.
-    fn unready(&self) -> Option<String> {
-        let is_asked = self.eviction == Eviction::Allowed && !self.node.is_ready();
-        is_asked.then(|| format!("its Node {} is not ready", self.node.name))
+        Ok((is_known && !takes).then(|| nowhere.to_owned()))
     }
 
     /// Asks pods to go whose turn it is; when the next ones are to be asked.
-    fn ask(&self, asked: &mut FuturesUnordered<BoxFuture<'a, Asked>>) -> Option<Instant> {
+    fn ask(&mut self, asked: &mut FuturesUnordered<BoxFuture<'a, Asked>>) -> Option<Instant> {
         let now = Instant::now();
         let mut next: Option<Instant> = None;
+        let mut asking = Vec::new();
         for pod in self.going() {
-            if pod.ends || self.told.contains(&pod.uid) {
+            let is_asked = self.told.contains(&pod.uid) || self.asking.contains(&pod.uid);
+            if pod.ends || is_asked {
                 continue;
             }
             let again = self
@@ -237,8 +267,10 @@ impl<'a> Draining<'a> {
                 next = Some(next.map_or(again, |next| next.min(again)));
             } else if asked.len() < AT_ONCE {
                 asked.push(self.evicted(pod));
+                asking.push(pod.uid.clone());
             }
         }
+        self.asking.extend(asking);
         next
     }
 
@@ -248,7 +280,8 @@ impl<'a> Draining<'a> {
             .connection
             .rules
             .grace_period
-            .map(|grace| grace.as_secs());
+            // A part of a second is none that ends a pod at once.
+            .map(|grace| grace.as_secs() + u64::from(grace.subsec_nanos() > 0));
         let mut options = json!({"preconditions": {"uid": pod.uid}});
         if let Some(seconds) = grace {
             options["gracePeriodSeconds"] = seconds.into();
@@ -264,7 +297,7 @@ impl<'a> Draining<'a> {
             let mut path = vec!["api", "v1", "namespaces", &namespace, "pods", &name];
             let (method, body, rule) = match eviction {
                 Eviction::Forced => (Method::DELETE, options, DELETE),
-                Eviction::Allowed => {
+                Eviction::Allowed | Eviction::Around => {
                     path.push("eviction");
                     let body = json!({
                         "apiVersion": "policy/v1",
@@ -290,8 +323,12 @@ impl<'a> Draining<'a> {
     /// Takes in what became of the question whether a pod may go.
     ///
     /// # Errors
-    /// It may not, now and later.
+    /// Who is logged in may evict nothing.
     fn answered(&mut self, uid: String, answer: Result<(), Failed>) -> Result<(), NodeError> {
+        self.asking.remove(&uid);
+        if self.told.contains(&uid) || !self.pods.contains_key(&uid) {
+            return Ok(());
+        }
         let Err(failed) = answer else {
             self.refused.remove(&uid);
             self.told.insert(uid);
@@ -301,11 +338,8 @@ impl<'a> Draining<'a> {
             self.gone(&uid);
             return Ok(());
         }
-        let ends = failed
-            .causes
-            .iter()
-            .any(|(reason, _)| reason == "NamespaceTerminating");
-        if !failed.is_passing() && !ends {
+        // What an admission webhook says of one pod is no matter of the others.
+        if failed.is_of_the_login() {
             let pod = self.pods.get(&uid).map(Pod::shown).unwrap_or_default();
             return Err(failed.error("Kubernetes Evict", format!("pod {pod}")));
         }

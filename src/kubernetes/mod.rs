@@ -19,7 +19,7 @@ mod pod;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
@@ -37,6 +37,8 @@ pub struct Host {
     pub id: String,
     /// To find a Node whose name the platform made.
     pub addresses: Vec<String>,
+    /// When the machine was created, where its cloud says so: no Node of it is older.
+    pub created: Option<SystemTime>,
 }
 
 /// How the Node of a host is.
@@ -216,8 +218,11 @@ impl Settings {
 /// How a Node is emptied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eviction {
-    /// As PodDisruptionBudgets allow: what they forbid is asked for again until the deadline.
+    /// As PodDisruptionBudgets allow: what they forbid is asked for again until the deadline. No pod
+    /// is moved where the rules leave one that is in the way.
     Allowed,
+    /// The same around pods that are in the way, which are left in the end.
+    Around,
     /// Without asking them.
     Forced,
 }
@@ -230,7 +235,9 @@ pub enum Drained {
     /// There was no use in it, and why: `the Node is not ready`, `there is no other Node to go to`,
     /// an annotation that excludes it.
     Useless(String),
-    /// The deadline has passed, and these are still there.
+    /// The rules leave these where they are, and so the Node would not be empty; nothing was moved.
+    InTheWay(Vec<Left>),
+    /// The deadline has passed, or only those are there that are in the way.
     Left(Vec<Left>),
 }
 

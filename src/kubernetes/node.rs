@@ -5,11 +5,13 @@
 //! that the API keeps, taints and a cordon by annotations. See: Kubernetes, Node v1.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
 use super::api::shown;
 use super::{Effect, Host, Node, Scheduling, Settings, Status, Taint};
+use crate::flatcar::Date;
 
 /// A Node, as it was answered.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,6 +32,7 @@ pub(super) struct Found {
     pub(super) unschedulable: bool,
     /// Why it does not serve.
     unready: Option<String>,
+    is_up: bool,
     kubelet: String,
     /// Whether volumes are attached to it.
     pub(super) has_volumes: bool,
@@ -56,6 +59,7 @@ impl Found {
             taints: spec["taints"].as_array().cloned().unwrap_or_default(),
             unschedulable: spec["unschedulable"].as_bool().unwrap_or(false),
             unready: unready(node),
+            is_up: is_up(node),
             kubelet: text(&status["nodeInfo"]["kubeletVersion"]),
             has_volumes: attached.flatten().next().is_some(),
             labels,
@@ -130,12 +134,37 @@ impl Found {
         self.is_ready() && !self.unschedulable && !self.taints.iter().any(is_control_plane)
     }
 
+    /// Whether it is the Node of a host.
+    pub(super) fn is_of(&self, host: &Host) -> bool {
+        self.fit(host).is_some()
+    }
+
+    /// Whether its kubelet says that it serves, though its cloud controller may not have completed it.
+    pub(super) fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// A Node is registered by a machine that runs. One that is older was another machine's, though it
+    /// has the same name or address now.
+    fn is_older_than(&self, host: &Host) -> bool {
+        let registered = Date::moment(&self.created);
+        let both = registered.zip(host.created);
+        both.is_some_and(|(registered, created)| {
+            registered
+                .checked_add(SKEW)
+                .is_some_and(|registered| registered < created)
+        })
+    }
+
     /// How surely it is the Node of a host; `None`: it is not.
     fn fit(&self, host: &Host) -> Option<Fit> {
         let last = self.provider_id.rsplit('/').next().unwrap_or_default();
         let is_id = |id: &str| !id.is_empty() && id.eq_ignore_ascii_case(&host.id);
         if is_id(last) || is_id(&self.provider_id) || ends_with_path(&self.provider_id, &host.id) {
             return Some(Fit::ProviderId);
+        }
+        if self.is_older_than(host) {
+            return None;
         }
         if self.name == host.name {
             return Some(Fit::Name);
@@ -237,16 +266,21 @@ enum Fit {
     Address,
 }
 
-/// The Nodes of hosts, by host name: for each the surest, and of those the newest.
+/// The Nodes of hosts, by host name: for each the surest, and of those the newest. An address that two
+/// Nodes have says nothing.
 pub(super) fn nodes_of<'a>(hosts: &[Host], nodes: &'a [Found]) -> BTreeMap<String, &'a Found> {
     let of = |host: &Host| {
         let fits = nodes
             .iter()
             .filter_map(|node| Some((node.fit(host)?, node)));
-        let surest = fits.min_by(|(one, a), (other, b)| {
+        let fits: Vec<(Fit, &Found)> = fits.collect();
+        let by_address = fits.iter().filter(|(fit, _)| *fit == Fit::Address);
+        let is_ambiguous = by_address.count() > 1;
+        let surest = fits.into_iter().min_by(|(one, a), (other, b)| {
             // Moments of one form are in the order of their letters.
             one.cmp(other).then_with(|| b.created.cmp(&a.created))
         });
+        let surest = surest.filter(|(fit, _)| *fit != Fit::Address || !is_ambiguous);
         surest.map(|(_, node)| (host.name.clone(), node))
     };
     hosts.iter().filter_map(of).collect()
@@ -272,6 +306,14 @@ fn own_labels(metadata: &Json) -> BTreeSet<String> {
     keys.filter_map(|key| key.strip_prefix("f:"))
         .map(str::to_owned)
         .collect()
+}
+
+fn is_up(node: &Json) -> bool {
+    let mut conditions = node["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten();
+    conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 /// Why a Node does not serve, in the words of its conditions.
@@ -343,6 +385,8 @@ impl Taint {
     }
 }
 
+/// Between the clocks of a cloud and of a cluster.
+const SKEW: Duration = Duration::from_secs(120);
 /// Whose fields are those that this provider applies.
 pub(super) const MANAGER: &str = "terraform-provider-flatcar";
 /// On a Node that this provider has cordoned.
@@ -382,11 +426,45 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_is_older_than_a_machine_is_not_its_node() {
+        let registered = "2026-01-01T00:00:00Z";
+        let created = |seconds: i64| {
+            let registered = Date::moment(registered).unwrap();
+            let age = Duration::from_secs(seconds.unsigned_abs());
+            Some(match seconds < 0 {
+                true => registered - age,
+                false => registered + age,
+            })
+        };
+        let address =
+            json!({"status": {"addresses": [{"type": "InternalIP", "address": "10.0.0.1"}]}});
+        let id = json!({"spec": {"providerID": "aws:///a/i-1"}});
+        for (name, more, seconds, is_its) in [
+            ("w-u-0", json!({}), -60, true),
+            ("w-u-0", json!({}), 60, true),
+            ("w-u-0", json!({}), 600, false),
+            ("a", address.clone(), -60, true),
+            ("a", address, 600, false),
+            // An id is never another machine's, and some clouds say when it was started last.
+            ("a", id, 600, true),
+        ] {
+            let host = Host {
+                name: "w-u-0".to_owned(),
+                id: "i-1".to_owned(),
+                addresses: vec!["10.0.0.1".to_owned()],
+                created: created(seconds),
+            };
+            assert_eq!(found(name, &more).is_of(&host), is_its, "{name} {seconds}");
+        }
+    }
+
+    #[test]
     fn a_node_is_that_of_a_host_by_the_surest_of_what_it_says() {
         let host = Host {
             name: "w-u-0".to_owned(),
             id: "i-1".to_owned(),
             addresses: vec!["10.0.0.1".to_owned()],
+            created: None,
         };
         let id = |id: &str| json!({"spec": {"providerID": id}});
         let address =
@@ -409,7 +487,8 @@ mod tests {
                 )],
                 Some("b"),
             ),
-            (vec![("a", address.clone()), ("b", newer)], Some("b")),
+            (vec![("a", address.clone()), ("b", newer)], None),
+            (vec![("a", address.clone())], Some("a")),
             (vec![("a", other)], None),
             (vec![("w-u-0", id("vsphere://421c"))], Some("w-u-0")),
             (vec![], None),
@@ -428,6 +507,7 @@ mod tests {
             id: path.to_owned(),
             name: "w".to_owned(),
             addresses: Vec::new(),
+            created: None,
         };
         let nodes = [found("x", &id(&format!("azure://{}", path.to_lowercase())))];
         assert!(nodes_of(&[azure], &nodes).contains_key("w"));

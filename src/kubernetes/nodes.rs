@@ -19,7 +19,7 @@ impl Nodes for Connection {
     async fn status(&self, hosts: &[Host]) -> Result<BTreeMap<String, Status>, NodeError> {
         let (nodes, version) = self.listed().await?;
         let of_hosts = nodes_of(hosts, &nodes);
-        self.remember(&of_hosts);
+        self.remember(hosts, &of_hosts);
         let statuses = of_hosts.iter();
         let statuses: BTreeMap<String, Status> = statuses
             .map(|(host, node)| (host.clone(), node.status()))
@@ -93,13 +93,25 @@ impl Nodes for Connection {
     async fn forget(&self, hosts: &[Host]) -> Result<(), NodeError> {
         let mut unknown = Vec::new();
         for host in hosts {
-            let known = self.known().nodes.get(&host.name).cloned();
+            let known = self.known().nodes.remove(&host.id);
             // While the machine was there this was its Node, however it was found.
-            let is_gone = match known {
-                Some((name, uid)) => self.delete(&name, &uid).await?,
+            let is_gone = match &known {
+                Some((name, uid)) => {
+                    let deleted = self.delete(name, uid).await;
+                    if let (Err(_), Some(known)) = (&deleted, known) {
+                        self.known().nodes.insert(host.id.clone(), known);
+                    }
+                    deleted?
+                }
                 None => false,
             };
-            if !is_gone {
+            let has_successor = self
+                .known()
+                .hosts
+                .iter()
+                .any(|other| other.name == host.name && other.id != host.id);
+            // By name alone it may be the Node of the machine that came in its place.
+            if !is_gone && !has_successor {
                 // An address may be another machine's by now.
                 unknown.push(Host {
                     addresses: Vec::new(),

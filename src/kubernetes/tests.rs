@@ -387,6 +387,7 @@ async fn a_watch_goes_on_from_where_it_was_and_begins_anew_where_that_is_too_old
         name: "a".to_owned(),
         id: String::new(),
         addresses: Vec::new(),
+        created: None,
     }];
     for _ in 0..2 {
         connection.status(&hosts).await.unwrap();

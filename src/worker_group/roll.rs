@@ -543,6 +543,7 @@ pub(crate) fn host(machine: &Machine) -> Host {
         name: machine.name.clone(),
         id: machine.id.clone(),
         addresses: machine.addresses.clone(),
+        created: machine.created,
     }
 }
 

@@ -1,7 +1,7 @@
 //! A watch: what changes in a list, event by event, until its server ends it.
 
 use serde_json::Value as Json;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Failed, PATIENCE, WATCH, lost};
 
@@ -9,6 +9,8 @@ use super::{Failed, PATIENCE, WATCH, lost};
 pub(crate) struct Watch {
     response: reqwest::Response,
     buffer: Vec<u8>,
+    /// Its server has ended it by then, or nobody is there any more.
+    ends: Instant,
 }
 
 /// An event of a watch.
@@ -27,6 +29,7 @@ impl Watch {
         Self {
             response,
             buffer: Vec::new(),
+            ends: Instant::now() + WATCH + PATIENCE,
         }
     }
 
@@ -38,7 +41,7 @@ impl Watch {
                 let line: Vec<u8> = self.buffer.drain(..=at).collect();
                 return event(&line).map(Some);
             }
-            let more = timeout(WATCH + PATIENCE, self.response.chunk()).await;
+            let more = timeout_at(self.ends, self.response.chunk()).await;
             let more = more.map_err(|_| Failed::lost("silence"))?;
             match more.map_err(|error| lost(&error))? {
                 None => return Ok(None),

@@ -562,6 +562,7 @@ mod tests {
             name: format!("w-{id}"),
             id: id.to_owned(),
             addresses: Vec::new(),
+            created: None,
         }
     }
 

@@ -120,7 +120,11 @@ impl WorkerGroup {
             };
             Err(Diagnostic::error("Nodes could not be looked at", format!("{why}.")).into())
         };
-        let looked: Result<_, Diagnostics> = looked.await;
+        let looked: Result<_, Diagnostics> = tokio::select! {
+            biased;
+            () = context.cancel.cancelled() => Err(Diagnostic::error("Interrupted", "The provider was asked to stop.").into()),
+            looked = looked => looked,
+        };
         looked
             .map(|nodes| (nodes, settings))
             .map_err(|mut problems| {

@@ -25,9 +25,18 @@ impl NodesAndTraffic<'_> {
         };
         let seen = Mutex::default();
         let until = self.drains_until(&drain);
-        let drained = self
+        let on_timeout = drain.after_timeout(self.destroys);
+        let mut drained = self
             .evict(cluster, host, Eviction::Allowed, until, &seen)
             .await;
+        if let (Ok(Drained::InTheWay(_)), OnTimeout::Skip | OnTimeout::Force) =
+            (&drained, on_timeout)
+        {
+            // What may go goes as budgets allow, before the rest is left, or forced.
+            drained = self
+                .evict(cluster, host, Eviction::Around, until, &seen)
+                .await;
+        }
         let (left, error) = match drained {
             Ok(Drained::Empty) => return Ok(Vec::new()),
             Ok(Drained::Useless(why)) => {
@@ -36,7 +45,7 @@ impl NodesAndTraffic<'_> {
                     format!("{} went without a drain: {}.", host.name, shown(&why)),
                 )]);
             }
-            Ok(Drained::Left(left)) => (left, None),
+            Ok(Drained::Left(left) | Drained::InTheWay(left)) => (left, None),
             Err(error) if error.is_retryable() => (known(&seen), Some(error)),
             Err(error) => {
                 let warning = self.give_up_cluster(error).map_err(Refusal::Node)?;
@@ -47,8 +56,9 @@ impl NodesAndTraffic<'_> {
             host,
             left: &left,
             error: error.as_ref(),
+            is_over: Instant::now() >= until,
         };
-        match drain.after_timeout(self.destroys) {
+        match on_timeout {
             OnTimeout::Fail => Err(Refusal::Undrained(said.words())),
             OnTimeout::Skip => Ok(vec![said.warning("It was deleted with them on it")]),
             OnTimeout::Force => {
@@ -122,6 +132,8 @@ struct Undrained<'a> {
     left: &'a [Left],
     /// Where the cluster did not answer in the end.
     error: Option<&'a CloudError>,
+    /// Whether there was no time left.
+    is_over: bool,
 }
 
 impl Undrained<'_> {
@@ -136,14 +148,17 @@ impl Undrained<'_> {
     }
 
     fn warning(&self, done: &str) -> Problem {
-        Problem::new(
-            short("Drain took too long:", &self.host.name),
-            format!(
-                "When the time for the drain of {} was over, {}. {done}.",
-                self.host.name,
-                self.words()
+        let (name, words) = (&self.host.name, self.words());
+        match self.is_over {
+            true => Problem::new(
+                short("Drain took too long:", name),
+                format!("When the time for the drain of {name} was over, {words}. {done}."),
             ),
-        )
+            false => Problem::new(
+                short("Machine was not emptied:", name),
+                format!("After the drain of {name}, {words}. {done}."),
+            ),
+        }
     }
 }
 

@@ -9,10 +9,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Calls, Problem, Refusal, short};
+use super::{Calls, Problem, Refusal, TRIES, short};
 use crate::kubernetes::{
     Cluster, Destroys, Host, NodeError, OnTimeout, Scheduling, Settings, Status,
 };
@@ -210,20 +211,29 @@ impl<'a> NodesAndTraffic<'a> {
         let Some(drain) = &cluster.drain else {
             return Ok(());
         };
-        let until = match self.destroys {
-            // What takes longer than a drain may is no help to it.
-            Destroys::Group => Instant::now() + drain.timeout,
-            Destroys::Machines => self.calls.deadline,
-        };
+        // What takes longer than a drain may is no help to it.
+        let until = self
+            .calls
+            .deadline
+            .min(Instant::now() + drain.timeout.min(RESTART));
         let calls = self.calls.until(until);
         let settings = Settings::scheduling(scheduling);
-        let (settings, object) = (&settings, machines_of(hosts.len()));
-        calls
-            .ask("Kubernetes Set", &object, || async move {
-                let set = cluster.nodes.set(hosts, settings).await;
+        let object = machines_of(hosts.len());
+        let mut tries = 0;
+        loop {
+            let set = async {
+                let set = cluster.nodes.set(hosts, &settings).await;
                 set.map_err(CloudError::from)
-            })
-            .await
+            };
+            let Err(error) = calls.asked("Kubernetes Set", &object, set).await else {
+                return Ok(());
+            };
+            tries += 1;
+            // However often: an API server that is restarted refuses quickly.
+            if !calls.pause(&error, tries.min(TRIES - 1), until).await {
+                return Err(error);
+            }
+        }
     }
 
     /// Takes back what was set on the Nodes of hosts that stay, also after an interrupt, until
@@ -389,5 +399,7 @@ impl From<NodeError> for CloudError {
     }
 }
 
+/// How long a cluster is asked to close a Node: its API server may be restarted meanwhile.
+const RESTART: Duration = Duration::from_secs(300);
 const NO_NODE: &str =
     "it has no Node in the cluster; on the machine, journalctl -u kubelet says why";

@@ -115,6 +115,7 @@ fn host(name: &str) -> Host {
         name: name.to_owned(),
         id: format!("i-{name}"),
         addresses: Vec::new(),
+        created: None,
     }
 }
 
@@ -171,6 +172,7 @@ async fn found(server: &Server) {
         name: name.to_owned(),
         id: id.to_owned(),
         addresses: vec![format!("10.1.1.{}", node.len())],
+        created: None,
     };
     server
         .node(
@@ -561,7 +563,7 @@ async fn in_the_way(server: &Server) {
     server.web(&namespace, 1, 0, json!({"first": "yes"})).await;
     bare(server, &namespace, json!({})).await;
     let (strict, _) = drained(&admin(server), "a", Eviction::Allowed, 60).await;
-    let Drained::Left(left) = strict else {
+    let Drained::InTheWay(left) = strict else {
         panic!("{strict:?}");
     };
     assert_eq!(left.len(), 1, "{left:?}");
@@ -570,6 +572,17 @@ async fn in_the_way(server: &Server) {
         "{left:?}"
     );
     assert_eq!(server.pods(&namespace).await.len(), 2, "none was moved");
+    let (around, _) = drained(&admin(server), "a", Eviction::Around, 60).await;
+    let Drained::Left(left) = around else {
+        panic!("{around:?}");
+    };
+    assert!(
+        left.len() == 1 && left[0].pod.ends_with("/bare"),
+        "{left:?}"
+    );
+    let pods = server.pods(&namespace).await;
+    let stay = pods.iter().filter(|(_, node)| node == "a");
+    assert_eq!(stay.count(), 1, "what may go has gone: {pods:?}");
     let force = Rules {
         force: true,
         ..Rules::default()
@@ -643,7 +656,7 @@ async fn vanishes(server: &Server) {
 async fn useless(server: &Server) {
     let namespace = two(server).await;
     server.web(&namespace, 1, 0, json!({"first": "yes"})).await;
-    let connection = admin(server);
+    let connection = admin(server).with_patience(Duration::ZERO);
     let told = async |expected: &str| {
         let (drained, _) = drained(&connection, "a", Eviction::Allowed, 60).await;
         match drained {

@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     first_asked: BTreeMap<String, Instant>,
     /// Pods that no budget lets go, by host.
     stubborn: BTreeMap<String, Left>,
+    /// Pods that the rules leave where they are, by host.
+    blocking: BTreeMap<String, Left>,
     /// Hosts whose drain is of no use, and why.
     useless: BTreeMap<String, String>,
     /// Hosts whose Node is not ready, and why.
@@ -82,6 +84,15 @@ impl Cluster {
             why: why.to_owned(),
         };
         locked(&self.inner).stubborn.insert(host.to_owned(), left);
+    }
+
+    /// A pod that the rules leave where it is, and why.
+    pub(crate) fn block(&self, host: &str, pod: &str, why: &str) {
+        let left = Left {
+            pod: pod.to_owned(),
+            why: why.to_owned(),
+        };
+        locked(&self.inner).blocking.insert(host.to_owned(), left);
     }
 
     /// Draining this host is of no use.
@@ -269,32 +280,42 @@ impl Nodes for Connection {
         progress: Progress<'_>,
     ) -> Result<Drained, NodeError> {
         self.0.meets(Ask::Drain).await?;
-        let (stays, useless) = {
+        let (stays, blocks, useless) = {
             let inner = locked(&self.0.inner);
             let stays = inner.stubborn.get(&host.name).cloned();
-            (stays, inner.useless.get(&host.name).cloned())
+            let blocks = inner.blocking.get(&host.name).cloned();
+            (stays, blocks, inner.useless.get(&host.name).cloned())
         };
         if let Some(why) = useless {
             return Ok(Drained::Useless(why));
         }
-        let stays = stays.filter(|_| eviction == Eviction::Allowed);
-        let stays: Vec<Left> = stays.into_iter().collect();
+        let blocks: Vec<Left> = blocks.into_iter().collect();
+        if eviction == Eviction::Allowed && !blocks.is_empty() {
+            return Ok(Drained::InTheWay(blocks));
+        }
+        let stays = stays.filter(|_| eviction != Eviction::Forced);
+        let mut stays: Vec<Left> = stays.into_iter().collect();
         let ends = Instant::now() + self.0.drain_takes;
         if ends > Instant::now() || !stays.is_empty() {
             progress(&stays);
         }
         if !stays.is_empty() || ends > deadline {
             sleep_until(deadline).await;
+            stays.extend(blocks);
             return Ok(Drained::Left(stays));
         }
         sleep_until(ends).await;
         let word = match eviction {
             Eviction::Allowed => "drain",
+            Eviction::Around => "drain around",
             Eviction::Forced => "force",
         };
         locked(&self.0.inner)
             .log
             .push(format!("{word} {}", host.name));
+        if eviction == Eviction::Around {
+            return Ok(Drained::Left(blocks));
+        }
         Ok(Drained::Empty)
     }
 

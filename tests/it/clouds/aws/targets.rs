@@ -554,6 +554,7 @@ fn host(machine: &Machine) -> Host {
         name: machine.name.clone(),
         id: machine.id.clone(),
         addresses: machine.addresses.clone(),
+        created: machine.created,
     }
 }
 
