@@ -18,6 +18,14 @@ use sha2::{Digest, Sha256};
 /// A sentence that says why there are none.
 pub fn pins(pem: &str) -> Result<Vec<String>, String> {
     let mut pins = Vec::new();
+    let begins = pem.lines().filter(|line| line.starts_with("-----BEGIN "));
+    // A key that stands beside its certificate must not go wherever that goes.
+    if begins
+        .into_iter()
+        .any(|line| line.trim_end() != "-----BEGIN CERTIFICATE-----")
+    {
+        return Err("it holds something else than certificates".to_owned());
+    }
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|_| NOT_PEM.to_owned())?;
         let key = public_key(&certificate).ok_or("it holds something else than certificates")?;
@@ -121,6 +129,7 @@ mod tests {
             pem(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]),
             pem(&der[..der.len() - 1]),
             pem(&[0x30, 0x02, 0x30, 0x00]),
+            pem(der) + "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
         ] {
             assert!(pins(&text).is_err(), "{text}");
         }

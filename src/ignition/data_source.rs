@@ -13,7 +13,7 @@ use self::diagnostics::{beyond, blamed, diagnostic, warnings};
 use self::schema::OUTPUT_FORMATS;
 pub(super) use self::schema::schema;
 use super::butane::header;
-use super::preset::kubernetes::{Checksums, Kubernetes};
+use super::preset::kubernetes::{Checksums, Kubernetes, server_host};
 use super::preset::{self, Contradiction, Proxy, Updates};
 use super::user_data::{Compress, UserData, pack};
 use super::{
@@ -393,6 +393,18 @@ fn presets(config: &Model, checksums: &Checksums, problems: &mut Diagnostics) ->
         documents.extend(sound.then(|| kubernetes.document(checksums, owns_updates)));
     }
     if let Some(proxy) = known::<Proxy>(&config.proxy, "proxy", problems) {
+        if let Some(kubernetes) = config.kubernetes(&mut Diagnostics::none())
+            && !proxy.leaves_out(server_host(&kubernetes.server))
+        {
+            problems.push(
+                Diagnostic::warning(
+                    "The kubelet asks the proxy for its API server",
+                    "The host of kubernetes.server is not among proxy.no_proxy. Add it, and the networks of Services and pods, or .svc and the \
+                     cluster's domain; leave it where the API server is only reached through the proxy.",
+                )
+                .at(Path::of("proxy").attribute("no_proxy")),
+            );
+        }
         contradict("proxy", proxy.contradictions(), problems);
         documents.extend(proxy.is_sound().then(|| proxy.document()));
     }

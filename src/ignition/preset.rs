@@ -209,6 +209,20 @@ pub struct Proxy {
 }
 
 impl Proxy {
+    /// Whether a host is reached directly, as far as that can be told without asking anybody: networks
+    /// count for every address.
+    pub fn leaves_out(&self, host: &str) -> bool {
+        let is_address = host.parse::<std::net::IpAddr>().is_ok();
+        let direct = self.no_proxy.iter().flatten();
+        direct.map(String::as_str).any(|direct| {
+            let domain = direct.trim_start_matches("*.").trim_start_matches('.');
+            let is_below = host
+                .strip_suffix(domain)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
+            direct == "*" || is_below || (is_address && direct.contains('/'))
+        })
+    }
+
     /// What cannot be meant together.
     pub fn contradictions(&self) -> Vec<Contradiction> {
         if self.http_proxy.is_none() && self.https_proxy.is_none() {
@@ -566,6 +580,33 @@ mod tests {
                 guide.contains(entry.trim_end()),
                 "not in the guide:\n{entry}"
             );
+        }
+    }
+
+    #[test]
+    fn a_host_is_reached_directly_by_name_domain_or_network() {
+        let reaches = |no_proxy: &[&str], host: &str| {
+            let no_proxy = no_proxy.iter().map(|it| (*it).to_owned()).collect();
+            let proxy = Proxy {
+                profile: 1,
+                http_proxy: None,
+                https_proxy: Some("http://proxy:3128".to_owned()),
+                no_proxy: Some(no_proxy),
+            };
+            proxy.leaves_out(host)
+        };
+        for (no_proxy, host, expected) in [
+            (vec![], "api.example.com", false),
+            (vec!["localhost"], "api.example.com", false),
+            (vec!["api.example.com"], "api.example.com", true),
+            (vec![".example.com"], "api.example.com", true),
+            (vec!["example.com"], "api.example.com", true),
+            (vec!["pi.example.com"], "api.example.com", false),
+            (vec!["10.0.0.0/8"], "10.0.0.1", true),
+            (vec!["10.0.0.0/8"], "api.example.com", false),
+            (vec!["*"], "api.example.com", true),
+        ] {
+            assert_eq!(reaches(&no_proxy, host), expected, "{no_proxy:?} {host}");
         }
     }
 

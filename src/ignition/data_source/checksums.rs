@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
     use crate::ignition::data_source::tests::{config, reported};
-    use crate::ignition::data_source::{read, validate};
+    use crate::ignition::data_source::{answer, read, validate};
     use crate::provider::Value;
 
     /// A worker whose extension has this list of checksums.
@@ -131,6 +131,28 @@ mod tests {
                     assert!(outcome.value.is_none());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn an_api_server_behind_a_proxy_is_warned_of() {
+        let sysext = json!({"url": null, "sha256": "0a".repeat(32), "checksums_url": null});
+        for (no_proxy, expected) in [
+            (json!(["localhost"]), vec!["proxy.no_proxy"]),
+            (json!(null), vec!["proxy.no_proxy"]),
+            (json!([".example.com"]), vec![]),
+        ] {
+            let mut attributes = worker(&sysext);
+            attributes["proxy"] = json!({"http_proxy": null, "https_proxy": "http://proxy:3128", "no_proxy": no_proxy, "profile": 1});
+            let outcome = answer(config(attributes), &Checksums::default());
+            let paths = outcome
+                .problems
+                .0
+                .iter()
+                .map(|it| it.path.as_ref().map(ToString::to_string));
+            let paths: Vec<String> = paths.flatten().collect();
+            assert_eq!(paths, expected, "{no_proxy}");
+            assert!(outcome.value.is_some());
         }
     }
 

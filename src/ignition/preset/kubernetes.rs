@@ -12,6 +12,7 @@ pub mod download;
 mod kubeadm;
 mod kubelet;
 mod label;
+pub mod own_config;
 
 use std::collections::BTreeMap;
 
@@ -207,17 +208,54 @@ impl Kubernetes {
         {
             found.push(("ip_families", "a family stands there twice"));
         }
-        let flags = self.kubelet_flags.iter().flatten();
-        if flags
-            .into_iter()
-            .any(|(name, _)| OWN_FLAGS.contains(&name.as_str()))
+        let taints = self.node_taints.as_deref().unwrap_or_default();
+        let is_repeated = |(position, taint): (usize, &Taint)| {
+            let earlier = taints.iter().take(position);
+            let mut earlier = earlier.map(|taint| (&taint.key, &taint.effect));
+            earlier.any(|other| other == (&taint.key, &taint.effect))
+        };
+        if taints.iter().enumerate().any(is_repeated) {
+            found.push((
+                "node_taints",
+                "two taints have one key and effect, which no Node can have: remove one of them",
+            ));
+        }
+        if let (Some([family]), Some(dns)) = (self.families(), self.cluster_dns.as_deref())
+            && !dns.is_empty()
+            && dns
+                .iter()
+                .all(|address| address.contains(':') != (*family == "IPv6"))
         {
             found.push((
-                "kubelet_flags",
-                "it has a flag that the preset sets: use the attribute for it, or leave it out",
+                "cluster_dns",
+                "pods could not reach it: it has no address of the family in ip_families",
+            ));
+        }
+        let list = self.downloads().into_iter().next();
+        let list = list.filter(|_| self.auto_update && self.binaries.is_none());
+        if list.is_some_and(|list| {
+            let url = &list.checksums_url;
+            url.starts_with("file://") || !url.ends_with("/SHA256SUMS")
+        }) {
+            found.push((
+                "auto_update",
+                "machines look for the list beside the extensions: sysext.checksums_url must be an address that they reach and end with /SHA256SUMS",
+            ));
+        }
+        // containerd 1 takes the whole table of a later file in place of the earlier one.
+        let own = self.containerd_config.as_deref().unwrap_or_default();
+        if self.containerd_version.starts_with('1') && own.contains("io.containerd.grpc.v1.cri") {
+            found.push((
+                "containerd_config",
+                "containerd 1 would take this table of io.containerd.grpc.v1.cri in place of the preset's: leave it out, or write all of /etc/containerd/config.toml in content",
             ));
         }
         found
+    }
+
+    /// Those that Nodes have; IPv4 where nobody says.
+    fn families(&self) -> Option<&[String]> {
+        self.ip_families.as_deref().filter(|all| all.len() == 1)
     }
 
     /// Whether its words are such as the files that it writes can hold.
@@ -257,13 +295,22 @@ impl Kubernetes {
                 is_registry(host)
                     && !endpoints.is_empty()
                     && endpoints.iter().all(|it| is_address(it))
+                    && !has_twice(endpoints)
             })
-            && credentials.into_iter().all(|(host, _)| is_registry(host))
+            && credentials
+                .into_iter()
+                .all(|(host, it)| is_registry_of_images(host) && is_user(&it.username))
             && flags
                 .into_iter()
-                .all(|(name, value)| is_flag(name) && is_word(value))
+                .all(|(name, value)| is_flag(name) && !is_own_flag(name) && is_word(value))
+            && self
+                .kubelet_config
+                .as_deref()
+                .is_none_or(|own| own_config::json(own).is_ok())
             && own.into_iter().flatten().all(|text| is_text(text))
-            && self.downloads().iter().all(|it| is_address(&it.url))
+            && self.downloads().iter().all(|it| {
+                is_address(&it.url) && it.sha256.as_deref().is_none_or(download::is_sha256)
+            })
     }
 
     /// As Butane, with what the downloads' hashes are; `owns_updates`: nobody else says how the machine
@@ -314,7 +361,11 @@ impl Kubernetes {
         let directory = self
             .downloads()
             .first()
-            .map(|it| it.checksums_url.trim_end_matches("SHA256SUMS").to_owned())
+            .map(|it| {
+                it.checksums_url
+                    .trim_end_matches("SHA256SUMS")
+                    .replace('%', "%%")
+            })
             .unwrap_or_default();
         sheet.file(
             &format!("/etc/sysupdate.kubernetes.d/{name}.conf"),
@@ -354,18 +405,40 @@ impl Taint {
     }
 }
 
-/// Flags that attributes of the preset stand for.
-const OWN_FLAGS: [&str; 9] = [
+/// Whether the preset sets this flag, or what it stands for.
+pub fn is_own_flag(name: &str) -> bool {
+    OWN_FLAGS.contains(&name)
+}
+
+const OWN_FLAGS: [&str; 11] = [
     "bootstrap-kubeconfig",
     "cloud-provider",
     "config",
     "config-dir",
+    "container-runtime-endpoint",
     "kubeconfig",
     "node-ip",
     "node-labels",
     "provider-id",
     "register-with-taints",
+    "volume-plugin-dir",
 ];
+
+/// Whether an address stands there twice, which no `hosts.toml` can hold.
+pub fn has_twice(endpoints: &[String]) -> bool {
+    let mut seen = std::collections::BTreeSet::new();
+    !endpoints.iter().all(|endpoint| seen.insert(endpoint))
+}
+
+/// A registry that images come from: not `_default`.
+pub fn is_registry_of_images(text: &str) -> bool {
+    text != "_default" && is_registry(text)
+}
+
+/// A user's name before the `:` of a password.
+pub fn is_user(text: &str) -> bool {
+    !text.is_empty() && !text.contains(':')
+}
 
 /// A release of Kubernetes: `v1.34.2`.
 pub fn is_version(text: &str) -> bool {
@@ -376,20 +449,47 @@ pub fn is_version(text: &str) -> bool {
     let is_number = |digits: &&str| {
         (1..=4).contains(&digits.len()) && digits.bytes().all(|digit| digit.is_ascii_digit())
     };
-    numbers.len() == 2 && numbers.iter().all(is_number)
+    let is_known = |minor: &str| {
+        minor
+            .parse::<u32>()
+            .is_ok_and(|minor| minor >= OLDEST_MINOR)
+    };
+    numbers.len() == 2 && numbers.iter().all(is_number) && is_known(numbers[0])
 }
+
+/// Before 1.33 what is written here means something else, or nothing.
+const OLDEST_MINOR: u32 = 33;
 
 /// An address of https without a path.
 pub fn is_server(text: &str) -> bool {
-    let host = text
-        .strip_prefix("https://")
-        .map(|rest| rest.trim_end_matches('/'));
-    host.is_some_and(|host| {
-        !host.is_empty()
-            && host
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte))
-    })
+    let Some(rest) = text.strip_prefix("https://") else {
+        return false;
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (is_host, port) = match rest.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').unwrap_or((rest, "-"));
+            (address.parse::<std::net::Ipv6Addr>().is_ok(), port)
+        }
+        None => {
+            let (host, port) = rest.split_at(rest.find(':').unwrap_or(rest.len()));
+            (is_domain(&host.to_ascii_lowercase()), port)
+        }
+    };
+    let is_port = match port.strip_prefix(':') {
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => port.is_empty(),
+    };
+    is_host && is_port
+}
+
+/// Its host, without port and brackets.
+pub fn server_host(server: &str) -> &str {
+    let rest = server.strip_prefix("https://").unwrap_or(server);
+    match rest.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => rest.split([':', '/']).next().unwrap_or(rest),
+    }
 }
 
 /// A token of *Bootstrap Tokens*: six and sixteen characters.
@@ -406,7 +506,7 @@ pub fn is_token(text: &str) -> bool {
 
 /// PEM certificates and nothing that a file could not hold.
 pub fn is_authority(text: &str) -> bool {
-    is_text(text) && pin::pins(text).is_ok()
+    is_text(&text.replace('\r', "")) && pin::pins(text).is_ok()
 }
 
 /// An address of IPv4 or IPv6.
@@ -506,6 +606,7 @@ mod tests {
                 "version",
                 json!("v1.37.10"),
                 vec![
+                    json!("v1.20.0"),
                     json!("1.34.2"),
                     json!("v1.34"),
                     json!("v2.0.0"),
@@ -522,6 +623,12 @@ mod tests {
                     json!("https://a/b"),
                     json!("https://a\nb"),
                     json!("https://u:p@a"),
+                    json!("https://2001:db8::1:6443"),
+                    json!("https://a:644333"),
+                    json!("https://a:"),
+                    json!("https://a..b"),
+                    json!("https://[]"),
+                    json!("https://a//"),
                 ],
             ),
             (
@@ -612,13 +719,18 @@ mod tests {
                     json!({"a/b": ["https://a"]}),
                     json!({"docker.io": []}),
                     json!({"docker.io": ["a"]}),
+                    json!({"docker.io": ["https://a", "https://a"]}),
                     json!({"..": ["https://a"]}),
                 ],
             ),
             (
                 "registry_credentials",
                 json!({"a:5000": {"username": "u", "password": "\n\""}}),
-                vec![json!({"a/b": {"username": "u", "password": "p"}})],
+                vec![
+                    json!({"a/b": {"username": "u", "password": "p"}}),
+                    json!({"_default": {"username": "u", "password": "p"}}),
+                    json!({"a": {"username": "u:x", "password": "p"}}),
+                ],
             ),
             (
                 "containerd_config",
@@ -632,6 +744,7 @@ mod tests {
                 vec![
                     json!({"--v": "2"}),
                     json!({"v": "2 --x"}),
+                    json!({"node-ip": "::"}),
                     json!({"v": "$A"}),
                 ],
             ),
@@ -664,8 +777,25 @@ mod tests {
                 vec!["ip_families"],
             ),
             (
-                json!({"kubelet_flags": {"v": "2", "node-ip": "::"}}),
-                vec!["kubelet_flags"],
+                json!({"node_taints": [
+                    {"key": "a", "value": null, "effect": "NoExecute"},
+                    {"key": "a", "value": null, "effect": "NoSchedule"},
+                    {"key": "a", "value": "b", "effect": "NoExecute"},
+                ]}),
+                vec!["node_taints"],
+            ),
+            (json!({"ip_families": ["IPv6"]}), vec!["cluster_dns"]),
+            (
+                json!({"ip_families": ["IPv6"], "cluster_dns": ["fd00::a"]}),
+                vec![],
+            ),
+            (
+                json!({"auto_update": true, "sysext": {"url": null, "sha256": null, "checksums_url": "file:///m/SHA256SUMS"}}),
+                vec!["auto_update"],
+            ),
+            (
+                json!({"containerd_version": "1.7.1", "containerd_config": "[plugins.\"io.containerd.grpc.v1.cri\"]"}),
+                vec!["containerd_config"],
             ),
         ] {
             let found = worker(&changes).contradictions();

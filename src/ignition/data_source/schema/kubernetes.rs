@@ -4,7 +4,8 @@ use super::profile;
 use crate::ignition::preset::kubernetes::{
     ARCHITECTURES, CLUSTER_DNS, CLUSTER_DOMAIN, CONTAINERD, EFFECTS, IP_FAMILIES, Method, download,
     is_authority, is_containerd, is_domain, is_flag, is_ip, is_label_key, is_label_value,
-    is_provider_id, is_registry, is_server, is_token, is_version, refused_label,
+    is_own_flag, is_provider_id, is_registry, is_registry_of_images, is_server, is_token, is_user,
+    is_version, own_config, refused_label,
 };
 use crate::ignition::preset::{is_address, is_text, is_word};
 use crate::provider::diagnostics::Step;
@@ -30,7 +31,7 @@ fn cluster() -> Vec<Attribute> {
     vec![
         Attribute::string("version", "Release of Kubernetes.")
             .required()
-            .pattern("A release such as `v1.34.2`", is_version),
+            .pattern("A release such as `v1.34.2`, of 1.33 or newer", is_version),
         Attribute::string("server", "Address of the API server as the machines reach it.")
             .required()
             .pattern("An address such as `https://api.example.com:6443`, without a path", is_server),
@@ -95,7 +96,7 @@ fn programs() -> Vec<Attribute> {
                 Attribute::string(
                     "checksums_url",
                     &format!(
-                        "Address of the file that has the extension's SHA-256, read where `sha256` is left out; `file://` is a mirror here. \
+                        "Address of the file that has the extension's SHA-256, read where `sha256` is left out; `file://` is a mirror here; over `http://` nobody vouches for it. \
                          Left out it is `{}`.",
                         download::SYSEXT_CHECKSUMS_URL
                     ),
@@ -195,11 +196,11 @@ fn node() -> Vec<Attribute> {
         .length(1..=2),
         Attribute::string(
             "kubelet_config",
-            "YAML that the kubelet merges over its configuration, field by field: a `KubeletConfiguration`, with or without its `apiVersion` \
-             and `kind`.",
+            "YAML or JSON that the kubelet merges over its configuration, field by field: a `KubeletConfiguration`, with or without its \
+             `apiVersion` and `kind`, as text or by `yamlencode`.",
         )
         .optional()
-        .pattern(TEXT, is_text),
+        .check("", check_own_config),
         Attribute::map(
             "kubelet_flags",
             "Further flags of the kubelet, without `--`: `{ v = \"2\" }`.",
@@ -222,7 +223,7 @@ fn containers() -> Vec<Attribute> {
         )
         .null_means(CONTAINERD)
         .pattern("A version such as `2.1.5`, or `1` or `2`", is_containerd),
-        Attribute::string("sandbox_image", "Image that holds a pod's namespaces. Left out it is containerd's own choice.")
+        Attribute::string("sandbox_image", "Image that holds a pod's namespaces. Left out it is containerd's own choice. containerd pulls it itself, without credentials.")
             .optional()
             .pattern("A name of an image such as `registry.k8s.io/pause:3.10.1`", is_word),
         Attribute::map(
@@ -236,7 +237,7 @@ fn containers() -> Vec<Attribute> {
         .check("", check_mirrors),
         Attribute::map_of(
             "registry_credentials",
-            "Credentials by registry, for all images that the kubelet pulls.",
+            "Credentials by the registry in an image's name, for all images that the kubelet pulls; a mirror is asked with none.",
             vec![
                 Attribute::string("username", "Name of the user.").required(),
                 Attribute::string("password", "Password or token of the user.").required().sensitive(),
@@ -247,12 +248,23 @@ fn containers() -> Vec<Attribute> {
         .check("", check_registries),
         Attribute::string(
             "containerd_config",
-            "TOML that containerd merges over the preset's configuration, with the `version` that this containerd wants.",
+            "TOML that containerd merges over the preset's configuration, with the `version` that this containerd wants. It is not read here: a \
+             mistake keeps containerd from starting.",
         )
         .optional()
         .sensitive()
         .pattern(TEXT, is_text),
     ]
+}
+
+fn check_own_config(value: &Value, path: &Path) -> Diagnostics {
+    let Value::String(text) = value else {
+        return Diagnostics::none();
+    };
+    match own_config::json(text) {
+        Ok(_) => Diagnostics::none(),
+        Err(why) => refuse(path, "Not a kubelet configuration", &why),
+    }
 }
 
 fn is_source(text: &str) -> bool {
@@ -287,6 +299,11 @@ fn check_labels(_: &Value, path: &Path) -> Diagnostics {
 
 fn check_flags(_: &Value, path: &Path) -> Diagnostics {
     match is_flag(key_of(path)) {
+        true if is_own_flag(key_of(path)) => refuse(
+            path,
+            "Flag is the preset's",
+            "the preset sets this flag, or what it stands for: use its attribute, or leave the flag out",
+        ),
         true => Diagnostics::none(),
         false => refuse(
             path,
@@ -315,6 +332,13 @@ fn check_mirrors(value: &Value, path: &Path) -> Diagnostics {
     }
     let mut problems = Diagnostics::none();
     for (index, endpoint) in endpoints.iter().enumerate() {
+        if endpoints.iter().take(index).any(|other| other == endpoint) {
+            problems.extend(refuse(
+                &path.index(index),
+                "Mirror stands there twice",
+                "each address stands once in the list",
+            ));
+        }
         let wrong = match endpoint {
             Value::String(text) => !is_address(text),
             Value::Null => true,
@@ -336,8 +360,25 @@ fn check_registries(value: &Value, path: &Path) -> Diagnostics {
         return Diagnostics::none();
     };
     let mut problems = Diagnostics::none();
-    for registry in registries.keys().filter(|key| !is_registry(key)) {
-        problems.extend(refuse(&path.key(registry), "Not a registry", REGISTRY));
+    for (registry, credentials) in registries {
+        let at = path.key(registry);
+        if !is_registry_of_images(registry) {
+            problems.extend(refuse(
+                &at,
+                "Not a registry",
+                "a registry is a host in lower case, with a port where it has one",
+            ));
+        }
+        if let Value::Map(fields) = credentials
+            && let Some(Value::String(user)) = fields.get("username")
+            && !is_user(user)
+        {
+            problems.extend(refuse(
+                &at.attribute("username"),
+                "Not a user's name",
+                "the name of a user has no `:` in it",
+            ));
+        }
     }
     problems
 }
@@ -366,6 +407,14 @@ mod tests {
                 vec!["The kubelet may not set this label"],
             ),
             (check_flags(&text, &at("f", "--v")), vec!["Not a flag"]),
+            (
+                check_flags(&text, &at("f", "node-ip")),
+                vec!["Flag is the preset's"],
+            ),
+            (
+                check_mirrors(&list(&["https://a", "https://a"]), &at("m", "a")),
+                vec!["Mirror stands there twice"],
+            ),
             (
                 check_mirrors(&list(&["https://a"]), &at("m", "docker.io")),
                 vec![],

@@ -30,14 +30,18 @@ impl Kubernetes {
     fn join_configuration(&self) -> String {
         let mut yaml = format!(
             "apiVersion: kubeadm.k8s.io/v1beta4\nkind: JoinConfiguration\ndiscovery:\n  bootstrapToken:\n    apiServerEndpoint: \"{}\"\n    \
-             token: {}\n    caCertHashes:\n",
+             token: \"{}\"\n    caCertHashes:\n",
             endpoint(&self.server),
             self.bootstrap_token
         );
         for hash in pin::pins(&self.ca_certificate).unwrap_or_default() {
             let _ = writeln!(yaml, "      - {hash}");
         }
-        yaml.push_str("nodeRegistration:\n  criSocket: unix:///run/containerd/containerd.sock\n");
+        // A join that failed half-way has written both, and is tried again.
+        yaml.push_str(
+            "nodeRegistration:\n  criSocket: unix:///run/containerd/containerd.sock\n  ignorePreflightErrors:\n    \
+             - FileAvailable--etc-kubernetes-bootstrap-kubelet.conf\n    - FileAvailable--etc-kubernetes-pki-ca.crt\n",
+        );
         match self.node_taints.as_deref().unwrap_or_default() {
             // Without a list kubeadm adds none to a worker.
             [] => {}

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use super::download::CNI_ARCHIVE;
-use super::{Kubernetes, Method, Taint};
+use super::{Kubernetes, Method, Taint, own_config};
 use crate::ignition::preset::sheet::{Sheet, Unit};
 
 /// Where the authority of the cluster lies.
@@ -19,13 +19,14 @@ pub(super) const JOINED: &str = "/etc/kubernetes/kubelet.conf";
 const CONFIG_DIR: &str = "/etc/kubernetes/kubelet.conf.d";
 /// `/usr` cannot be written, and plugins are put there at run time.
 const VOLUME_PLUGINS: &str = "/opt/libexec/kubernetes/kubelet-plugins/volume/exec/";
-const HEAD: &str = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
+pub(super) const HEAD: &str =
+    "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n";
 
 impl Kubernetes {
     pub(super) fn write_kubelet(&self, sheet: &mut Sheet) {
-        sheet.file(CA, 0o644, &ended(&self.ca_certificate));
         match self.method {
             Method::Kubelet => {
+                sheet.file(CA, 0o644, &ended(&self.ca_certificate.replace('\r', "")));
                 sheet.file(BOOTSTRAP, 0o600, &self.kubeconfig());
                 sheet.file("/etc/kubernetes/kubelet.yaml", 0o644, &self.configuration());
             }
@@ -39,7 +40,8 @@ impl Kubernetes {
             }
         }
         if let Some(own) = &self.kubelet_config {
-            sheet.file(&format!("{CONFIG_DIR}/50-own.conf"), 0o644, &typed(own));
+            let own = own_config::json(own).unwrap_or_default();
+            sheet.file(&format!("{CONFIG_DIR}/50-own.conf"), 0o644, &own);
         }
         if self.is_dual_stack() {
             sheet.file("/opt/bin/kubelet-node-ip", 0o755, &self.node_ip_script());
@@ -62,7 +64,7 @@ impl Kubernetes {
     pub(super) fn kubeconfig(&self) -> String {
         format!(
             "apiVersion: v1\nkind: Config\nclusters:\n  - name: cluster\n    cluster:\n      server: {}\n      \
-             certificate-authority: {CA}\nusers:\n  - name: bootstrap\n    user:\n      token: {}\ncontexts:\n  - name: bootstrap\n    \
+             certificate-authority: {CA}\nusers:\n  - name: bootstrap\n    user:\n      token: \"{}\"\ncontexts:\n  - name: bootstrap\n    \
              context:\n      cluster: cluster\n      user: bootstrap\ncurrent-context: bootstrap\n",
             self.server, self.bootstrap_token
         )
@@ -82,7 +84,7 @@ impl Kubernetes {
         }
         let _ = write!(
             yaml,
-            "clusterDomain: {}\ncontainerLogMaxFiles: 5\ncontainerLogMaxSize: 100Mi\n\
+            "clusterDomain: \"{}\"\ncontainerLogMaxFiles: 5\ncontainerLogMaxSize: 100Mi\n\
              containerRuntimeEndpoint: unix:///run/containerd/containerd.sock\n\
              evictionHard:\n  imagefs.available: 15%\n  memory.available: 100Mi\n  nodefs.available: 10%\n  nodefs.inodesFree: 5%\n\
              kubeReserved:\n  cpu: 200m\n  ephemeral-storage: 1Gi\n  memory: 200Mi\n\
@@ -164,12 +166,12 @@ impl Kubernetes {
         );
         match &self.binaries {
             None => unit.push_str(
-                "ExecStartPre=/usr/bin/cp -r --no-clobber /usr/local/bin/cni/. /opt/cni/bin/\n",
+                "ExecStartPre=/usr/bin/cp -r --remove-destination /usr/local/bin/cni/. /opt/cni/bin/\n",
             ),
             Some(binaries) if binaries.cni_plugins_url.is_some() => {
                 let _ = writeln!(
                     unit,
-                    "ExecStartPre=/usr/bin/tar -x -z -f {CNI_ARCHIVE} -C /opt/cni/bin"
+                    "ExecStartPre=/usr/bin/tar -x -z --no-same-owner --no-overwrite-dir --skip-old-files -f {CNI_ARCHIVE} -C /opt/cni/bin"
                 );
             }
             Some(_) => {}
@@ -247,7 +249,7 @@ impl Kubernetes {
 
 /// A taint as an element of a list.
 pub(super) fn taint_yaml(taint: &Taint, indent: &str) -> String {
-    let mut yaml = format!("{indent}- key: {}\n", taint.key);
+    let mut yaml = format!("{indent}- key: \"{}\"\n", taint.key);
     if let Some(value) = &taint.value {
         let _ = writeln!(yaml, "{indent}  value: \"{value}\"");
     }
@@ -258,15 +260,6 @@ pub(super) fn taint_yaml(taint: &Taint, indent: &str) -> String {
 /// With a line feed at its end, and no blank lines there.
 fn ended(text: &str) -> String {
     format!("{}\n", text.trim_end())
-}
-
-/// A part of a configuration, with the type that the kubelet wants to see in each of them.
-fn typed(own: &str) -> String {
-    let has = |key: &str| own.lines().any(|line| line.starts_with(key));
-    match has("apiVersion:") || has("kind:") {
-        true => ended(own),
-        false => format!("{HEAD}{}", ended(own)),
-    }
 }
 
 const MODULES: &str = "br_netfilter\nip_vs\nip_vs_rr\nip_vs_sh\nip_vs_wrr\nnf_conntrack\noverlay\n";
