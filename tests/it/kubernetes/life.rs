@@ -171,7 +171,7 @@ async fn a_group_of_a_cluster_lives_with_the_least_role_and_leaves_no_node() {
         .await;
 
     // One goes: its pods move to the other.
-    let problems = world.apply(&config(1, "two", kubernetes)).await;
+    let problems = world.apply(&config(1, "two", kubernetes.clone())).await;
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(world.nodes().await.len(), 1);
     assert_eq!(
@@ -179,6 +179,11 @@ async fn a_group_of_a_cluster_lives_with_the_least_role_and_leaves_no_node() {
         Json::Null
     );
 
+    // There is nowhere to go, and the budget is in the way: the time that there is for it is over soon.
+    let mut soon = kubernetes;
+    soon["drain"] = json!({"timeout": "5s"});
+    let problems = world.apply(&config(1, "two", soon)).await;
+    assert!(problems.is_empty(), "{problems:?}");
     let problems = world.group.destroy().await;
     assert!(problems.is_empty(), "{problems:?}");
     assert!(world.nodes().await.is_empty());
