@@ -395,3 +395,30 @@ async fn a_watch_goes_on_from_where_it_was_and_begins_anew_where_that_is_too_old
     }
     server.is_over();
 }
+
+#[tokio::test]
+async fn a_machine_that_has_a_successor_of_its_name_takes_no_node_with_it() {
+    let list = |uid: &str| {
+        let mut node = node("w", "1");
+        node["metadata"]["uid"] = json!(uid);
+        json!({"items": [node], "metadata": {"resourceVersion": "1"}}).to_string()
+    };
+    let server = Script::start(vec![
+        ("GET /api/v1/nodes?limit", 200, "", list("old")),
+        ("GET /api/v1/nodes?limit", 200, "", list("new")),
+        // The Node of the name has another uid, and nobody looks for one by name.
+        ("DELETE /api/v1/nodes/w", 409, "", json!({}).to_string()),
+    ])
+    .await;
+    let connection = Connection::new(server.api(server.access()), Rules::default());
+    let host = |id: &str| Host {
+        name: "w".to_owned(),
+        id: id.to_owned(),
+        addresses: Vec::new(),
+        created: None,
+    };
+    connection.status(&[host("i-1")]).await.unwrap();
+    connection.status(&[host("i-2")]).await.unwrap();
+    connection.forget(&[host("i-1")]).await.unwrap();
+    server.is_over();
+}
