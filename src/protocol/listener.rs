@@ -90,7 +90,7 @@ impl Listener {
         end: &End,
     ) -> impl Stream<Item = io::Result<Connection>> + use<> {
         let (through, arrived) = mpsc::channel(1);
-        let (present, presence) = watch::channel(0);
+        let (present, presence) = watch::channel(Presence::default());
         if acceptor.is_some() {
             tokio::spawn(end_when_alone(presence, end.clone()));
         }
@@ -107,7 +107,7 @@ impl Listener {
         self,
         acceptor: Option<TlsAcceptor>,
         through: mpsc::Sender<Connection>,
-        present: watch::Sender<usize>,
+        present: watch::Sender<Presence>,
     ) {
         while !through.is_closed() {
             let stream = tokio::select! {
@@ -156,40 +156,54 @@ impl Listener {
     }
 }
 
-async fn end_when_alone(mut presence: watch::Receiver<usize>, end: End) {
+async fn end_when_alone(mut presence: watch::Receiver<Presence>, end: End) {
+    let mut arrivals = 0;
+    let mut patience = FIRST_CONNECTION;
     loop {
-        let came = presence.wait_for(|guests| *guests > 0).await.is_ok();
-        let left = came && presence.wait_for(|guests| *guests == 0).await.is_ok();
-        if !left {
-            return;
+        let came = presence.wait_for(|presence| presence.arrivals > arrivals);
+        match tokio::time::timeout(patience, came).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return,
+            Err(_) => break,
         }
-        let back = presence.wait_for(|guests| *guests > 0);
-        if tokio::time::timeout(ABSENCE, back).await.is_err() {
-            log::write(
-                log::Module::Sdk,
-                log::Level::Info,
-                "the core is gone; ending",
-                &[],
-            );
-            end.soon();
-            return;
-        }
+        arrivals = match presence.wait_for(|presence| presence.guests == 0).await {
+            Ok(presence) => presence.arrivals,
+            Err(_) => return,
+        };
+        patience = ABSENCE;
     }
+    log::write(
+        log::Module::Sdk,
+        log::Level::Info,
+        "the core is gone; ending",
+        &[],
+    );
+    end.soon();
+}
+
+/// Who is connected, and how often somebody came: a guest may have left before anybody looked.
+#[derive(Debug, Default)]
+struct Presence {
+    guests: usize,
+    arrivals: u64,
 }
 
 /// Counted while the connection lives.
-struct Guest(watch::Sender<usize>);
+struct Guest(watch::Sender<Presence>);
 
 impl Guest {
-    fn enters(present: watch::Sender<usize>) -> Self {
-        present.send_modify(|guests| *guests += 1);
+    fn enters(present: watch::Sender<Presence>) -> Self {
+        present.send_modify(|presence| {
+            presence.guests += 1;
+            presence.arrivals += 1;
+        });
         Self(present)
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.0.send_modify(|guests| *guests -= 1);
+        self.0.send_modify(|presence| presence.guests -= 1);
     }
 }
 
@@ -313,6 +327,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A core on a busy machine is slow, but not this slow.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
 
+/// A core connects as soon as it has read our line; one that was killed in between never does. go-plugin itself waits a minute for a start.
+const FIRST_CONNECTION: Duration = Duration::from_secs(300);
+
 /// Between the end of a core's connection and another of the same core.
 const ABSENCE: Duration = Duration::from_secs(1);
 
@@ -321,6 +338,48 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_process_ends_once_the_core_has_left_for_good() {
+        // Who comes after how long and stays how long, in milliseconds, one after the other; when we end, if ever.
+        type Visits = &'static [(u64, u64)];
+        let cases: [(&str, Visits, Option<u64>); 5] = [
+            ("nobody ever came", &[], Some(300_000)),
+            ("one came and went at once", &[(5, 0)], Some(1_005)),
+            ("one came and went", &[(5, 20)], Some(1_025)),
+            ("one came back", &[(0, 10), (900, 10)], Some(1_920)),
+            ("one is there", &[(0, 10), (900, 3_600_000)], None),
+        ];
+        for (name, visits, expected) in cases {
+            let (present, presence) = watch::channel(Presence::default());
+            let (end, began) = (End::default(), tokio::time::Instant::now());
+            let alone = tokio::spawn(end_when_alone(presence, end.clone()));
+            let visits = async {
+                for (pause, stay) in visits {
+                    tokio::time::sleep(Duration::from_millis(*pause)).await;
+                    let guest = Guest::enters(present.clone());
+                    if *stay > 0 {
+                        tokio::time::sleep(Duration::from_millis(*stay)).await;
+                    }
+                    drop(guest);
+                }
+                std::future::pending::<()>().await;
+            };
+            let limit = Duration::from_secs(1_800);
+            let ended = tokio::select! {
+                () = visits => None,
+                () = end.soon.cancelled() => Some(began.elapsed().as_millis()),
+                () = tokio::time::sleep(limit) => None,
+            };
+            assert_eq!(ended, expected.map(u128::from), "{name}");
+            assert_eq!(
+                (end.cancel.is_cancelled(), end.now.is_cancelled()),
+                (expected.is_some(), false),
+                "{name}"
+            );
+            alone.abort();
+        }
+    }
 
     #[test]
     fn the_directory_is_ours_alone_and_goes_with_us() {
@@ -351,23 +410,5 @@ mod tests {
                 .ends_with("the path is too long for a socket"),
             "{error}"
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_process_ends_once_the_core_has_left_for_good() {
-        let end = End::default();
-        let (present, presence) = watch::channel(0);
-        let ended = tokio::spawn(end_when_alone(presence, end.clone()));
-        tokio::time::sleep(ABSENCE * 10).await;
-        assert!(!end.soon.is_cancelled(), "nobody has come yet");
-        let first = Guest::enters(present.clone());
-        drop(first);
-        tokio::time::sleep(ABSENCE / 2).await;
-        let second = Guest::enters(present.clone());
-        tokio::time::sleep(ABSENCE * 10).await;
-        assert!(!end.soon.is_cancelled(), "it came back in time");
-        drop(second);
-        ended.await.unwrap();
-        assert!(end.soon.is_cancelled() && end.cancel.is_cancelled() && !end.now.is_cancelled());
     }
 }
