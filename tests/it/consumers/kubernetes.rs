@@ -1,5 +1,8 @@
 //! What preset `kubernetes` writes, read by what reads it on a machine: the Ignition engine fetches the
-//! downloads, checks their hashes and lays a root out, and systemd verifies the units that lie there.
+//! downloads, checks their hashes and lays a root out, systemd verifies the units that lie there, and
+//! containerd takes its configuration. The kubelet and kubeadm need a cluster: `tests/it/kubernetes`.
+
+mod containerd;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -22,7 +25,7 @@ use crate::harness::{ROOT, scratch, skip};
 const PROGRAM: &[u8] = b"#!/bin/sh\n";
 
 #[test]
-fn systemd_accepts_the_units_of_every_worker() {
+fn systemd_and_containerd_accept_every_worker() {
     if fs::metadata("/proc/self").expect("our own process").uid() != 0 {
         return skip("the engine's files stage needs root");
     }
@@ -34,6 +37,9 @@ fn systemd_accepts_the_units_of_every_worker() {
         return skip("systemd-analyze is missing: on Debian, install systemd");
     }
     let Some(engine) = built("engine") else {
+        return;
+    };
+    let Some(containerd) = containerd::Readers::built() else {
         return;
     };
     let server = serve();
@@ -49,14 +55,14 @@ fn systemd_accepts_the_units_of_every_worker() {
             run(&engine, stage, machine.path());
         }
         of_the_image(&root);
-        let said = verify(&root);
+        let said = verify(&root) + &containerd.complaints(&root);
         if !said.is_empty() {
             faults.push(format!("{name}:\n{said}"));
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 
-    // The check can fail.
+    // The checks can fail.
     let machine = scratch();
     of_the_image(machine.path());
     let unit = machine.path().join("etc/systemd/system/kubelet.service");
@@ -71,6 +77,26 @@ fn systemd_accepts_the_units_of_every_worker() {
         said.contains("/usr/bin/none") && said.contains("perhaps"),
         "{said}"
     );
+    for (config, complaint) in [
+        (
+            "version = 3\n[plugins.\"io.containerd.cri.v1.images\"]\nsnapshoter = \"overlayfs\"\n",
+            "snapshoter",
+        ),
+        (
+            "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_imag = \"x\"\n",
+            "sandbox_imag",
+        ),
+        (
+            "version = 3\n[plugins.\"io.containerd.cri.v2.images\"]\nsnapshotter = \"overlayfs\"\n",
+            "no such plugin",
+        ),
+    ] {
+        let place = machine.path().join("etc/containerd");
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("config.toml"), config).unwrap();
+        let said = containerd.complaints(machine.path());
+        assert!(said.contains(complaint), "{config}: {said}");
+    }
 }
 
 /// What systemd has against the units below a root.
