@@ -3,7 +3,7 @@
 //!
 //! `tests/consumers/build` builds both. What has to lie on the root is written down in `tests/fixtures/worker` (see its README).
 
-mod kubernetes;
+pub(crate) mod kubernetes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

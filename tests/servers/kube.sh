@@ -3,10 +3,10 @@
 #   kube.sh install WORK | start WORK [PORT=36443] | stop WORK | wipe WORK
 # PORT is the API server's https port; etcd takes PORT+1 and PORT+2, the controller manager PORT+3.
 #
-# What: kube-apiserver, controller manager, scheduler, kubectl 1.37.2 and etcd 3.7.0 in one binary (kube/main.go); kwok 0.8.0
+# What: kube-apiserver, controller manager, scheduler, kubectl, kubelet, kubeadm 1.37.2 and etcd 3.7.0 in one binary (kube/main.go); kwok 0.8.0
 #   plays the kubelets of nodes annotated kwok.x-k8s.io/node=fake. All built from their Go modules; needs Go 1.26 and openssl.
 # Install: 15 CPU minutes for kubebox, 2 for kwok, kept for the same sources; 29 s when the Go build cache has everything.
-#   148 + 64 MB of binaries; 3.1 GB RSS at most while linking. Start: 3.9 s. Memory: 740 MB.
+#   175 + 64 MB of binaries; 3.1 GB RSS at most while linking. Start: 3.9 s. Memory: 740 MB.
 # A node or pod: a pod of a node that is not annotated stays as it is. pod-delete.stage.kwok.x-k8s.io/delay: "30s" on a pod makes
 #   its end slow.
 # Not here: packets, images, logs, exec, volumes; nobody sets machine addresses.

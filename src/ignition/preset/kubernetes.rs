@@ -244,7 +244,7 @@ impl Kubernetes {
         }
         // containerd 1 takes the whole table of a later file in place of the earlier one.
         let own = self.containerd_config.as_deref().unwrap_or_default();
-        if self.containerd_version.starts_with('1') && own.contains("io.containerd.grpc.v1.cri") {
+        if !self.is_containerd_2() && own.contains("io.containerd.grpc.v1.cri") {
             found.push((
                 "containerd_config",
                 "containerd 1 would take this table of io.containerd.grpc.v1.cri in place of the preset's: leave it out, or write all of /etc/containerd/config.toml in content",

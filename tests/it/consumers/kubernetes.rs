@@ -2,13 +2,13 @@
 //! downloads, checks their hashes and lays a root out, systemd verifies the units that lie there, and
 //! containerd takes its configuration. The kubelet and kubeadm need a cluster: `tests/it/kubernetes`.
 
-mod containerd;
+pub(crate) mod containerd;
 
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -44,16 +44,11 @@ fn systemd_and_containerd_accept_every_worker() {
     };
     let server = serve();
     let mut faults = Vec::new();
-    let workers = workers(&server);
+    let workers = workers();
     assert!(workers.len() >= 12, "{}", workers.len());
-    for (name, config) in workers {
+    for (name, worker) in workers {
         let machine = scratch();
-        let root = machine.path().join("root");
-        lay_out(&root);
-        fs::write(machine.path().join("config.ign"), config).unwrap();
-        for stage in ["fetch", "files"] {
-            run(&engine, stage, machine.path());
-        }
+        let root = laid_out(&engine, &worker, &server, machine.path());
         of_the_image(&root);
         let said = verify(&root) + &containerd.complaints(&root);
         if !said.is_empty() {
@@ -143,49 +138,64 @@ fn of_the_image(root: &Path) {
     }
 }
 
-/// The workers of the preset's fixtures, by name, with downloads from the server.
-fn workers(server: &str) -> Vec<(String, String)> {
+/// The workers of the preset's fixtures, by name: what a user writes.
+pub(crate) fn workers() -> Vec<(String, Value)> {
     let path = Path::new(ROOT).join("tests/fixtures/ignition/presets-1.json");
     let cases: Vec<Value> = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    cases
+        .iter()
+        .filter(|case| !case["kubernetes"].is_null())
+        .map(|case| (case["name"].to_string(), case["kubernetes"].clone()))
+        .collect()
+}
+
+/// A root as Ignition leaves it behind for this worker, whose downloads come from `server`.
+pub(crate) fn laid_out(engine: &Path, worker: &Value, server: &str, machine: &Path) -> PathBuf {
+    let root = machine.join("root");
+    lay_out(&root);
+    fs::write(machine.join("config.ign"), rendered(worker, server)).unwrap();
+    for stage in ["fetch", "files"] {
+        run(engine, stage, machine);
+    }
+    root
+}
+
+fn rendered(worker: &Value, server: &str) -> String {
     let hash: String = Sha256::digest(PROGRAM)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let mut workers = Vec::new();
-    for case in cases {
-        let mut worker = case["kubernetes"].clone();
-        match (&worker["binaries"], worker.is_null()) {
-            (_, true) => continue,
-            (Value::Null, _) => {
-                let checksums = worker["sysext"]["checksums_url"].clone();
-                worker["sysext"] = json!({"url": format!("{server}/{{version}}-{{arch}}.raw"), "sha256": hash, "checksums_url": checksums});
-            }
-            (binaries, _) => {
-                let plugins = binaries["cni_plugins_url"]
-                    .is_string()
-                    .then(|| format!("{server}/cni.tgz"));
-                worker["binaries"] = json!({
-                    "url": format!("{server}/{{binary}}"),
-                    "kubelet_sha256": hash,
-                    "kubeadm_sha256": hash,
-                    "cni_plugins_sha256": plugins.as_ref().map(|_| &hash),
-                    "cni_plugins_url": plugins,
-                });
-            }
+    let mut worker = worker.clone();
+    match &worker["binaries"] {
+        Value::Null => {
+            let checksums = worker["sysext"]["checksums_url"].clone();
+            worker["sysext"] = json!({"url": format!("{server}/{{version}}-{{arch}}.raw"), "sha256": hash, "checksums_url": checksums});
         }
-        let worker = Kubernetes::deserialize(worker).unwrap();
-        let input = Input {
-            documents: vec![worker.document(&Checksums::default(), true)],
-        };
-        let (rendered, report) = ignition::render(&input, &Options::default());
-        let rendered = rendered.unwrap_or_else(|| panic!("{:?}", report.entries));
-        workers.push((case["name"].to_string(), rendered.json));
+        binaries => {
+            let plugins = binaries["cni_plugins_url"]
+                .is_string()
+                .then(|| format!("{server}/cni.tgz"));
+            worker["binaries"] = json!({
+                "url": format!("{server}/{{binary}}"),
+                "kubelet_sha256": hash,
+                "kubeadm_sha256": hash,
+                "cni_plugins_sha256": plugins.as_ref().map(|_| &hash),
+                "cni_plugins_url": plugins,
+            });
+        }
     }
-    workers
+    let worker = Kubernetes::deserialize(worker).unwrap();
+    let input = Input {
+        documents: vec![worker.document(&Checksums::default(), true)],
+    };
+    let (rendered, report) = ignition::render(&input, &Options::default());
+    rendered
+        .unwrap_or_else(|| panic!("{:?}", report.entries))
+        .json
 }
 
 /// Answers every request with the program; ends with the tests.
-fn serve() -> String {
+pub(crate) fn serve() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {

@@ -49,8 +49,8 @@ impl Kubernetes {
     }
 
     /// Whether containerd is one that knows configurations of version 3.
-    fn is_containerd_2(&self) -> bool {
-        !self.containerd_version.starts_with("1.")
+    pub(super) fn is_containerd_2(&self) -> bool {
+        self.containerd_version.split('.').next() != Some("1")
     }
 
     fn containerd_toml(&self) -> String {

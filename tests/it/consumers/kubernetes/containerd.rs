@@ -10,27 +10,33 @@ use serde_json::Value;
 use crate::consumers::built;
 
 /// containerd 2 and 1.7, each as what reads its own version of the configuration.
-pub(super) struct Readers {
+pub(crate) struct Readers {
     two: PathBuf,
     one: PathBuf,
 }
 
 impl Readers {
     /// `None` after the test was skipped.
-    pub(super) fn built() -> Option<Self> {
+    pub(crate) fn built() -> Option<Self> {
         Some(Self {
             two: built("containerd")?,
             one: built("containerd-1")?,
         })
     }
 
-    /// What containerd has against its configuration below a root.
-    pub(super) fn complaints(&self, root: &Path) -> String {
+    /// The one that reads the configuration below a root.
+    pub(crate) fn of(&self, root: &Path) -> &Path {
         let config = fs::read_to_string(root.join("etc/containerd/config.toml")).unwrap();
-        let reader = match config.starts_with("version = 2\n") {
+        match config.starts_with("version = 2\n") {
             true => &self.one,
             false => &self.two,
-        };
+        }
+    }
+
+    /// What containerd has against its configuration below a root.
+    pub(super) fn complaints(&self, root: &Path) -> String {
+        let reader = self.of(root);
+        let config = fs::read(root.join("etc/containerd/config.toml")).unwrap();
         let mut complaints = String::new();
         let default = ask(root, reader, &["containerd", "config", "default"]);
         let known: BTreeSet<String> = settings(&default.stdout)
@@ -53,10 +59,7 @@ impl Readers {
         }
         let settled = settings(&dump.stdout);
         let own = fs::read(root.join("etc/containerd/conf.d/50-own.toml")).unwrap_or_default();
-        for (table, setting) in settings(config.as_bytes())
-            .into_iter()
-            .chain(settings(&own))
-        {
+        for (table, setting) in settings(&config).into_iter().chain(settings(&own)) {
             if !known.contains(&plugin(&table)) {
                 complaints += &format!("{table}: containerd has no such plugin\n");
             }
