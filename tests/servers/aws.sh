@@ -20,11 +20,12 @@ WANTED=('moto[ec2,elbv2,server]==5.2.5' microburst==0.10.0)
 
 install() {
   need python3
-  # What was installed for the same list is kept; for another list it is brought up to it.
-  [ "${WANTED[*]}" != "$(cat "$W/installed" 2> /dev/null)" ] || [ ! -x "$W/venv/bin/moto_server" ] || return 0
-  [ -x "$W/venv/bin/python" ] || python3 -m venv "$W/venv"
+  # What was installed for the same list is kept.
+  local wanted; wanted="${WANTED[*]} $(python)"
+  [ "$wanted" != "$(cat "$W/installed" 2> /dev/null)" ] || [ ! -x "$W/venv/bin/moto_server" ] || return 0
+  rm -rf "$W/venv"; "$(python)" -m venv "$W/venv"
   "$W/venv/bin/pip" install -q "${WANTED[@]}"
-  echo "${WANTED[*]}" > "$W/installed"
+  echo "$wanted" > "$W/installed"
 }
 
 start() {
