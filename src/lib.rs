@@ -21,6 +21,7 @@ pub fn provider() -> Provider {
     Provider::new("flatcar", ADDRESS, provider_schema)
         .data_source(ignition::data_source::FlatcarIgnition)
         .ephemeral(ignition::ephemeral::FlatcarIgnition)
+        .ephemeral(kubernetes::ephemeral::FlatcarBootstrapToken)
         .function(ignition::function::Render)
         .function(ignition::function::Merge)
         .function(ignition::function::PackUserData)
@@ -32,7 +33,7 @@ pub fn provider() -> Provider {
 
 fn provider_schema() -> Schema {
     let mut attributes = vec![image::data_source::release_server()];
-    attributes.push(worker_group::resource::kubernetes::provider_schema());
+    attributes.push(kubernetes::provider_block::schema());
     attributes.extend(cloud::ALL.iter().map(|entry| (entry.provider_schema)()));
     Schema::new(
         0,

@@ -45,6 +45,16 @@ impl Date {
         date.start().checked_add(of_day)
     }
 
+    /// A moment as [`Date::moment`] reads it: `2026-11-24T09:00:00Z`.
+    pub fn stamp(moment: SystemTime) -> String {
+        let since = moment
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let (day, of_day) = (Self::of(moment), since.as_secs() % 86_400);
+        let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+        format!("{day}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
     /// The day of a moment.
     pub fn of(moment: SystemTime) -> Self {
         let since = moment
@@ -167,6 +177,9 @@ mod tests {
             let expected =
                 seconds.map(|seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
             assert_eq!(Date::moment(text), expected, "{text:?}");
+            if let Some(moment) = expected {
+                assert_eq!(Date::stamp(moment), text);
+            }
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) struct Call<'a> {
 pub(super) type Rule = (&'static str, &'static str, &'static str);
 
 /// What is sent.
+#[derive(Clone)]
 pub(super) enum Body {
     Json(Json),
     /// RFC 7386
@@ -197,6 +198,16 @@ impl Api {
     /// Whether certificates go unchecked.
     pub fn is_insecure(&self) -> bool {
         self.endpoint.insecure
+    }
+
+    /// Where it is: `https://api.prod.example:6443`.
+    pub(super) fn server(&self) -> &str {
+        &self.endpoint.server
+    }
+
+    /// PEM certificates that are trusted there; `None`: the system's.
+    pub(super) fn authority(&self) -> Option<&[u8]> {
+        self.endpoint.roots.as_deref()
     }
 
     /// Asks, and reads what is answered.

@@ -11,11 +11,14 @@ mod api;
 mod connection;
 mod drain;
 mod endpoint;
+pub mod ephemeral;
 mod exec;
 mod kubeconfig;
 mod node;
 mod nodes;
 mod pod;
+pub mod provider_block;
+mod token;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

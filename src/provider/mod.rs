@@ -93,6 +93,33 @@ impl Context {
             None => convert::from_value(value, &at),
         }
     }
+    /// An attribute of the provider block as a struct: an empty string counts as left out, and an attribute that is left out
+    /// is the struct's default. What was unknown when the configuration was checked is checked here.
+    ///
+    /// # Errors
+    /// Part of it is not known yet, or not as the schema says. On no path: paths are of the resource that asks.
+    pub fn checked_setting<T: DeserializeOwned + Default>(
+        &self,
+        schema: &Attribute,
+    ) -> Result<T, Diagnostics> {
+        let at = Path::of(schema.name);
+        let value = self.setting(schema.name);
+        if let Some(unknown) = unknown_settings(value, &at) {
+            return Err(unknown.into());
+        }
+        if value.is_null() {
+            return Ok(T::default());
+        }
+        let block = Value::Map([(schema.name.to_owned(), value.clone())].into());
+        let mut problems = check(std::slice::from_ref(schema), &block);
+        if problems.has_errors() {
+            for problem in &mut problems.0 {
+                problem.path = None;
+            }
+            return Err(problems);
+        }
+        convert::from_value(&without_empty(value), &at)
+    }
 }
 
 /// What to tell of a part of the provider block that is not wholly known. On no path: paths are of the resource that asks.

@@ -28,7 +28,6 @@ pub use self::facets::{Facet, Looks, OwnTags};
 pub use self::failure::{CloudError, Kind, Meaning};
 pub use self::findings::{Findings, Refusal};
 pub use self::many::{Pages, all_of, some_at_a_time};
-pub(crate) use self::opening::settings_of;
 pub use self::opening::{Answers, Connect, Connecting, logged_in, or_variable};
 pub use self::pool::Pool;
 pub use self::spread::{Spread, in_turn};

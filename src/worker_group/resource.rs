@@ -11,7 +11,6 @@ mod delete;
 mod drift;
 mod holders;
 mod import;
-pub mod kubernetes;
 mod many;
 mod promise;
 mod report;
@@ -72,7 +71,7 @@ impl WorkerGroup {
     pub fn new(clouds: &'static [&'static Entry]) -> Self {
         Self {
             clouds,
-            open_cluster: Some(kubernetes::open),
+            open_cluster: Some(cluster::open),
             lift: std::env::var(LIFT).unwrap_or_default(),
             holders: Mutex::default(),
             origin: OnceLock::new(),

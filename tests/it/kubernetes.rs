@@ -6,3 +6,4 @@ mod kubelets;
 mod life;
 mod nodes;
 mod server;
+mod token;

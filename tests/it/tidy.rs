@@ -23,7 +23,13 @@ const RANKS: &[(&str, u8)] = &[
 ];
 
 /// In ranks 2 and 3 only these may know that Terraform exists.
-const FACES: &[&str] = &["data_source", "resource", "ephemeral", "function"];
+const FACES: &[&str] = &[
+    "data_source",
+    "resource",
+    "ephemeral",
+    "function",
+    "provider_block",
+];
 const FACES_OF_GROUPS: &[&str] = &["cloud", "model"];
 
 const CEILING: usize = 600;

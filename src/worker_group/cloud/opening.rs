@@ -19,10 +19,7 @@ use super::{
 use crate::flatcar::platform;
 use crate::ignition::user_data::{Compress, pack};
 use crate::protocol::log;
-use crate::provider::{
-    Attribute, Context, Diagnostic, Diagnostics, Model, Path, Value, check, convert,
-    unknown_settings, without_empty,
-};
+use crate::provider::{Context, Diagnostic, Diagnostics, Model, Path, Value};
 
 /// What [`Entry::connect`] answers.
 pub type Connecting<'a> = BoxFuture<'a, Result<Box<dyn Cloud>, Diagnostics>>;
@@ -83,7 +80,7 @@ impl Entry {
         &self,
         context: &Context,
     ) -> Result<T, Diagnostics> {
-        settings_of(context, self.name, (self.provider_schema)())
+        context.checked_setting(&(self.provider_schema)())
     }
 }
 
@@ -94,32 +91,6 @@ pub fn or_variable(setting: Option<String>, names: &[&str]) -> Option<String> {
         said.find(|value| !value.is_empty())
     };
     setting.or_else(said)
-}
-
-/// An attribute of the provider block as a struct, as [`Entry::settings`].
-pub(crate) fn settings_of<T: DeserializeOwned + Default>(
-    context: &Context,
-    name: &str,
-    schema: Attribute,
-) -> Result<T, Diagnostics> {
-    let at = Path::of(name);
-    let value = context.setting(name);
-    if let Some(unknown) = unknown_settings(value, &at) {
-        return Err(unknown.into());
-    }
-    if value.is_null() {
-        return Ok(T::default());
-    }
-    let block = Value::Map([(name.to_owned(), value.clone())].into());
-    let mut problems = check(&[schema], &block);
-    if problems.has_errors() {
-        problems
-            .0
-            .iter_mut()
-            .for_each(|problem| problem.path = None);
-        return Err(problems);
-    }
-    convert::from_value(&without_empty(value), &at)
 }
 
 /// A login, tried again while it may pass: as often, and with the same pauses, as any call of the

@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::kubernetes::{Cluster, Host, OnTimeout, Settings, Status};
+use crate::kubernetes::provider_block::api;
+use crate::kubernetes::{Cluster, Connection, Host, OnTimeout, Settings, Status};
 use crate::provider::{Context, Diagnostic, Diagnostics, Severity};
 use crate::worker_group::cloud::{Machine, Phase};
 use crate::worker_group::model::Group;
@@ -28,6 +29,27 @@ pub(crate) struct Opening<'a> {
     pub(crate) waits: bool,
     /// The first place where credentials and endpoints of the cluster are looked at.
     pub(crate) cluster: BoxFuture<'a, Result<Cluster, Diagnostics>>,
+}
+
+/// Opens the cluster of a group that has the attribute `kubernetes`. Nothing is dialled before the first
+/// question.
+pub(super) fn open<'a>(context: &'a Context, group: &'a Group) -> Option<Opening<'a>> {
+    let wants = group.fields.kubernetes.known()?.wants()?;
+    Some(Opening {
+        on_timeout: wants.drain.and_then(|drain| drain.on_timeout),
+        settings: wants.settings.clone(),
+        waits: wants.wait_for_node,
+        cluster: Box::pin(async move {
+            let api = api(context).await?;
+            Ok(Cluster {
+                nodes: Box::new(Connection::new(api, wants.rules)),
+                wait_for_node: wants.wait_for_node,
+                settings: wants.settings,
+                delete_node: wants.delete_node,
+                drain: wants.drain,
+            })
+        }),
+    })
 }
 
 impl WorkerGroup {

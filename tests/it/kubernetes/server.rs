@@ -24,6 +24,8 @@ pub(super) struct Server {
 /// Somebody in the cluster with a token.
 pub(super) struct Account {
     pub(super) token: String,
+    /// It is the account `default` there.
+    namespace: String,
 }
 
 impl Server {
@@ -63,9 +65,13 @@ impl Server {
         Some(server)
     }
 
-    /// What a test before this one has left.
-    async fn clear(&self) {
-        for path in ["/api/v1/nodes", "/apis/storage.k8s.io/v1/volumeattachments"] {
+    /// Removes what a test has left.
+    pub(super) async fn clear(&self) {
+        for path in [
+            "/api/v1/nodes",
+            "/apis/storage.k8s.io/v1/volumeattachments",
+            TOKENS,
+        ] {
             self.ask(Method::DELETE, path, None).await;
         }
         for name in self.names("/api/v1/namespaces").await {
@@ -91,6 +97,14 @@ impl Server {
             .await
     }
 
+    /// What is answered to somebody else who posts something.
+    pub(super) async fn posted_by(&self, token: &str, path: &str, body: Json) -> Json {
+        let body = Some(body.to_string());
+        let kind = "application/json";
+        let (_, answer) = self.send_as(token, Method::POST, path, kind, body).await;
+        answer
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -98,10 +112,19 @@ impl Server {
         kind: &str,
         body: Option<String>,
     ) -> (StatusCode, Json) {
+        self.send_as("admintoken", method, path, kind, body).await
+    }
+
+    async fn send_as(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        kind: &str,
+        body: Option<String>,
+    ) -> (StatusCode, Json) {
         let request = self.http.request(method, format!("{}{path}", self.host));
-        let request = request
-            .bearer_auth("admintoken")
-            .header("content-type", kind);
+        let request = request.bearer_auth(token).header("content-type", kind);
         let answer = request
             .body(body.unwrap_or_default())
             .send()
@@ -248,7 +271,8 @@ impl Server {
 
     /// Somebody with exactly the rights of a ClusterRole in YAML.
     pub(super) async fn account(&self, role: &str) -> Account {
-        let namespace = self.namespace().await;
+        let account = self.nobody().await;
+        let namespace = &account.namespace;
         let role = role.replace("name: flatcar-worker-groups", &format!("name: {namespace}"));
         let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles";
         let (status, made) = self
@@ -265,15 +289,61 @@ impl Server {
             binding,
         )
         .await;
+        account
+    }
+
+    /// Somebody who may do nothing.
+    pub(super) async fn nobody(&self) -> Account {
+        let namespace = self.namespace().await;
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/default/token");
         let made = self
             .make(&path, json!({"spec": {"expirationSeconds": 3600}}))
             .await;
         Account {
             token: text(&made["status"]["token"]),
+            namespace,
         }
     }
+
+    /// Gives somebody the rights of a Role in YAML, in its namespace; what an earlier test has given goes.
+    pub(super) async fn allow(&self, account: &Account, role: &str) {
+        let (_, namespace) = role.split_once("namespace: ").expect("a namespace");
+        let namespace = namespace.lines().next().unwrap_or_default();
+        let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}");
+        let name = &account.namespace;
+        let role = role.replace("name: flatcar-", &format!("name: {name}-"));
+        let (status, made) = self
+            .send(
+                Method::POST,
+                &format!("{rbac}/roles"),
+                "application/yaml",
+                Some(role),
+            )
+            .await;
+        assert!(status.is_success(), "{made}");
+        let binding = json!({
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": made["metadata"]["name"]},
+            "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": name}],
+        });
+        self.make(&format!("{rbac}/rolebindings"), binding).await;
+    }
+
+    /// The Secrets of bootstrap tokens.
+    pub(super) async fn tokens(&self) -> Vec<Json> {
+        let list = self.object(TOKENS).await;
+        list["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Removes them.
+    pub(super) async fn clear_tokens(&self) {
+        self.ask(Method::DELETE, TOKENS, None).await;
+    }
 }
+
+/// Bootstrap tokens.
+const TOKENS: &str =
+    "/api/v1/namespaces/kube-system/secrets?fieldSelector=type%3Dbootstrap.kubernetes.io%2Ftoken";
 
 /// A pod that runs wherever this selector leads it.
 pub(super) fn pod(selector: Json) -> Json {

@@ -1,20 +1,17 @@
-//! How the cluster of a group is reached: the attribute `kubernetes` of the provider block, and what is
-//! opened from it.
+//! The attribute `kubernetes` of the provider block: how the cluster is reached, and what is opened from it.
 
-use crate::kubernetes::access::{
+use std::sync::Arc;
+
+use super::Api;
+use super::access::{
     Access, CA, CERTIFICATE, CONTEXT, HOST, INSECURE, KEY, KUBECONFIG, PATH, PROXY, SERVER_NAME,
     TOKEN, Unusable,
 };
-use crate::kubernetes::{Api, Cluster, Connection};
 use crate::protocol::log;
 use crate::provider::{Attribute, Context, Diagnostic, Diagnostics, Path, Type, Value};
-use crate::worker_group::cloud::settings_of;
-use crate::worker_group::model::Group;
-
-use super::cluster::Opening;
 
 /// The attribute `kubernetes` of the provider block; names are those of the provider `hashicorp/kubernetes`.
-pub fn provider_schema() -> Attribute {
+pub fn schema() -> Attribute {
     let text = |name, description, variable| {
         Attribute::string(name, description)
             .environment(&[variable], "")
@@ -63,38 +60,22 @@ fn insecure(value: &Value, path: &Path) -> Diagnostics {
     }
 }
 
-/// Opens the cluster of a group that has the attribute `kubernetes`. Nothing is dialled before the first
-/// question.
-pub(super) fn open<'a>(context: &'a Context, group: &'a Group) -> Option<Opening<'a>> {
-    let wants = group.fields.kubernetes.known()?.wants()?;
-    Some(Opening {
-        on_timeout: wants.drain.and_then(|drain| drain.on_timeout),
-        settings: wants.settings.clone(),
-        waits: wants.wait_for_node,
-        cluster: Box::pin(async move {
-            // One login for all groups of a cluster.
-            let api = context.shared.try_of(|| async { api(context) }).await?;
-            Ok(Cluster {
-                nodes: Box::new(Connection::new(api, wants.rules)),
-                wait_for_node: wants.wait_for_node,
-                settings: wants.settings,
-                delete_node: wants.delete_node,
-                drain: wants.drain,
-            })
-        }),
-    })
+/// The API of the cluster, with one login for all who ask it. Nothing is dialled before the first question.
+///
+/// # Errors
+/// What is written cannot be used, or nothing says which cluster.
+pub(crate) async fn api(context: &Context) -> Result<Arc<Api>, Diagnostics> {
+    context.shared.try_of(|| async { opened(context) }).await
 }
 
-fn api(context: &Context) -> Result<Api, Diagnostics> {
-    let access: Access = settings_of(context, NAME, provider_schema())?;
+fn opened(context: &Context) -> Result<Api, Diagnostics> {
+    let access: Access = context.checked_setting(&schema())?;
     let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let api = access.endpoint(&environment).and_then(Api::new);
     let api = api.map_err(|Unusable(why)| {
         Diagnostic::error(
             "Cluster is not configured as it should be",
-            format!(
-                "The group has the attribute kubernetes, and its cluster cannot be reached: {why}."
-            ),
+            format!("The cluster cannot be reached: {why}."),
         )
     })?;
     if api.is_insecure() {

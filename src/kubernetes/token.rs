@@ -1,0 +1,349 @@
+//! Bootstrap tokens: Secrets in `kube-system` by which machines may ask for a certificate, for a while.
+//!
+//! In: [`Terms`] (30 minutes, a description, groups). Out: a [`Token`], `abcdef.0123456789abcdef`, that the
+//! cluster knows, and [`Kept`], by which it is prolonged and taken back. A call whose answer was lost is made
+//! again; what nobody takes back the cluster itself removes once it has ended.
+//!
+//! See: Kubernetes, *Authenticating with Bootstrap Tokens*.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use tokio::time::sleep;
+
+use super::NodeError;
+use super::api::{Api, Body, Call, Failed};
+use super::endpoint::Secret;
+use crate::flatcar::Date;
+
+/// A token: a public name and a secret.
+#[derive(Debug)]
+pub(super) struct Token {
+    /// `abcdef`
+    id: String,
+    secret: Secret,
+}
+
+/// What a token is for.
+pub(super) struct Terms<'a> {
+    /// How long it is good.
+    pub(super) ttl: Duration,
+    /// `""`: none.
+    pub(super) description: &'a str,
+    /// What whoever shows it belongs to.
+    pub(super) groups: &'a [String],
+}
+
+/// By what a Secret is found again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    name: String,
+    /// `""` where the answer that said it was lost.
+    uid: String,
+    pub(super) ttl_secs: u64,
+}
+
+impl Token {
+    /// Another one; `None` where the system has no random numbers.
+    pub(super) fn new() -> Option<Self> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let mut letters = Vec::new();
+        while letters.len() < ID + SECRET {
+            let mut random = [0_u8; 32];
+            provider.secure_random.fill(&mut random).ok()?;
+            letters.extend(random.into_iter().filter_map(letter));
+        }
+        let text = String::from_utf8(letters).ok()?;
+        Some(Self {
+            id: text.get(..ID)?.to_owned(),
+            secret: Secret::new(text.get(ID..ID + SECRET)?),
+        })
+    }
+
+    /// `abcdef.0123456789abcdef`
+    pub(super) fn text(&self) -> String {
+        format!("{}.{}", self.id, self.secret.reveal())
+    }
+
+    fn name(&self) -> String {
+        format!("bootstrap-token-{}", self.id)
+    }
+
+    /// The Secret that makes a cluster know it, until then.
+    fn object(&self, terms: &Terms<'_>, until: SystemTime) -> Json {
+        let mut data = json!({
+            "token-id": self.id,
+            "token-secret": self.secret.reveal(),
+            "expiration": Date::stamp(until),
+            "usage-bootstrap-authentication": "true",
+            "usage-bootstrap-signing": "true",
+            "auth-extra-groups": terms.groups.join(","),
+        });
+        if !terms.description.is_empty() {
+            data["description"] = terms.description.into();
+        }
+        json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": self.name(), "namespace": NAMESPACE},
+            "type": "bootstrap.kubernetes.io/token",
+            "stringData": data,
+        })
+    }
+
+    /// Makes it known to the cluster, from now on.
+    ///
+    /// # Errors
+    /// The cluster refuses, or cannot be asked.
+    pub(super) async fn published(
+        &self,
+        api: &Api,
+        terms: &Terms<'_>,
+        now: SystemTime,
+    ) -> Result<Kept, NodeError> {
+        let kept = |uid: &Json| Kept {
+            name: self.name(),
+            uid: uid.as_str().unwrap_or_default().to_owned(),
+            ttl_secs: terms.ttl.as_secs(),
+        };
+        let object = self.object(terms, now + terms.ttl);
+        let mut pauses = PAUSES.into_iter();
+        let mut was_lost = false;
+        loop {
+            let body = Body::Json(object.clone());
+            let failed = match ask(api, Method::POST, None, body, "create").await {
+                Ok(made) => return Ok(kept(&made["metadata"]["uid"])),
+                // The one whose answer was lost: nobody else has drawn this name.
+                Err(there) if there.is_conflict() && was_lost => return Ok(kept(&Json::Null)),
+                Err(failed) => failed,
+            };
+            was_lost |= failed.status.is_none_or(|status| status >= 500);
+            match pauses.next().filter(|_| failed.is_passing()) {
+                Some(pause) => sleep(pause).await,
+                None => return Err(failed.error("Kubernetes Create", object_of(&self.name()))),
+            }
+        }
+    }
+}
+
+impl Kept {
+    /// Prolongs it: it is good for its whole time from now on.
+    ///
+    /// # Errors
+    /// It is gone, or the cluster refuses, or cannot be asked.
+    pub(super) async fn prolonged(&self, api: &Api, now: SystemTime) -> Result<(), NodeError> {
+        let until = Date::stamp(now + Duration::from_secs(self.ttl_secs));
+        let patch = json!({"metadata": self.metadata(), "stringData": {"expiration": until}});
+        let patch = Body::Merge(patch);
+        let patched = self.persist(api, Method::PATCH, &patch, "patch");
+        patched
+            .await
+            .map_err(|failed| failed.error("Kubernetes Patch", object_of(&self.name)))
+    }
+
+    /// Takes it back; one that is gone, or another one by now, is left as it is.
+    ///
+    /// # Errors
+    /// The cluster refuses, or cannot be asked.
+    pub(super) async fn taken_back(&self, api: &Api) -> Result<(), NodeError> {
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": self.metadata(),
+        });
+        let options = Body::Json(options);
+        let deleted = self.persist(api, Method::DELETE, &options, "delete");
+        match deleted.await {
+            Err(failed) if !failed.is_not_found() && !failed.is_conflict() => {
+                Err(failed.error("Kubernetes Delete", object_of(&self.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What names this one and no later one of its name.
+    fn metadata(&self) -> Json {
+        match self.uid.as_str() {
+            "" => json!({}),
+            uid => json!({"uid": uid}),
+        }
+    }
+
+    async fn persist(
+        &self,
+        api: &Api,
+        method: Method,
+        body: &Body,
+        verb: &'static str,
+    ) -> Result<(), Failed> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let asked = ask(api, method.clone(), Some(&self.name), body.clone(), verb).await;
+            let Err(failed) = asked else {
+                return Ok(());
+            };
+            match pauses
+                .next()
+                .filter(|_| failed.is_passing() && !failed.is_conflict())
+            {
+                Some(pause) => sleep(pause).await,
+                None => return Err(failed),
+            }
+        }
+    }
+}
+
+async fn ask(
+    api: &Api,
+    method: Method,
+    name: Option<&str>,
+    body: Body,
+    verb: &'static str,
+) -> Result<Json, Failed> {
+    let mut path = vec!["api", "v1", "namespaces", NAMESPACE, "secrets"];
+    path.extend(name);
+    let call = Call {
+        method,
+        path: &path,
+        query: &[],
+        body: Some(body),
+        rule: ("", "secrets", verb),
+    };
+    api.call(call).await
+}
+
+fn object_of(name: &str) -> String {
+    format!("Secret {NAMESPACE}/{name}")
+}
+
+/// Whether a group is one that a bootstrap token may give.
+pub(super) fn is_group(text: &str) -> bool {
+    let rest = text.strip_prefix(GROUPS).unwrap_or_default();
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b":-".contains(&byte);
+    let ends = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    rest.len() <= 256 && rest.bytes().all(fits) && rest.as_bytes().last().is_some_and(ends)
+}
+
+/// A letter of a token, each as likely as the others; `None`: this byte is none.
+fn letter(byte: u8) -> Option<u8> {
+    let letters = u8::try_from(LETTERS.len()).ok()?;
+    let is_even = byte < u8::MAX - u8::MAX % letters;
+    is_even.then(|| LETTERS[usize::from(byte % letters)])
+}
+
+/// What every group of a bootstrap token begins with.
+pub(super) const GROUPS: &str = "system:bootstrappers:";
+/// What clusters of kubeadm let join.
+pub(super) const USUAL_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
+const NAMESPACE: &str = "kube-system";
+const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+const ID: usize = 6;
+const SECRET: usize = 16;
+/// Between questions that may be answered a little later.
+const PAUSES: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_has_the_form_that_clusters_take_and_is_never_the_same() {
+        let tokens: Vec<Token> = (0..200).filter_map(|_| Token::new()).collect();
+        let mut texts: Vec<String> = tokens.iter().map(Token::text).collect();
+        for text in &texts {
+            let (id, secret) = text.split_once('.').unwrap();
+            assert_eq!((id.len(), secret.len()), (6, 16), "{text}");
+            let fits = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+            assert!(id.chars().chain(secret.chars()).all(fits), "{text}");
+        }
+        texts.sort();
+        texts.dedup();
+        assert_eq!(texts.len(), 200);
+        // All letters occur, and none far more often than another.
+        let all = texts.concat();
+        for letter in LETTERS {
+            let count = all.bytes().filter(|byte| byte == letter).count();
+            assert!(
+                (40..300).contains(&count),
+                "{} {count}",
+                char::from(*letter)
+            );
+        }
+        let secret = texts[0].split_once('.').unwrap().1;
+        assert!(!format!("{tokens:?}").contains(secret));
+    }
+
+    #[test]
+    fn each_byte_is_the_letter_of_as_many_others() {
+        let mut counts = [0; 36];
+        for byte in 0..=u8::MAX {
+            if let Some(letter) = letter(byte) {
+                counts[LETTERS.iter().position(|one| *one == letter).unwrap()] += 1;
+            }
+        }
+        assert_eq!(counts, [7; 36]);
+    }
+
+    #[test]
+    fn a_secret_says_what_a_token_is_for_and_until_when() {
+        let token = Token {
+            id: "abcdef".to_owned(),
+            secret: Secret::new("0123456789abcdef"),
+        };
+        let groups = [USUAL_GROUP.to_owned(), format!("{GROUPS}team-a")];
+        let terms = |description| Terms {
+            ttl: Duration::from_secs(60),
+            description,
+            groups: &groups,
+        };
+        let until = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_510_801);
+        let object = token.object(&terms("of workers"), until);
+        let expected = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "bootstrap-token-abcdef", "namespace": "kube-system"},
+            "type": "bootstrap.kubernetes.io/token",
+            "stringData": {
+                "token-id": "abcdef",
+                "token-secret": "0123456789abcdef",
+                "description": "of workers",
+                "expiration": "2026-11-24T09:00:01Z",
+                "usage-bootstrap-authentication": "true",
+                "usage-bootstrap-signing": "true",
+                "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token,system:bootstrappers:team-a",
+            },
+        });
+        assert_eq!(object, expected);
+        let without = token.object(&terms(""), until);
+        assert_eq!(without["stringData"]["description"], Json::Null);
+    }
+
+    #[test]
+    fn groups_are_such_as_the_authenticator_takes() {
+        let long = format!("{GROUPS}{}", "a".repeat(256));
+        for group in [USUAL_GROUP, "system:bootstrappers:a", &long] {
+            assert!(is_group(group), "{group}");
+        }
+        let too_long = format!("{long}a");
+        for group in [
+            "",
+            "a",
+            "system:masters",
+            "system:bootstrappers:",
+            "system:bootstrappers:a-",
+            "system:bootstrappers:A",
+            "system:bootstrappers:a,system:masters",
+            "system:bootstrappers:a\n",
+            &too_long,
+        ] {
+            assert!(!is_group(group), "{group:?}");
+        }
+    }
+}
