@@ -24,6 +24,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Finds, installs or builds it ([`harness::builds`]); says `skipped: …` where that cannot be done.
     pub(crate) fn find(name: &'static str) -> Option<Self> {
         let output = Command::new(Path::new(ROOT).join("tests/cores/core.sh"))
