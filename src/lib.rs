@@ -29,6 +29,7 @@ pub fn provider() -> Provider {
         .data_source(image::data_source::FlatcarImage)
         .data_source(image::data_source::FlatcarReleases)
         .resource(worker_group::resource::WorkerGroup::new(cloud::ALL))
+        .resource(kubernetes::resource::FlatcarNodeDrain)
 }
 
 fn provider_schema() -> Schema {

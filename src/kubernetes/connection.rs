@@ -12,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::api::{Api, Body, Call, Event, Failed, Rule, Watch};
-use super::node::{Found, MANAGER, nodes_of};
+use super::node::{CORDONED, DRAINED, Found, MANAGER, nodes_of};
 use super::pod::Rules;
 use super::{Host, NodeError, Settings, Status};
 
@@ -22,6 +22,8 @@ pub struct Connection {
     pub(super) rules: Rules,
     /// How long a drain has to look useless before it is given up.
     pub(super) patience: Duration,
+    /// What a Node carries that is cordoned here.
+    mark: &'static str,
     known: Mutex<Known>,
     pub(super) watch: tokio::sync::Mutex<Option<Watch>>,
 }
@@ -45,6 +47,7 @@ impl Connection {
             api,
             rules,
             patience: PATIENCE,
+            mark: CORDONED,
             known: Mutex::default(),
             watch: tokio::sync::Mutex::default(),
         }
@@ -54,6 +57,14 @@ impl Connection {
     #[must_use]
     pub fn with_patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// For Nodes that are chosen by themselves: no group takes their cordon for its own.
+    pub(super) fn of_no_group(self) -> Self {
+        Self {
+            mark: DRAINED,
+            ..self
+        }
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
@@ -67,6 +78,18 @@ impl Connection {
         listed
             .await
             .map_err(|failed| failed.error("Kubernetes List", "nodes"))
+    }
+
+    /// Those of them that a selector selects.
+    pub(super) async fn labelled(&self, selector: &str) -> Result<Vec<Found>, NodeError> {
+        let query = [("labelSelector", selector)];
+        let listed = self
+            .api
+            .list(NODES, &query, ("", "nodes", "list"), Found::of);
+        match listed.await {
+            Ok((nodes, _)) => Ok(nodes),
+            Err(failed) => Err(failed.error("Kubernetes List", "nodes")),
+        }
     }
 
     /// The Nodes of hosts, by host name.
@@ -156,7 +179,7 @@ impl Connection {
             }
         }
         for _ in 0..TRIES {
-            let Some(patch) = node.patch(settings) else {
+            let Some(patch) = node.patch(settings, self.mark) else {
                 return Ok(());
             };
             let query = [("fieldManager", MANAGER)];

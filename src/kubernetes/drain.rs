@@ -21,8 +21,23 @@ use super::node::Found;
 use super::pod::{Fate, Pod};
 use super::{Drained, Eviction, Left, NodeError, Progress};
 
+/// Drains a Node that is closed, for no longer than until then.
+pub(super) async fn drained(
+    connection: &Connection,
+    node: Found,
+    eviction: Eviction,
+    deadline: Instant,
+    progress: Progress<'_>,
+) -> Result<Drained, NodeError> {
+    if let Some(why) = node.excluded() {
+        return Ok(Drained::Useless(why));
+    }
+    let draining = Draining::new(connection, node, eviction, progress);
+    draining.until(deadline).await
+}
+
 /// A drain under way.
-pub(super) struct Draining<'a> {
+struct Draining<'a> {
     connection: &'a Connection,
     node: Found,
     eviction: Eviction,
@@ -53,7 +68,7 @@ struct Refused {
 type Asked = (String, Result<(), Failed>);
 
 impl<'a> Draining<'a> {
-    pub(super) fn new(
+    fn new(
         connection: &'a Connection,
         node: Found,
         eviction: Eviction,
@@ -74,8 +89,7 @@ impl<'a> Draining<'a> {
         }
     }
 
-    /// Drains, for no longer than until then.
-    pub(super) async fn until(mut self, deadline: Instant) -> Result<Drained, NodeError> {
+    async fn until(mut self, deadline: Instant) -> Result<Drained, NodeError> {
         match timeout_at(deadline, self.run()).await {
             Ok(ended) => ended,
             Err(_) => Ok(Drained::Left(self.left())),

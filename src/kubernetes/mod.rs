@@ -8,16 +8,20 @@
 
 pub mod access;
 mod api;
+mod chosen;
 mod connection;
 mod drain;
+pub mod emptying;
 mod endpoint;
 pub mod ephemeral;
 mod exec;
 mod kubeconfig;
+pub(crate) mod label;
 mod node;
 mod nodes;
 mod pod;
 pub mod provider_block;
+pub mod resource;
 mod token;
 
 use std::collections::{BTreeMap, BTreeSet};

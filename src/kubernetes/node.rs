@@ -179,7 +179,8 @@ impl Found {
     }
 
     /// The patch that makes these settings of what is on it, but for labels; `None` where all is so.
-    pub(super) fn patch(&self, settings: &Settings) -> Option<Json> {
+    /// A cordon is this provider's where it carries this mark.
+    pub(super) fn patch(&self, settings: &Settings, mark: &str) -> Option<Json> {
         let mut annotations = Map::new();
         let mut spec = Map::new();
         let mut taints = self.taints.clone();
@@ -206,7 +207,7 @@ impl Found {
                 annotations.insert(TAINTS.to_owned(), json!(listed));
             }
         }
-        let is_marked = self.annotations.contains_key(CORDONED);
+        let is_marked = self.annotations.contains_key(mark);
         if let Some(scheduling) = settings.scheduling {
             let is_leaving = |one: &Json| taint_of(one).is_some_and(|taint| taint.key == LEAVING);
             let is_discouraged = taints.iter().any(is_leaving);
@@ -218,9 +219,9 @@ impl Found {
             let closes = scheduling == Scheduling::Closed;
             if closes && !self.unschedulable {
                 spec.insert("unschedulable".to_owned(), json!(true));
-                annotations.insert(CORDONED.to_owned(), json!("true"));
+                annotations.insert(mark.to_owned(), json!("true"));
             } else if !closes && is_marked {
-                annotations.insert(CORDONED.to_owned(), Json::Null);
+                annotations.insert(mark.to_owned(), Json::Null);
                 if self.unschedulable {
                     spec.insert("unschedulable".to_owned(), json!(false));
                 }
@@ -389,8 +390,10 @@ impl Taint {
 const SKEW: Duration = Duration::from_secs(120);
 /// Whose fields are those that this provider applies.
 pub(super) const MANAGER: &str = "terraform-provider-flatcar";
-/// On a Node that this provider has cordoned.
-const CORDONED: &str = "flatcar-iac.github.io/cordoned";
+/// On a Node that a group has cordoned.
+pub(super) const CORDONED: &str = "flatcar-iac.github.io/cordoned";
+/// On one that a drain of its own has: no group opens it.
+pub(super) const DRAINED: &str = "flatcar-iac.github.io/drained";
 /// The taints that this provider has set: `gpu=yes:NoSchedule,...`
 const TAINTS: &str = "flatcar-iac.github.io/taints";
 /// The taint of a Node whose machine leaves soon.
@@ -647,7 +650,8 @@ mod tests {
                 Json::Null,
             ),
         ] {
-            let patch = found("a", &node).patch(settings).unwrap_or_default();
+            let patch = found("a", &node).patch(settings, CORDONED);
+            let patch = patch.unwrap_or_default();
             assert_eq!(
                 patch["metadata"]["annotations"], annotations,
                 "{node} {settings:?}"

@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt as _};
 use tokio::time::{Instant, sleep};
 
 use super::connection::Connection;
-use super::drain::Draining;
+use super::drain::drained;
 use super::node::nodes_of;
 use super::{Drained, Eviction, Host, NodeError, Nodes, Progress, Settings, Status};
 use crate::protocol::log;
@@ -82,12 +82,7 @@ impl Nodes for Connection {
         let Some(node) = found.remove(&host.name) else {
             return Ok(Drained::Empty);
         };
-        if let Some(why) = node.excluded() {
-            return Ok(Drained::Useless(why));
-        }
-        Draining::new(self, node, eviction, progress)
-            .until(deadline)
-            .await
+        drained(self, node, eviction, deadline, progress).await
     }
 
     async fn forget(&self, hosts: &[Host]) -> Result<(), NodeError> {

@@ -2,9 +2,11 @@
 //! (`tests/servers/kube.sh`), kubelets are played by kwok. Kubernetes' own kubelet and kubeadm join with what the preset writes.
 
 mod demo;
+mod guide;
 mod joining;
 mod kubelets;
 mod life;
+mod node_drain;
 mod nodes;
 mod server;
 mod token;

@@ -4,12 +4,13 @@
 //! Nodes that exist. Nothing of it rolls a machine.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{or, refusal, time};
-use crate::kubernetes::{Drain, Effect, OnTimeout, Rules, Settings, Taint};
+use super::{or, refusal};
+use crate::kubernetes::label::{KEY_SAYS, VALUE_SAYS, is_key, is_value};
+use crate::kubernetes::resource::options::{self, Options};
+use crate::kubernetes::{Drain, Effect, Rules, Settings, Taint};
 use crate::provider::{Attr, Attribute, Diagnostics, Path, Type, Value};
 
 /// `kubernetes`.
@@ -42,6 +43,19 @@ pub(crate) struct DrainOptions {
     force: Attr<bool>,
 }
 
+impl DrainOptions {
+    fn written(&self) -> Options<'_> {
+        Options {
+            timeout: &self.timeout,
+            on_timeout: &self.on_timeout,
+            grace_period: &self.grace_period,
+            delete_emptydir_data: &self.delete_emptydir_data,
+            ignore_daemonsets: &self.ignore_daemonsets,
+            force: &self.force,
+        }
+    }
+}
+
 /// What a group wants of its cluster, all known.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wants {
@@ -60,25 +74,7 @@ impl Kubernetes {
             Attr::Null => DrainOptions::default(),
             Attr::Unknown => return None,
         };
-        let usual = Rules::default();
-        let rules = Rules {
-            ignore_daemonsets: or(&options.ignore_daemonsets, usual.ignore_daemonsets)?,
-            delete_emptydir_data: or(&options.delete_emptydir_data, usual.delete_emptydir_data)?,
-            force: or(&options.force, usual.force)?,
-            grace_period: match &options.grace_period {
-                Attr::Null => None,
-                written => Some(time(written, Duration::ZERO)?),
-            },
-        };
-        let drain = Drain {
-            timeout: time(&options.timeout, DRAIN_TIMEOUT)?,
-            on_timeout: match or(&options.on_timeout, String::new())?.as_str() {
-                "fail" => Some(OnTimeout::Fail),
-                "force" => Some(OnTimeout::Force),
-                "skip" => Some(OnTimeout::Skip),
-                _ => None,
-            },
-        };
+        let (drain, rules) = options.written().known()?;
         Some(Wants {
             wait_for_node: or(&self.wait_for_node, true)?,
             delete_node: or(&self.delete_node, true)?,
@@ -167,21 +163,17 @@ pub(super) fn schema() -> Attribute {
 }
 
 fn drain_schema() -> Attribute {
+    let mut attributes =
+        vec![Attribute::bool("enabled", "Whether Nodes are drained.").null_means(true)];
+    attributes.extend(options::attributes(
+        "What comes after that: the machine stays and the apply ends with an error (`fail`), its pods are deleted without asking budgets (`force`), \
+         or it goes with them on it (`skip`). Defaults to `fail`, and to `force` where the whole group is destroyed.",
+    ));
     Attribute::object(
         "drain",
         "What becomes of the pods of a machine before it is deleted: its Node is cordoned, its pods are evicted as PodDisruptionBudgets allow, and \
          their volumes are awaited. The options are those of `kubectl drain`. What was applied last counts for a destroy.",
-        vec![
-            Attribute::bool("enabled", "Whether Nodes are drained.").null_means(true),
-            Attribute::string("timeout", "Time that the pods of one Node have.").null_means("15m").duration(),
-            Attribute::string("on_timeout", "What comes after that: the machine stays and the apply ends with an error (`fail`), its pods are deleted without asking budgets (`force`), or it goes with them on it (`skip`). Defaults to `fail`, and to `force` where the whole group is destroyed.")
-                .optional()
-                .one_of(["fail", "force", "skip"]),
-            Attribute::string("grace_period", "Time that a pod has to end. Without it each pod's own.").optional().duration(),
-            Attribute::bool("delete_emptydir_data", "Whether pods with `emptyDir` volumes are evicted, which loses these; else they end a drain.").null_means(true),
-            Attribute::bool("ignore_daemonsets", "Whether pods of DaemonSets stay; else they end a drain.").null_means(true),
-            Attribute::bool("force", "Whether pods that no controller makes anew are evicted, too; else they end a drain.").null_means(false),
-        ],
+        attributes,
     )
     .optional()
 }
@@ -247,46 +239,14 @@ fn check(kubernetes: &Value, path: &Path) -> Diagnostics {
     problems
 }
 
-/// A key of a label or taint, but those that this provider itself writes.
-fn is_key(text: &str) -> bool {
-    let (prefix, name) = match text.split_once('/') {
-        Some((prefix, name)) => (Some(prefix), name),
-        None => (None, text),
-    };
-    let prefix_fits = prefix.is_none_or(|prefix| {
-        let part = |part: &str| {
-            is_word(part, 63)
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        };
-        prefix.len() <= 253 && prefix.split('.').all(part) && prefix != OURS
-    });
-    prefix_fits && is_word(name, 63)
-}
-
-fn is_value(text: &str) -> bool {
-    text.is_empty() || is_word(text, 63)
-}
-
-/// Letters, digits and `-_.`, a letter or digit first and last.
-fn is_word(text: &str, most: usize) -> bool {
-    let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = text.as_bytes();
-    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
-    bytes.len() <= most && ends(bytes.first()) && ends(bytes.last()) && bytes.iter().all(fits)
-}
-
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(900);
-const OURS: &str = "flatcar-iac.github.io";
-const KEY_SAYS: &str = "At most 63 letters, digits, `-`, `_` and `.`, a letter or digit first and last, perhaps after a domain and `/`";
-const VALUE_SAYS: &str = "At most 63 letters, digits, `-`, `_` and `.`, a letter or digit first and last, or the empty string";
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
+    use crate::kubernetes::OnTimeout;
     use crate::provider::convert::{from_value, to_value};
     use crate::provider::schema::Kind;
 

@@ -253,6 +253,28 @@ impl Server {
         .await;
     }
 
+    /// Makes all pods of `web` anew, wherever they may run now.
+    pub(super) async fn restart_web(&self, namespace: &str) {
+        let pods = format!("/api/v1/namespaces/{namespace}/pods");
+        let before = self.pods(namespace).await;
+        self.ask(Method::DELETE, &pods, None).await;
+        let is_new = |pod: &Json| {
+            let name = text(&pod["metadata"]["name"]);
+            !before.iter().any(|(old, _)| *old == name)
+        };
+        self.until("the old pods are gone, and others run", &pods, |list| {
+            let pods = list["items"].as_array().cloned().unwrap_or_default();
+            let runs = |pod: &Json| pod["status"]["phase"] == "Running" && is_new(pod);
+            pods.len() == before.len() && pods.iter().all(runs)
+        })
+        .await;
+        let budget = format!("/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets/web");
+        self.until("the budget knows of them", &budget, |budget| {
+            budget["status"]["currentHealthy"].as_u64() == u64::try_from(before.len()).ok()
+        })
+        .await;
+    }
+
     /// Pods of a namespace: name and Node.
     pub(super) async fn pods(&self, namespace: &str) -> Vec<(String, String)> {
         let list = self
