@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value as Json, json};
+use tokio::time::Instant;
 
 use super::api::{Api, Body, Call, Event, Failed, Rule, Watch};
 use super::node::{CORDONED, DRAINED, Found, MANAGER, nodes_of};
@@ -38,6 +39,8 @@ pub(super) struct Known {
     pub(super) version: String,
     /// Name and uid of the Nodes of hosts, by the machine's id: a later machine may have its name.
     pub(super) nodes: BTreeMap<String, (String, String)>,
+    /// The turn of somebody else, as it was first seen: what has changed it, and when.
+    pub(super) turn: Option<(String, Instant)>,
 }
 
 impl Connection {

@@ -23,6 +23,7 @@ mod pod;
 pub mod provider_block;
 pub mod resource;
 mod token;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -290,6 +291,22 @@ pub trait Nodes: Send + Sync {
 
     /// Removes the Nodes of hosts that no longer exist. One without a Node is passed over.
     async fn forget(&self, hosts: &[Host]) -> Result<(), NodeError>;
+
+    /// Takes the turn to move pods in the cluster for this holder (`prod/workers-k3v9x2ab`), or keeps it; one that is
+    /// not kept for a minute is lost.
+    async fn turn(&self, holder: &str) -> Result<Turn, NodeError>;
+
+    /// Gives it to whoever asks next; one that somebody else has stays theirs.
+    async fn end_turn(&self, holder: &str) -> Result<(), NodeError>;
+}
+
+/// Whose turn it is to move pods in a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// Of whoever has asked.
+    Ours,
+    /// Of somebody else, by name.
+    Of(String),
 }
 
 /// A cluster, opened for one operation, and what the group wants of it.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::connection::Connection;
 use super::drain::drained;
 use super::node::nodes_of;
-use super::{Drained, Eviction, Host, NodeError, Nodes, Progress, Settings, Status};
+use super::{Drained, Eviction, Host, NodeError, Nodes, Progress, Settings, Status, Turn};
 use crate::protocol::log;
 
 #[async_trait]
@@ -122,6 +122,14 @@ impl Nodes for Connection {
             self.delete(&node.name, &node.uid).await?;
         }
         Ok(())
+    }
+
+    async fn turn(&self, holder: &str) -> Result<Turn, NodeError> {
+        self.taken_turn(holder).await
+    }
+
+    async fn end_turn(&self, holder: &str) -> Result<(), NodeError> {
+        self.ended_turn(holder).await
     }
 }
 

@@ -16,6 +16,7 @@ mod promise;
 mod report;
 mod slots;
 mod taken_up;
+mod turn;
 
 use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
@@ -28,6 +29,7 @@ use super::model::{
     Chosen, Fields, Group, Private, READ_TIMEOUT, Step, UPDATE_TIMEOUT, Whole, identity,
     identity_schema, schema, timeout, timeout_text,
 };
+use super::plan::Action;
 use super::proof::Secret;
 use super::roll::{Calls, Leftovers, Problem};
 use super::user_data;
@@ -52,6 +54,7 @@ use self::report::{
 };
 use self::slots::open_slots;
 use self::taken_up::{lifted, taken_up};
+use self::turn::Turn;
 
 /// Groups on these clouds.
 pub struct WorkerGroup {
@@ -353,6 +356,13 @@ impl Resource for WorkerGroup {
         let mut ignored_ids = ids(&observed.strangers);
         ignored_ids.extend(ids(&unplanned));
 
+        let holder = format!("{}/{}-{}", wanted.cluster, wanted.name, place.uid);
+        let drains = assessment.changes.names(Action::Delete).next();
+        let drains = drains.and(cluster.as_ref());
+        let Some(turn) = Turn::taken(context, drains, holder, limit, &mut problems).await else {
+            return Outcome::failed(problems);
+        };
+        let calls = place.calls(context, Instant::now() + limit);
         let job = Job {
             wanted: &wanted,
             calls,
@@ -367,7 +377,8 @@ impl Resource for WorkerGroup {
             max_failures: wanted.pace.max_failures,
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT),
         };
-        let performed = apply::perform(job, &assessment.changes, existing).await;
+        let work = apply::perform(job, &assessment.changes, existing);
+        let performed = turn.during(work).await;
         // From here on it is only words that may fail.
         context.ledger.write(&recorded(
             model.clone(),

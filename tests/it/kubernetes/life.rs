@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::kubelets;
-use super::server::Server;
-use crate::harness::{ROOT, scratch};
+use super::server::{Server, role_of_the_guide};
+use crate::harness::scratch;
 use crate::worker_group::faults::group::{Group, Problem};
 
 /// A group, its sandbox, and who plays its kubelets.
@@ -91,23 +91,16 @@ fn config(replicas: usize, motd: &str, kubernetes: Json) -> Json {
     })
 }
 
-/// The ClusterRole that the guide gives.
-fn least_role() -> String {
-    let guide = std::fs::read_to_string(Path::new(ROOT).join("docs/guides/kubernetes.md"))
-        .expect("a guide");
-    let (_, role) = guide
-        .split_once("```yaml\napiVersion: rbac")
-        .expect("a ClusterRole");
-    let (role, _) = role.split_once("\n```").expect("its end");
-    format!("apiVersion: rbac{role}")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_of_a_cluster_lives_with_the_least_role_and_leaves_no_node() {
     let Some(server) = Server::find().await else {
         return;
     };
-    let account = server.account(&least_role()).await;
+    let account = server
+        .account(&role_of_the_guide("flatcar-worker-groups"))
+        .await;
+    let turns = role_of_the_guide("flatcar-turns");
+    server.allow(&account, &turns).await;
     let mut world = World::new(&server, &account.token).await;
     let taint = json!({"key": "dedicated", "value": "web", "effect": "NoSchedule"});
     let kubernetes = json!({"node_labels": {"pool": "web"}, "node_taints": [taint]});
@@ -195,7 +188,7 @@ async fn a_role_without_evictions_keeps_the_machine_and_is_told_the_rule() {
     let Some(server) = Server::find().await else {
         return;
     };
-    let role = least_role().replace("pods/eviction", "pods/nothing");
+    let role = role_of_the_guide("flatcar-worker-groups").replace("pods/eviction", "pods/nothing");
     let account = server.account(&role).await;
     let mut world = World::new(&server, &account.token).await;
     assert!(world.apply(&config(2, "one", json!({}))).await.is_empty());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use flatcar::kubernetes::access::{Access, Exec, Secret};
 use flatcar::kubernetes::{
     Api, Connection, Drained, Effect, Eviction, Host, Left, Nodes as _, Rules, Scheduling,
-    Settings, Status, Taint,
+    Settings, Status, Taint, Turn,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -78,6 +78,7 @@ const ROWS: &[Row] = &[
     ("a certificate, a kubeconfig and a program log in", |s| {
         logins(s).boxed()
     }),
+    ("one group at a time has the turn", |s| turns(s).boxed()),
     ("a right that is missing is named", |s| forbidden(s).boxed()),
 ];
 
@@ -762,6 +763,32 @@ async fn forget(server: &Server) {
     server.node("b", json!({})).await;
     connection.forget(&[host("b")]).await.expect("is forgotten");
     assert!(server.names("/api/v1/nodes").await.is_empty());
+}
+
+async fn turns(server: &Server) {
+    let connection = || connection(server, "admintoken", Rules::default());
+    let (one, other) = (connection(), connection());
+    let asked = |connection: Connection, holder: &'static str| async move {
+        let turn = connection.turn(holder).await.expect("an answer");
+        (connection, turn)
+    };
+    let (one, turn) = asked(one, "prod/a-1").await;
+    assert_eq!(turn, Turn::Ours);
+    let (other, turn) = asked(other, "prod/b-1").await;
+    assert_eq!(turn, Turn::Of("prod/a-1".to_owned()));
+    // It is kept, also by another process of the same group, and nobody else can end it.
+    let (one, turn) = asked(one, "prod/a-1").await;
+    assert_eq!(turn, Turn::Ours);
+    other.end_turn("prod/b-1").await.expect("an answer");
+    let (again, turn) = asked(connection(), "prod/a-1").await;
+    assert_eq!(turn, Turn::Ours);
+    let (other, turn) = asked(other, "prod/b-1").await;
+    assert_eq!(turn, Turn::Of("prod/a-1".to_owned()));
+    again.end_turn("prod/a-1").await.expect("an answer");
+    let (_, turn) = asked(other, "prod/b-1").await;
+    assert_eq!(turn, Turn::Ours);
+    let (_, turn) = asked(one, "prod/a-1").await;
+    assert_eq!(turn, Turn::Of("prod/b-1".to_owned()));
 }
 
 async fn forbidden(server: &Server) {

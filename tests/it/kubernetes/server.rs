@@ -1,13 +1,13 @@
 //! A real API server, as `tests/servers/with kube` starts it, and what tests do to it behind the provider's back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value as Json, json};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::harness::skip;
+use crate::harness::{ROOT, skip};
 
 /// The server, with all rights. While one of them is there, no other test changes the cluster.
 pub(super) struct Server {
@@ -71,6 +71,7 @@ impl Server {
             "/api/v1/nodes",
             "/apis/storage.k8s.io/v1/volumeattachments",
             TOKENS,
+            "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/terraform-provider-flatcar",
         ] {
             self.ask(Method::DELETE, path, None).await;
         }
@@ -361,6 +362,17 @@ impl Server {
     pub(super) async fn clear_tokens(&self) {
         self.ask(Method::DELETE, TOKENS, None).await;
     }
+}
+
+/// The role of this name that the guide gives.
+pub(super) fn role_of_the_guide(name: &str) -> String {
+    let guide = Path::new(ROOT).join("docs/guides/kubernetes.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide");
+    let blocks = guide.split("```yaml\n").skip(1);
+    let mut blocks = blocks.filter_map(|rest| rest.split_once("\n```"));
+    let wanted = format!("name: {name}\n");
+    let found = blocks.find(|(block, _)| block.contains(&wanted));
+    found.expect("such a role").0.to_owned()
 }
 
 /// Bootstrap tokens.

@@ -1,17 +1,14 @@
 //! Bootstrap tokens in a real cluster: over the wire as a core opens, renews and closes them, and under cores.
 
-use std::path::Path;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flatcar::protocol::tfplugin6 as pb;
 use flatcar::protocol::value::{Type, Value};
 use serde_json::{Value as Json, json};
 
-use super::server::{Account, Server, text};
+use super::server::{Account, Server, role_of_the_guide, text};
 use crate::client::{Plugin, Setup, dynamic, object, object_type, value};
 use crate::core::{Core, Workspace};
-use crate::harness::ROOT;
 
 /// A provider that a core has configured, and what it said of a token.
 struct Opener {
@@ -119,15 +116,10 @@ impl Opener {
 
 /// Somebody who may do with tokens what the guide says, and nothing else.
 async fn account(server: &Server) -> Account {
-    let guide = std::fs::read_to_string(Path::new(ROOT).join("docs/guides/kubernetes.md"));
-    let guide = guide.expect("a guide");
-    let (_, role) = guide
-        .split_once("kind: Role\n")
-        .expect("a Role beside the ClusterRole");
-    let (role, _) = role.split_once("\n```").expect("its end");
     let account = server.nobody().await;
-    let role = format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\n{role}");
-    server.allow(&account, &role).await;
+    server
+        .allow(&account, &role_of_the_guide("flatcar-bootstrap-tokens"))
+        .await;
     account
 }
 

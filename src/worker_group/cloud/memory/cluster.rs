@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::locked;
 use crate::kubernetes::{
     self, Drain, Drained, Eviction, Host, Left, Node, NodeError, Nodes, Progress, Scheduling,
-    Settings, Status,
+    Settings, Status, Turn,
 };
 
 /// A cluster: a Node joins some time after its machine was first asked for.
@@ -42,6 +42,8 @@ pub(crate) struct Inner {
     labels: BTreeMap<String, BTreeMap<String, String>>,
     always: Option<Trouble>,
     once: Vec<(Ask, Trouble)>,
+    /// Who has the turn to move pods, and until when.
+    turn: Option<(String, Instant)>,
     calls: BTreeMap<Ask, usize>,
     log: Vec<String>,
 }
@@ -53,6 +55,7 @@ pub(crate) enum Ask {
     Set,
     Drain,
     Forget,
+    Turn,
 }
 
 /// What a call meets.
@@ -131,6 +134,19 @@ impl Cluster {
         let held = held.into_iter();
         held.filter(|(_, scheduling)| *scheduling > Scheduling::Open)
             .collect()
+    }
+
+    /// Somebody has the turn to move pods, for so long.
+    pub(crate) fn turn_of(&self, holder: &str, time: Duration) {
+        let until = Instant::now() + time;
+        locked(&self.inner).turn = Some((holder.to_owned(), until));
+    }
+
+    /// Who has it.
+    pub(crate) fn has_turn(&self) -> Option<String> {
+        let turn = locked(&self.inner).turn.clone();
+        let turn = turn.filter(|(_, until)| *until > Instant::now());
+        turn.map(|(holder, _)| holder)
     }
 
     /// Somebody has taken the labels off a Node.
@@ -326,6 +342,24 @@ impl Nodes for Connection {
             inner.scheduling.remove(&host.name);
             inner.labels.remove(&host.name);
             inner.log.push(format!("forget {}", host.name));
+        }
+        Ok(())
+    }
+
+    async fn turn(&self, holder: &str) -> Result<Turn, NodeError> {
+        self.0.meets(Ask::Turn).await?;
+        match self.0.has_turn() {
+            Some(other) if other != holder => Ok(Turn::Of(other)),
+            _ => {
+                self.0.turn_of(holder, Duration::from_secs(60));
+                Ok(Turn::Ours)
+            }
+        }
+    }
+
+    async fn end_turn(&self, holder: &str) -> Result<(), NodeError> {
+        if self.0.has_turn().as_deref() == Some(holder) {
+            locked(&self.0.inner).turn = None;
         }
         Ok(())
     }
