@@ -203,6 +203,17 @@ impl Kubernetes {
                 "cni_plugins_sha256 is of nothing: set cni_plugins_url, too",
             ));
         }
+        if self.method == Method::Kubeadm {
+            let says =
+                "with kubeadm the cluster says that: leave it out, or join by kubelet-bootstrap";
+            let dns = self.cluster_dns.as_deref().unwrap_or_default();
+            if !matches!(dns, [] | [_]) || dns.iter().any(|it| it != CLUSTER_DNS) {
+                found.push(("cluster_dns", says));
+            }
+            if self.cluster_domain != CLUSTER_DOMAIN {
+                found.push(("cluster_domain", says));
+            }
+        }
         if let Some([one, other]) = self.ip_families.as_deref()
             && one == other
         {
@@ -221,6 +232,7 @@ impl Kubernetes {
             ));
         }
         if let (Some([family]), Some(dns)) = (self.families(), self.cluster_dns.as_deref())
+            && self.method == Method::Kubelet
             && !dns.is_empty()
             && dns
                 .iter()
@@ -787,6 +799,14 @@ mod tests {
             (json!({"ip_families": ["IPv6"]}), vec!["cluster_dns"]),
             (
                 json!({"ip_families": ["IPv6"], "cluster_dns": ["fd00::a"]}),
+                vec![],
+            ),
+            (
+                json!({"method": "kubeadm", "cluster_dns": ["10.0.0.10"], "cluster_domain": "prod.example"}),
+                vec!["cluster_dns", "cluster_domain"],
+            ),
+            (
+                json!({"method": "kubeadm", "ip_families": ["IPv6"]}),
                 vec![],
             ),
             (
