@@ -41,7 +41,7 @@ use crate::provider::{
 };
 
 use self::assessment::{assessment_of_cloud, live_member, recorded, still_missing};
-use self::check::{check_cloud, check_user_data, emptied, nobody_knows, refuse_made_up};
+use self::check::{check_cloud, check_user_data, nobody_knows, of_a_change, refuse_made_up};
 use self::cluster::OpenCluster;
 use self::connected::{clear_unsaved, existing, ids, refreshed, within};
 use self::create::new_uid;
@@ -156,7 +156,7 @@ impl Resource for WorkerGroup {
                 problems,
             };
         }
-        let mut problems = emptied(&model.fields, &prior.model.fields);
+        let mut problems = of_a_change(&model.fields, &prior.model.fields);
         let renamed = renamed(&model.fields, &prior.model.fields);
         if !renamed.is_empty() {
             problems.extend(replaces(&prior.model.fields, &model.fields, &renamed));

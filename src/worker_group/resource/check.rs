@@ -48,8 +48,54 @@ pub(super) fn check_cloud(config: &Group, clouds: &'static [&'static Entry]) -> 
     }
 }
 
+/// What is to be said of a change of what the user wrote, whatever it does to machines.
+pub(super) fn of_a_change(fields: &Fields, prior: &Fields) -> Diagnostics {
+    let mut problems = emptied(fields, prior);
+    problems.extend(left_on_nodes(fields, prior));
+    problems
+}
+
+/// Nobody asks the Nodes any more once the group says nothing of them, so what was set on them stays.
+fn left_on_nodes(fields: &Fields, prior: &Fields) -> Diagnostics {
+    let set = |fields: &Fields| {
+        let wants = fields.kubernetes.known()?.wants()?;
+        let labels = wants.settings.labels.unwrap_or_default().into_keys();
+        let taints = wants.settings.taints.into_iter().flatten();
+        let names: Vec<String> = labels
+            .chain(taints.map(|taint| taint.to_string()))
+            .collect();
+        Some((wants.wait_for_node, names))
+    };
+    let asks = fields.kubernetes.is_unknown()
+        || fields
+            .kubernetes
+            .known()
+            .is_some_and(|kubernetes| kubernetes.wants().is_none_or(|wants| wants.wait_for_node));
+    let Some((true, names)) = set(prior).filter(|(_, names)| !asks && !names.is_empty()) else {
+        return Diagnostics::none();
+    };
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let more = match names.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Diagnostic::warning(
+        "Labels and taints stay on the Nodes",
+        format!(
+            "Without kubernetes, or with wait_for_node = false, the Nodes of the group are no longer asked, and keep what it has set on them: {}{more}. To take that off, \
+             apply node_labels = {{}} and node_taints = [] first; later, kubectl label and kubectl taint do it.",
+            shown.join(", ")
+        ),
+    )
+    .at(Path::of("kubernetes"))
+    .into()
+}
+
+/// Of labels and taints, in a diagnostic.
+const SHOWN: usize = 10;
+
 /// No machine is left of a protected group only after the protection was taken off: to delete all of them is what it is there against.
-pub(super) fn emptied(fields: &Fields, prior: &Fields) -> Diagnostics {
+fn emptied(fields: &Fields, prior: &Fields) -> Diagnostics {
     let machines = prior.machines.known().map_or(0, |machines| machines.len());
     let empties = fields.replicas == Attr::Known(0) && machines > 0;
     let is_on = |flag: &Attr<bool>| flag == &Attr::Known(true);

@@ -141,6 +141,14 @@ async fn a_group_of_a_cluster_lives_with_the_least_role_and_leaves_no_node() {
         (&json!("front"), &Json::Null)
     );
 
+    // Nobody would ask the Nodes any more.
+    let without = config(2, "one", Json::Null);
+    assert_eq!(
+        world.group.unsettled(&without).await.as_deref(),
+        Some("a plan warns: Labels and taints stay on the Nodes")
+    );
+    assert_eq!(world.group.unsettled(&relabelled).await, None);
+
     // A roll: pods move past a budget that keeps two of three.
     let namespace = server.namespace().await;
     server
