@@ -15,7 +15,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, Url};
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::NodeError;
 use super::endpoint::{Endpoint, Unusable};
@@ -163,6 +163,7 @@ impl Failed {
             object: object.into(),
             message: format!("{}{}", status.unwrap_or_default(), self.message),
             retryable,
+            throttled: self.status == Some(429),
             retry_after: self.retry_after,
         }
     }
@@ -347,7 +348,16 @@ impl Api {
                 return Ok(Arc::clone(session));
             }
         }
-        let session = Session::begin(&self.endpoint, &self.host, held.as_deref()).await;
+        let began = Instant::now();
+        let mut session = Session::begin(&self.endpoint, &self.host, held.as_deref()).await;
+        // A program that fails at once may have been throttled, or its network was just coming up.
+        let mut pauses = LOGIN_PAUSES.into_iter();
+        while let (Err(_), true, None) = (&session, self.endpoint.is_exec(), &*held)
+            && let Some(pause) = pauses.next().filter(|_| began.elapsed() < QUICKLY)
+        {
+            sleep(pause).await;
+            session = Session::begin(&self.endpoint, &self.host, None).await;
+        }
         let session = session.map_err(|why| match held.is_some() {
             // It has worked before.
             true => Failed::lost(why),
@@ -415,5 +425,9 @@ pub(super) fn shown(text: &str) -> String {
 const PATIENCE: Duration = Duration::from_secs(30);
 /// After that a server ends a watch.
 const WATCH: Duration = Duration::from_secs(240);
+/// Between tries of a program that logs in for the first time.
+const LOGIN_PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+/// A program that takes longer to fail is not tried again.
+const QUICKLY: Duration = Duration::from_secs(10);
 const PAGE: &str = "500";
 const MOST_PAGES: usize = 1000;

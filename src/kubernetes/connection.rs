@@ -27,7 +27,12 @@ pub struct Connection {
     mark: &'static str,
     known: Mutex<Known>,
     pub(super) watch: tokio::sync::Mutex<Option<Watch>>,
+    /// Which volumes were attached to which Nodes, when that was last asked.
+    attached: tokio::sync::Mutex<Option<(Instant, Attached)>>,
 }
+
+/// Name of a Node, and of a volume that is attached to it.
+pub(super) type Attached = Arc<Vec<(String, String)>>;
 
 /// What is known from earlier answers.
 #[derive(Default)]
@@ -53,6 +58,7 @@ impl Connection {
             mark: CORDONED,
             known: Mutex::default(),
             watch: tokio::sync::Mutex::default(),
+            attached: tokio::sync::Mutex::default(),
         }
     }
 
@@ -205,6 +211,34 @@ impl Connection {
         Err(failed(conflict))
     }
 
+    /// Which volumes are attached to which Nodes: one list for all who ask within a moment. One that is a moment old
+    /// shows no volume as detached that is not.
+    pub(super) async fn attachments(&self) -> Result<Attached, Failed> {
+        let mut held = self.attached.lock().await;
+        if let Some((asked, attached)) = &*held
+            && asked.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(attached));
+        }
+        let text = |value: &Json| value.as_str().map(str::to_owned);
+        let read = |attachment: &Json| {
+            let spec = &attachment["spec"];
+            let volume = text(&spec["source"]["persistentVolumeName"]);
+            Some((
+                text(&spec["nodeName"])?,
+                volume.unwrap_or_else(|| "of a pod".to_owned()),
+            ))
+        };
+        let asked = Instant::now();
+        let (listed, _) = self
+            .api
+            .list(ATTACHMENTS, &[], LIST_ATTACHMENTS, read)
+            .await?;
+        let attached = Arc::new(listed.into_iter().flatten().collect());
+        *held = Some((asked, Arc::clone(&attached)));
+        Ok(attached)
+    }
+
     /// Deletes this Node; `false`: there is another one of its name.
     pub(super) async fn delete(&self, name: &str, uid: &str) -> Result<bool, NodeError> {
         let options = json!({
@@ -270,6 +304,10 @@ fn node_of(name: &str) -> String {
 }
 
 const NODES: &[&str] = &["api", "v1", "nodes"];
+const ATTACHMENTS: &[&str] = &["apis", "storage.k8s.io", "v1", "volumeattachments"];
+const LIST_ATTACHMENTS: Rule = ("storage.k8s.io", "volumeattachments", "list");
+/// Shorter than the pauses between questions of one drain.
+const FRESH: Duration = Duration::from_secs(1);
 const WATCH_NODES: Rule = ("", "nodes", "watch");
 /// So few Nodes are asked for one by one, where they are known.
 const FEW: usize = 3;

@@ -373,21 +373,14 @@ impl<'a> Draining<'a> {
     async fn detached(&mut self) -> Result<(), NodeError> {
         let stays = self.pods.values().map(|pod| pod.claims.len()).sum();
         loop {
-            let api = &self.connection.api;
-            let node = &self.node.name;
-            let read = |attachment: &Json| {
-                let spec = &attachment["spec"];
-                let volume = spec["source"]["persistentVolumeName"].as_str();
-                let is_here = spec["nodeName"].as_str() == Some(node);
-                is_here.then(|| shown(volume.unwrap_or("of a pod")))
-            };
-            let listed = match api.list(ATTACHMENTS, &[], LIST_ATTACHMENTS, read).await {
-                Ok((listed, _)) => listed,
+            let listed = match self.connection.attachments().await {
+                Ok(listed) => listed,
                 Err(failed) if failed.is_not_found() => return Ok(()),
                 Err(failed) => return Err(failed.error("Kubernetes List", "volumeattachments")),
             };
-            let attached = listed.into_iter().flatten().map(|volume| Left {
-                pod: format!("volume {volume}"),
+            let here = listed.iter().filter(|(node, _)| *node == self.node.name);
+            let attached = here.map(|(_, volume)| Left {
+                pod: format!("volume {}", shown(volume)),
                 why: "it is still attached to the Node".to_owned(),
             });
             self.attached = attached.collect();
@@ -413,12 +406,10 @@ fn why(failed: &Failed) -> String {
 }
 
 const PODS: &[&str] = &["api", "v1", "pods"];
-const ATTACHMENTS: &[&str] = &["apis", "storage.k8s.io", "v1", "volumeattachments"];
 const LIST: Rule = ("", "pods", "list");
 const WATCH: Rule = ("", "pods", "watch");
 const EVICT: Rule = ("", "pods/eviction", "create");
 const DELETE: Rule = ("", "pods", "delete");
-const LIST_ATTACHMENTS: Rule = ("storage.k8s.io", "volumeattachments", "list");
 /// Pods of one Node that are asked at a time.
 const AT_ONCE: usize = 20;
 /// Between questions for a pod that a budget keeps; a server seldom says when to come again.

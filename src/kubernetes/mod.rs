@@ -375,6 +375,8 @@ pub struct NodeError {
     pub message: String,
     /// Whether the same call may succeed a little later.
     pub retryable: bool,
+    /// Whether it asks to be asked less often.
+    pub throttled: bool,
     /// How long the cluster asked to wait.
     pub retry_after: Option<Duration>,
 }

@@ -422,3 +422,60 @@ async fn a_machine_that_has_a_successor_of_its_name_takes_no_node_with_it() {
     connection.forget(&[host("i-1")]).await.unwrap();
     server.is_over();
 }
+
+#[tokio::test]
+async fn an_api_that_is_asked_too_often_says_how_long_to_wait() {
+    let server = Script::start(vec![(
+        "GET /api",
+        429,
+        "retry-after: 3\r\n",
+        "{}".to_owned(),
+    )])
+    .await;
+    let api = server.api(server.access());
+    let error = api.call(nodes()).await.unwrap_err().error("List", "nodes");
+    assert!(error.throttled && error.retryable, "{error}");
+    assert_eq!(error.retry_after, Some(Duration::from_secs(3)));
+    server.is_over();
+}
+
+#[tokio::test]
+async fn a_program_that_fails_at_first_is_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let counter = folder.path().join("counter");
+    let script = format!(
+        r#"echo x >> {0}; [ "$(grep -c x {0})" -gt 1 ] && printf '{{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{{"token":"t"}}}}'"#,
+        counter.display()
+    );
+    let server = Script::start(vec![("GET /api", 200, "", "{}".to_owned())]).await;
+    let exec = Exec {
+        api_version: "client.authentication.k8s.io/v1".to_owned(),
+        command: "sh".to_owned(),
+        args: Some(vec!["-c".to_owned(), script]),
+        ..Exec::default()
+    };
+    let api = server.api(Access {
+        exec: Some(exec),
+        ..server.access()
+    });
+    api.call(nodes()).await.unwrap();
+    assert_eq!(std::fs::read_to_string(counter).unwrap(), "x\nx\n");
+    server.is_over();
+}
+
+#[tokio::test]
+async fn volumes_of_all_nodes_are_one_list_within_a_moment() {
+    let attachment = |node: &str, volume: &str| json!({"spec": {"nodeName": node, "source": {"persistentVolumeName": volume}}});
+    let list = json!({"items": [attachment("a", "v"), attachment("b", "w")]});
+    let server = Script::start(vec![(
+        "GET /apis/storage.k8s.io",
+        200,
+        "",
+        list.to_string(),
+    )])
+    .await;
+    let connection = Connection::new(server.api(server.access()), Rules::default());
+    let (one, other) = tokio::join!(connection.attachments(), connection.attachments());
+    assert_eq!(one.unwrap(), other.unwrap());
+    server.is_over();
+}

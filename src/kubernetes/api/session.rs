@@ -77,6 +77,11 @@ impl Endpoint {
         identity || matches!(&self.bearer, Bearer::Token(File(_)))
     }
 
+    /// Whether a program logs in.
+    pub(super) fn is_exec(&self) -> bool {
+        matches!(&self.bearer, Bearer::Exec(_))
+    }
+
     /// Whether another login may be had than the first one.
     pub(super) fn renews(&self) -> bool {
         self.has_files() || matches!(&self.bearer, Bearer::Exec(_))

@@ -115,6 +115,7 @@ async fn asked(nodes: &dyn Nodes, holder: &str) -> Result<kubernetes::Turn, Node
             object: "Lease".to_owned(),
             message: format!("nothing within {} seconds", ANSWER.as_secs()),
             retryable: true,
+            throttled: false,
             retry_after: None,
         })
     })

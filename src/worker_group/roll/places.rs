@@ -388,9 +388,10 @@ impl Standing {
 
 impl From<NodeError> for CloudError {
     fn from(error: NodeError) -> Self {
-        let kind = match error.retryable {
-            true => Kind::Unavailable,
-            false => Kind::Forbidden,
+        let kind = match (error.throttled, error.retryable) {
+            (true, _) => Kind::RateLimit,
+            (false, true) => Kind::Unavailable,
+            (false, false) => Kind::Forbidden,
         };
         Self {
             retry_after: error.retry_after,

@@ -183,6 +183,7 @@ impl Cluster {
             object: format!("{ask:?}"),
             message: message.to_owned(),
             retryable,
+            throttled: false,
             retry_after: None,
         })
     }
