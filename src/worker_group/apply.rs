@@ -330,6 +330,8 @@ pub(crate) struct Job<'a> {
     pub(crate) gives_way: bool,
     /// Ids of machines that are seen to elsewhere.
     pub(crate) ignored_ids: BTreeSet<String>,
+    /// Names of machines that went without this provider: their Nodes may be left.
+    pub(crate) vanished: Vec<String>,
     pub(crate) max_failures: usize,
     /// How long the operation may take, as the user says it.
     pub(crate) timeout: String,
@@ -382,6 +384,12 @@ pub(crate) async fn perform(
             && known.machine.phase == Phase::Stopped
             && !deletes.contains(known.machine.name.as_str())
     });
+    let is_taken = |name: &String| {
+        let mut exist = existing.iter().chain(&left);
+        exist.any(|known| known.machine.name == *name)
+    };
+    let mut vanished = job.vanished;
+    vanished.retain(|name| !is_taken(name));
     let order = Order {
         prefix: prefix(wanted, &job.mark.uid),
         image: &wanted.image,
@@ -410,7 +418,9 @@ pub(crate) async fn perform(
         mark: job.mark,
     };
     let places = NodesAndTraffic::new(job.cluster, job.calls, &order.deletes, job.destroys);
-    let roll = Roll::new(job.calls, &places, order, existing).after(problems);
+    let roll = Roll::new(job.calls, &places, order, existing)
+        .after(problems)
+        .forgets(&vanished);
     let ended = roll.run().await;
     let mut problems = ended.problems;
     // What is not asked now, the next apply asks; a cloud that is in trouble is reported once.

@@ -374,6 +374,7 @@ impl Resource for WorkerGroup {
             leftovers: Leftovers::Leave,
             gives_way: false,
             ignored_ids,
+            vanished: observed.gone.iter().chain(&private.gone).cloned().collect(),
             max_failures: wanted.pace.max_failures,
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT),
         };

@@ -318,6 +318,23 @@ impl<'a> Roll<'a> {
         }
     }
 
+    /// Nodes of these machines, which went without this provider, may be left; those that are made again under their
+    /// names are others.
+    pub(crate) fn forgets(mut self, vanished: &[String]) -> Self {
+        let names = vanished
+            .iter()
+            .filter(|name| !self.order.creates.contains(name));
+        let hosts = names.map(|name| Host {
+            name: name.clone(),
+            // Of what is gone no more is known.
+            id: String::new(),
+            addresses: Vec::new(),
+            created: None,
+        });
+        self.to_forget = hosts.collect();
+        self
+    }
+
     /// Performs it, to its end or as far as it goes. A panic ends it like any other trouble: what is known to exist is answered.
     pub(crate) async fn run(mut self) -> Ended {
         let mut under_way = FuturesUnordered::new();

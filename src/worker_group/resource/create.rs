@@ -129,6 +129,7 @@ impl WorkerGroup {
                     leftovers: Leftovers::TakeFrom(creation.started, wanted.rolls),
                     gives_way: says(&model.fields.on_existing) != Some("keep"),
                     ignored_ids: found.ignored_ids(),
+                    vanished: Vec::new(),
                     max_failures: wanted.pace.max_failures.max(TOLERATED_IN_CREATE),
                     timeout: timeout_text(&model.fields, |of| &of.create, CREATE_TIMEOUT),
                 };

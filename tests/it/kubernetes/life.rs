@@ -141,6 +141,19 @@ async fn a_group_of_a_cluster_lives_with_the_least_role_and_leaves_no_node() {
         (&json!("front"), &Json::Null)
     );
 
+    // A machine that is lost takes its Node with it, once another is made in its place.
+    let lost = before.first().unwrap();
+    let record = format!("machines/{lost}.json");
+    std::fs::remove_file(world.sandbox.path().join(record)).expect("a machine");
+    let problems = world.apply(&relabelled).await;
+    assert!(problems.is_empty(), "{problems:?}");
+    let repaired = world.nodes().await;
+    assert!(
+        repaired.len() == 2 && !repaired.contains(lost),
+        "{repaired:?}"
+    );
+    let before = repaired;
+
     // Nobody would ask the Nodes any more.
     let without = config(2, "one", Json::Null);
     assert_eq!(
