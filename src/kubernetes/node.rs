@@ -30,6 +30,8 @@ pub(super) struct Found {
     /// As they are, those of others with all that they have.
     taints: Vec<Json>,
     pub(super) unschedulable: bool,
+    /// Whether somebody else has said so last, as the API keeps it: our mark is of an earlier cordon then.
+    is_cordoned_by_others: bool,
     /// Why it does not serve.
     unready: Option<String>,
     is_up: bool,
@@ -58,6 +60,7 @@ impl Found {
             annotations: texts(&metadata["annotations"]),
             taints: spec["taints"].as_array().cloned().unwrap_or_default(),
             unschedulable: spec["unschedulable"].as_bool().unwrap_or(false),
+            is_cordoned_by_others: is_cordoned_by_others(metadata),
             unready: unready(node),
             is_up: is_up(node),
             kubelet: text(&status["nodeInfo"]["kubeletVersion"]),
@@ -92,13 +95,18 @@ impl Found {
 
     fn scheduling(&self) -> Scheduling {
         let is_leaving = |taint: &Json| taint_of(taint).is_some_and(|taint| taint.key == LEAVING);
-        if self.unschedulable && self.annotations.contains_key(CORDONED) {
+        if self.is_cordoned_by(CORDONED) {
             Scheduling::Closed
         } else if self.taints.iter().any(is_leaving) {
             Scheduling::Discouraged
         } else {
             Scheduling::Open
         }
+    }
+
+    /// Whether it is closed by who leaves this mark.
+    fn is_cordoned_by(&self, mark: &str) -> bool {
+        self.unschedulable && !self.is_cordoned_by_others && self.annotations.contains_key(mark)
     }
 
     fn own_taints(&self) -> Vec<Taint> {
@@ -222,7 +230,7 @@ impl Found {
                 annotations.insert(mark.to_owned(), json!("true"));
             } else if !closes && is_marked {
                 annotations.insert(mark.to_owned(), Json::Null);
-                if self.unschedulable {
+                if self.is_cordoned_by(mark) {
                     spec.insert("unschedulable".to_owned(), json!(false));
                 }
             }
@@ -307,6 +315,16 @@ fn own_labels(metadata: &Json) -> BTreeSet<String> {
     keys.filter_map(|key| key.strip_prefix("f:"))
         .map(str::to_owned)
         .collect()
+}
+
+/// Whether the API keeps a cordon as set by others than this provider alone.
+fn is_cordoned_by_others(metadata: &Json) -> bool {
+    let managers = metadata["managedFields"].as_array().into_iter().flatten();
+    let mut managers =
+        managers.filter(|entry| !entry["fieldsV1"]["f:spec"]["f:unschedulable"].is_null());
+    let first = managers.next();
+    let is_ours = |entry: &Json| entry["manager"] == MANAGER;
+    first.is_some_and(|first| !is_ours(first) && !managers.any(is_ours))
 }
 
 fn is_up(node: &Json) -> bool {
@@ -679,9 +697,28 @@ mod tests {
                 json!({"spec": {"taints": [leaving().json()]}}),
                 Scheduling::Discouraged,
             ),
+            (cordoned_by(&[MANAGER]), Scheduling::Closed),
+            (
+                cordoned_by(&["kubectl-cordon", MANAGER]),
+                Scheduling::Closed,
+            ),
+            // Ours was taken back by somebody, and another one set later.
+            (cordoned_by(&["kubectl-cordon"]), Scheduling::Open),
         ] {
             assert_eq!(found("a", &more).scheduling(), expected, "{more}");
         }
+        let theirs = found("a", &cordoned_by(&["kubectl-cordon"]));
+        let patch = theirs.patch(&Settings::scheduling(Scheduling::Open), CORDONED);
+        let patch = patch.unwrap_or_default();
+        assert_eq!(patch["metadata"]["annotations"], json!({CORDONED: null}));
+        assert_eq!(patch["spec"], Json::Null);
+    }
+
+    /// A Node with our mark, which these managers have closed.
+    fn cordoned_by(managers: &[&str]) -> Json {
+        let entry = |manager: &&str| json!({"manager": manager, "operation": "Update", "fieldsV1": {"f:spec": {"f:unschedulable": {}}}});
+        let managed: Vec<Json> = managers.iter().map(entry).collect();
+        json!({"metadata": {"annotations": {CORDONED: "true"}, "managedFields": managed}, "spec": {"unschedulable": true}})
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::kubernetes::{Settings, Status};
+use crate::kubernetes::{Scheduling, Settings, Status};
 use crate::protocol::value::Value;
 use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Stored};
 use crate::worker_group::apply;
@@ -290,6 +290,10 @@ pub(super) fn refreshed(
         let node = nodes.get(&name).and_then(Status::node);
         let lacks = node.into_iter().flat_map(|node| node.lacks(settings));
         drift.extend(lacks.map(|field| format!("{}{field}", apply::ON_NODES)));
+        // An apply that was cut off has left it so; the next one opens it.
+        if node.is_some_and(|node| node.scheduling > Scheduling::Open) {
+            drift.push(format!("{}cordon", apply::ON_NODES));
+        }
         let mut note = apply::note(
             machine,
             place.entry,

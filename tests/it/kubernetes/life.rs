@@ -141,6 +141,21 @@ async fn a_group_of_a_cluster_lives_with_the_least_role_and_leaves_no_node() {
         (&json!("front"), &Json::Null)
     );
 
+    // What an apply that was cut off has closed is seen, and opened.
+    let by_us = format!("/api/v1/nodes/{name}?fieldManager=terraform-provider-flatcar");
+    let mark = json!({"annotations": {"flatcar-iac.github.io/cordoned": "true"}});
+    server
+        .change(
+            &by_us,
+            json!({"metadata": mark, "spec": {"unschedulable": true}}),
+        )
+        .await;
+    assert!(world.group.unsettled(&relabelled).await.is_some());
+    let problems = world.apply(&relabelled).await;
+    assert!(problems.is_empty(), "{problems:?}");
+    assert_eq!(world.node(name).await["spec"]["unschedulable"], Json::Null);
+    assert_eq!(world.group.unsettled(&relabelled).await, None);
+
     // A machine that is lost takes its Node with it, once another is made in its place.
     let lost = before.first().unwrap();
     let record = format!("machines/{lost}.json");
