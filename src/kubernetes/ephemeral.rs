@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::provider_block::api;
 use super::token::{GROUPS, Kept, Terms, Token, USUAL_GROUP, is_group};
-use crate::flatcar::Date;
 use crate::http::pin;
 use crate::protocol::log;
 use crate::protocol::visible::is_hidden;
@@ -104,7 +103,7 @@ impl Ephemeral for FlatcarBootstrapToken {
                     ca_cert_hash: pins.ok().flatten().and_then(|pins| pins.into_iter().next()),
                     ca_certificate: authority.map(String::from),
                     server: Some(api.server().to_owned()),
-                    expiration: Some(Date::stamp(now + terms.ttl)),
+                    expiration: Some(kept.expiration(now)),
                     ..config.clone()
                 },
             })

@@ -43,6 +43,9 @@ pub(super) struct Kept {
     /// `""` where the answer that said it was lost.
     uid: String,
     pub(super) ttl_secs: u64,
+    /// How far the cluster's clock is ahead of ours, where that is more than a little.
+    #[serde(default)]
+    ahead_secs: i64,
 }
 
 impl Token {
@@ -103,10 +106,14 @@ impl Token {
         terms: &Terms<'_>,
         now: SystemTime,
     ) -> Result<Kept, NodeError> {
-        let kept = |uid: &Json| Kept {
-            name: self.name(),
-            uid: uid.as_str().unwrap_or_default().to_owned(),
-            ttl_secs: terms.ttl.as_secs(),
+        let kept = |made: &Json| {
+            let text = |name: &str| made["metadata"][name].as_str().unwrap_or_default();
+            Kept {
+                name: self.name(),
+                uid: text("uid").to_owned(),
+                ttl_secs: terms.ttl.as_secs(),
+                ahead_secs: ahead_secs(text("creationTimestamp"), now),
+            }
         };
         let object = self.object(terms, now + terms.ttl);
         let mut pauses = PAUSES.into_iter();
@@ -114,7 +121,14 @@ impl Token {
         loop {
             let body = Body::Json(object.clone());
             let failed = match ask(api, Method::POST, None, body, "create").await {
-                Ok(made) => return Ok(kept(&made["metadata"]["uid"])),
+                Ok(made) => {
+                    let kept = kept(&made);
+                    if kept.ahead_secs != 0 {
+                        // By its clock it would end too soon, or far too late.
+                        kept.prolonged(api, now).await?;
+                    }
+                    return Ok(kept);
+                }
                 // The one whose answer was lost: nobody else has drawn this name.
                 Err(there) if there.is_conflict() && was_lost => return Ok(kept(&Json::Null)),
                 Err(failed) => failed,
@@ -129,12 +143,22 @@ impl Token {
 }
 
 impl Kept {
+    /// When it ends, prolonged at this moment, by the cluster's clock.
+    pub(super) fn expiration(&self, now: SystemTime) -> String {
+        let ttl = Duration::from_secs(self.ttl_secs);
+        let ahead = Duration::from_secs(self.ahead_secs.unsigned_abs());
+        Date::stamp(match self.ahead_secs < 0 {
+            true => now + ttl - ahead,
+            false => now + ttl + ahead,
+        })
+    }
+
     /// Prolongs it: it is good for its whole time from now on.
     ///
     /// # Errors
     /// It is gone, or the cluster refuses, or cannot be asked.
     pub(super) async fn prolonged(&self, api: &Api, now: SystemTime) -> Result<(), NodeError> {
-        let until = Date::stamp(now + Duration::from_secs(self.ttl_secs));
+        let until = self.expiration(now);
         let patch = json!({"metadata": self.metadata(), "stringData": {"expiration": until}});
         let patch = Body::Merge(patch);
         let patched = self.persist(api, Method::PATCH, &patch, "patch");
@@ -218,6 +242,22 @@ fn object_of(name: &str) -> String {
     format!("Secret {NAMESPACE}/{name}")
 }
 
+/// How far the cluster's clock is ahead of ours, by what it has just made; none where that is what a call takes, or
+/// more than any clock is wrong.
+fn ahead_secs(created: &str, now: SystemTime) -> i64 {
+    let Some(created) = Date::moment(created) else {
+        return 0;
+    };
+    let (secs, sign) = match created.duration_since(now) {
+        Ok(ahead) => (ahead.as_secs(), 1),
+        Err(behind) => (behind.duration().as_secs(), -1),
+    };
+    match i64::try_from(secs) {
+        Ok(secs) if (LEAST_SKEW..=MOST_SKEW).contains(&secs) => secs * sign,
+        _ => 0,
+    }
+}
+
 /// Whether a group is one that a bootstrap token may give.
 pub(super) fn is_group(text: &str) -> bool {
     let rest = text.strip_prefix(GROUPS).unwrap_or_default();
@@ -238,6 +278,9 @@ fn letter(byte: u8) -> Option<u8> {
 pub(super) const GROUPS: &str = "system:bootstrappers:";
 /// What clusters of kubeadm let join.
 pub(super) const USUAL_GROUP: &str = "system:bootstrappers:kubeadm:default-node-token";
+/// Seconds.
+const LEAST_SKEW: i64 = 30;
+const MOST_SKEW: i64 = 10 * 365 * 24 * 3600;
 const NAMESPACE: &str = "kube-system";
 const LETTERS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 const ID: usize = 6;
@@ -323,6 +366,29 @@ mod tests {
         assert_eq!(object, expected);
         let without = token.object(&terms(""), until);
         assert_eq!(without["stringData"]["description"], Json::Null);
+    }
+
+    #[test]
+    fn a_token_ends_by_the_clock_of_its_cluster() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_510_801);
+        for (created, ahead, expiration) in [
+            ("2026-11-24T09:00:01Z", 0, "2026-11-24T09:10:01Z"),
+            ("2026-11-24T09:00:30Z", 0, "2026-11-24T09:10:01Z"),
+            ("2026-11-24T09:00:31Z", 30, "2026-11-24T09:10:31Z"),
+            ("2026-11-24T10:00:01Z", 3600, "2026-11-24T10:10:01Z"),
+            ("2026-11-24T08:00:01Z", -3600, "2026-11-24T08:10:01Z"),
+            ("1970-01-01T00:00:00Z", 0, "2026-11-24T09:10:01Z"),
+            ("", 0, "2026-11-24T09:10:01Z"),
+        ] {
+            let kept = Kept {
+                name: String::new(),
+                uid: String::new(),
+                ttl_secs: 600,
+                ahead_secs: ahead_secs(created, now),
+            };
+            assert_eq!(kept.ahead_secs, ahead, "{created}");
+            assert_eq!(kept.expiration(now), expiration, "{created}");
+        }
     }
 
     #[test]
