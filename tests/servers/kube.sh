@@ -9,6 +9,7 @@
 #   175 + 64 MB of binaries; 3.1 GB RSS at most while linking. Start: 3.9 s. Memory: 740 MB.
 # A node or pod: a pod of a node that is not annotated stays as it is. pod-delete.stage.kwok.x-k8s.io/delay: "30s" on a pod makes
 #   its end slow.
+# AUDIT=1 at the start: every call is a line of WORK/audit.log, with who made it.
 # Not here: packets, images, logs, exec, volumes; nobody sets machine addresses.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd); . "$HERE/lib.sh"
@@ -51,13 +52,18 @@ users: [{name: admin, user: {token: admintoken}}, {name: plain, user: {token: us
 contexts: [{name: admin, context: {cluster: test, user: admin}}, {name: plain, context: {cluster: test, user: plain}}]
 current-context: admin
 Y
+  local audit=()
+  if [ -n "${AUDIT:-}" ]; then
+    printf 'apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived, ResponseStarted]\nrules: [{level: Metadata}]\n' > "$W/audit.yaml"
+    audit=(--audit-policy-file="$W/audit.yaml" --audit-log-path="$W/audit.log")
+  fi
   spawn etcd "$W/kubebox" etcd --data-dir "$W/etcd" --listen-client-urls "$etcd" --advertise-client-urls "$etcd" --listen-peer-urls "$peer" \
     --initial-advertise-peer-urls "$peer" --initial-cluster "default=$peer" --unsafe-no-fsync --log-level warn
   spawn kube-apiserver "$W/kubebox" kube-apiserver --etcd-servers="$etcd" --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --endpoint-reconciler-type=none --secure-port="$PORT" \
     --tls-cert-file="$W/pki/server.crt" --tls-private-key-file="$W/pki/server.key" --client-ca-file="$ca" --token-auth-file="$W/pki/tokens.csv" \
     --authorization-mode=Node,RBAC --enable-bootstrap-token-auth=true --allow-privileged=true --service-cluster-ip-range=10.96.0.0/16 \
     --service-account-key-file="$W/pki/sa.key" --service-account-signing-key-file="$W/pki/sa.key" --service-account-issuer=https://kubernetes.default.svc \
-    --profiling=false
+    --profiling=false ${audit[@]+"${audit[@]}"}
   ready etcd $((PORT + 1)) 30; ready kube-apiserver "$PORT" 60
   until_ok kube-apiserver 60 kubectl get --raw /readyz
   spawn kube-controller-manager "$W/kubebox" kube-controller-manager --kubeconfig="$W/kubeconfig" --bind-address=127.0.0.1 --secure-port=$((PORT + 3)) \
