@@ -67,6 +67,14 @@ pub fn small_file(path: &Path) -> Result<Vec<u8>, String> {
     }
 }
 
+/// A path as users write it: one that begins with `~/` is below their home.
+pub fn of_home(path: &str) -> PathBuf {
+    match (path.strip_prefix("~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(path),
+    }
+}
+
 /// A file of PEM certificates, each of which can be trusted: some clients end the process over one that is none.
 ///
 /// # Errors

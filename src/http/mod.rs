@@ -9,9 +9,10 @@ pub mod cache;
 mod local;
 pub mod pin;
 pub mod rest;
+pub mod token;
 pub mod wait;
 
-pub use self::local::{certificates, small_file};
+pub use self::local::{certificates, of_home, small_file};
 
 use std::error::Error as _;
 use std::fmt;

@@ -101,6 +101,14 @@ fn words_of(body: &[u8]) -> String {
     }
 }
 
+/// An object of a request without what is left out, for APIs that take no null.
+pub fn whole(mut object: Json) -> Json {
+    if let Some(fields) = object.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    object
+}
+
 const MESSAGE_CHARS: usize = 1000;
 
 #[cfg(test)]

@@ -134,6 +134,10 @@ impl Diagnostics {
     pub fn push(&mut self, diagnostic: Diagnostic) {
         self.0.push(diagnostic);
     }
+    /// Adds an error on a path.
+    pub fn wrong(&mut self, at: Path, summary: impl Into<String>, detail: impl Into<String>) {
+        self.push(Diagnostic::error(summary, detail).at(at));
+    }
     /// Adds all of another.
     pub fn extend(&mut self, other: Diagnostics) {
         self.0.extend(other.0);

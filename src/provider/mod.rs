@@ -8,6 +8,7 @@ mod ledger;
 mod made_up;
 mod object;
 pub mod reference;
+pub mod rules;
 #[cfg(test)]
 mod sample;
 pub mod schema;

@@ -4,11 +4,12 @@
 //! A cloud answers which machines carry the group's mark, creates and deletes one, and changes
 //! those that exist; what it is like, and what it lacks, its row says. The engine asks a [`Cloud`];
 //! a cloud implements [`Answers`], with its own shape read and user data packed (`opening`).
-//! Beside them is what clouds would else write each for itself: what machines show of their shape
-//! (`facets`), failures and what codes mean (`failure`), what a preflight finds (`findings`), pages
+//! Beside them is what clouds would else write each for itself: what is answered (`answer`), what
+//! machines show of their shape (`facets`), failures and what codes mean (`failure`), what a preflight finds (`findings`), pages
 //! and calls for many machines (`many`), what is taken before a cloud shows it (`pool`), where a
 //! machine is tried (`spread`), tags (`tagging`), who gets traffic of a load balancer (`traffic`).
 
+mod answer;
 mod facets;
 mod failure;
 mod findings;
@@ -24,6 +25,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
+pub use self::answer::{Answered, absent, read};
 pub use self::facets::{Facet, Looks, OwnTags};
 pub use self::failure::{CloudError, Kind, Meaning};
 pub use self::findings::{Findings, Refusal};
@@ -329,6 +331,22 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// One whose create was answered with no more than its id: what it will be is what was asked for.
+    pub fn asked_for(spec: &Spec<'_>, id: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            name: spec.name.to_owned(),
+            zone: String::new(),
+            addresses: Vec::new(),
+            image: spec.image.to_owned(),
+            phase: Phase::Pending,
+            message: None,
+            mark: spec.mark.clone(),
+            created: None,
+            observed: BTreeMap::new(),
+        }
+    }
+
     /// Whether it was created within this time, as far as its cloud says when it was.
     pub fn is_younger_than(&self, age: Duration) -> bool {
         let elapsed = self.created.and_then(|created| created.elapsed().ok());

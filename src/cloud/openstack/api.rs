@@ -6,23 +6,21 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::OnceCell;
 
 use super::keystone::{Endpoint, Keystone, Login, TOKEN, Version};
 use super::shape::ATTRIBUTE;
 use crate::http::api::Call;
 use crate::http::rest::Failure;
-use crate::worker_group::cloud::{CloudError, Kind, Meaning, Pages};
-
-/// What a call comes to.
-pub(super) type Answered<T> = Result<T, CloudError>;
+use crate::http::token::Token;
+use crate::worker_group::cloud::{Answered, CloudError, Kind, Meaning, Pages, read};
 
 /// One login for all groups of a provider.
 pub(super) struct Session {
     keystone: Keystone,
     /// The first one: a token that is renewed is for the same project.
     login: Login,
-    token: Mutex<String>,
+    token: Token,
     /// Certificates go unchecked.
     pub(super) insecure: bool,
     endpoints: [OnceCell<Endpoint>; 3],
@@ -32,7 +30,7 @@ impl Session {
     pub(super) fn new(keystone: Keystone, login: Login, insecure: bool) -> Self {
         Self {
             keystone,
-            token: Mutex::new(login.token.clone()),
+            token: Token::new(TOKEN, login.token.clone()),
             login,
             insecure,
             endpoints: Default::default(),
@@ -58,7 +56,7 @@ impl Session {
     pub(super) fn has_volumes(&self) -> bool {
         let catalog = &self.login.catalog;
         let mut kinds = catalog.iter().map(|service| service.kind.as_str());
-        catalog.is_empty() || kinds.any(|kind| VOLUMES.contains(&kind))
+        catalog.is_empty() || kinds.any(|kind| VOLUMES.iter().any(|begin| kind.starts_with(begin)))
     }
 
     /// Sends a call. `action` is the API's word (`"Nova POST servers"`), `object` what it is about. Null
@@ -79,11 +77,12 @@ impl Session {
     }
 
     async fn answer(&self, service: Service, mut call: Call) -> Result<Json, Failure> {
-        let token = self.token.lock().await.clone();
+        let (keystone, kind) = (&self.keystone, service.kind);
         // Catalogues name the root of a service: which versions are below it is asked before the first call.
-        let found = || {
-            self.keystone
-                .endpoint(service.kind, service.version, &self.login, &token)
+        let found = async || {
+            let token = self.token.current().await;
+            let endpoint = keystone.endpoint(kind, service.version, &self.login, &token);
+            endpoint.await
         };
         let endpoint = self.endpoints[service.at].get_or_try_init(found).await?;
         if let Some(wanted) = service.micro {
@@ -91,32 +90,13 @@ impl Session {
                 return Err(Failure::Impossible(TOO_OLD.to_owned()));
             }
             let (major, minor) = endpoint.oldest.map_or(wanted, |oldest| oldest.max(wanted));
-            let asked = format!("{} {major}.{minor}", service.kind);
-            call = call.header("openstack-api-version", asked);
+            call = call.header("openstack-api-version", format!("{kind} {major}.{minor}"));
         }
-        let send = async |token: &str| {
-            let call = call.clone().header(TOKEN, token);
-            self.keystone.client.send(&endpoint.url, &call).await
-        };
-        let answer = send(&token).await?;
-        if answer.status != 401 {
-            return answer.json();
-        }
-        // Whatever was refused so was not carried out: a create may be sent again, too.
-        match self.renewed(&token).await {
-            Ok(token) => send(&token).await?.json(),
-            Err(failure) if failure.is_passing() => Err(Failure::NotSent(failure.to_string())),
-            Err(_) => answer.json(),
-        }
-    }
-
-    /// Another token than this one: the first of the calls that are refused logs in, and the others wait for it.
-    async fn renewed(&self, refused: &str) -> Result<String, Failure> {
-        let mut token = self.token.lock().await;
-        if *token == refused {
-            *token = self.keystone.login().await?.token;
-        }
-        Ok(token.clone())
+        let login = async || Ok(keystone.login().await?.token);
+        let answer = self
+            .token
+            .send(&keystone.client, &endpoint.url, &call, login);
+        answer.await
     }
 
     /// What an answer has under this key, as a struct.
@@ -144,47 +124,22 @@ impl Session {
         list: &str,
         question: impl Fn() -> Call,
     ) -> Answered<Vec<T>> {
-        let short = |what: &str| CloudError::new(Kind::Unavailable, action, object, what);
         let page = async |marker: Option<String>| {
-            let mut call = question().query("limit", PAGE);
-            if let Some(marker) = marker {
-                call = call.query("marker", marker);
-            }
+            let call = question().query("limit", PAGE).queries("marker", marker);
             let mut answer = self.send(service, action, object, call).await?;
             let links = answer[format!("{list}_links")].take();
             let mut links = links.as_array().into_iter().flatten();
-            let more = links.any(|link| link["rel"] == "next");
-            let Json::Array(page) = answer[list].take() else {
-                return Err(short(&format!("something without {list}")));
-            };
-            let next = match page.last().filter(|_| more).map(|last| last["id"].as_str()) {
-                Some(None | Some("")) => {
-                    let what = "a page that is not the last one, and ends without an id";
-                    return Err(short(what));
-                }
-                next => next.flatten().map(str::to_owned),
-            };
-            Ok((read(page.into(), action)?, next))
+            let is_last = !links.any(|link| link["rel"] == "next");
+            let page: Vec<Json> = read(answer[list].take(), action)?;
+            let last = page.last().filter(|_| !is_last);
+            let last = last.map(|last| last["id"].as_str().unwrap_or_default().to_owned());
+            if last.as_ref().is_some_and(String::is_empty) {
+                let what = "a page that is not the last one, and ends without an id";
+                return Err(CloudError::new(Kind::Unavailable, action, object, what));
+            }
+            Ok((read(page.into(), action)?, last))
         };
         Pages::new(action, object).all(page).await
-    }
-}
-
-/// # Errors
-/// The answer is of another form: the cloud is in trouble.
-pub(super) fn read<T: DeserializeOwned>(answer: Json, action: &'static str) -> Answered<T> {
-    serde_json::from_value(answer).map_err(|error| {
-        let words = format!("something unexpected: {error}");
-        CloudError::new(Kind::Unavailable, action, "the cloud", words)
-    })
-}
-
-/// A definite not-found as `None`.
-pub(super) fn absent<T>(answer: Answered<T>) -> Answered<Option<T>> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
@@ -238,33 +193,20 @@ const MEANINGS: &[Meaning] = &[
     // A server that is being deleted, say: true for a moment only.
     Meaning::status(409, "", Kind::Unavailable),
     Meaning::status(413, "", Kind::RateLimit),
-    Meaning::words("imageRef", "image"),
-    Meaning::words("image", "image"),
-    Meaning::words("Image", "image"),
+    Meaning::words("image|Image", "image"),
     Meaning::words("lavor", "openstack.flavor_name"),
-    Meaning::words("key_name", "openstack.key_pair"),
-    Meaning::words("eypair", "openstack.key_pair"),
-    Meaning::words("ecurity group", "openstack.security_groups"),
-    Meaning::words("ecurity_group", "openstack.security_groups"),
+    Meaning::words("key_name|eypair", "openstack.key_pair"),
+    Meaning::words("ecurity group|ecurity_group", "openstack.security_groups"),
     Meaning::words("vailability zone", "openstack.availability_zones"),
     Meaning::words("xternal network", ATTRIBUTE),
-    Meaning::words("etwork", "openstack.networks"),
-    Meaning::words("ixed IP", "openstack.networks"),
-    Meaning::words("server group", "openstack.server_group_id"),
-    Meaning::words("nstance group", "openstack.server_group_id"),
-    Meaning::words("user_data", "user_data"),
-    Meaning::words("ser data", "user_data"),
+    Meaning::words("etwork|ixed IP", "openstack.networks"),
+    Meaning::words("server group|nstance group", "openstack.server_group_id"),
+    Meaning::words("user_data|ser data", "user_data"),
     Meaning::words("olume", "openstack.boot_volume"),
 ];
 
-/// What block storage is called in catalogues.
-const VOLUMES: [&str; 5] = [
-    "volumev3",
-    "volumev2",
-    "volume",
-    "block-storage",
-    "block-store",
-];
+/// What block storage is called in catalogues begins so: `volumev3`, `block-storage`.
+const VOLUMES: [&str; 2] = ["volume", "block-stor"];
 /// The services' own limit of a page, unless the cloud has a smaller one: it then says that there is more.
 const PAGE: &str = "1000";
 const TOO_OLD: &str =

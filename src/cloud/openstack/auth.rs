@@ -1,22 +1,22 @@
 //! Credentials as OpenStack's users have them: the provider block, then `clouds.yaml` (`cloud` or `OS_CLOUD`), else the `OS_*` variables.
 //!
 //! In: the provider block's `openstack`. Out: a session, or the attribute or variable that would set what is missing. Files and
-//! variables are read by openstack_sdk_core; what is sent is ours.
+//! variables are read by openstack_sdk_core; what is sent is ours, by `way` and `keystone`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use openstack_sdk_core::config::{Auth, CloudConfig};
-use serde_json::Value as Json;
+use openstack_sdk_core::config::CloudConfig;
+use serde_json::{Map, Value as Json, json};
 
 use super::api::Session;
 use super::clouds::{entry, without_values};
-use super::keystone::{Keystone, Way};
+use super::keystone::Keystone;
+use super::way::{Need, Said, Way};
 use crate::http::api::{Client, Settings as Http};
 use crate::http::rest::Failure;
-use crate::http::{ENDPOINT_SAYS, is_endpoint, small_file};
+use crate::http::{ENDPOINT_SAYS, is_endpoint, of_home, small_file};
 use crate::provider::{Attribute, Diagnostic, Diagnostics};
-use crate::worker_group::cloud::logged_in;
+use crate::worker_group::cloud::{logged_in, or_variable};
 
 /// The attribute `openstack` of the provider block; names are those of OpenStack's own provider.
 pub(super) fn provider_schema() -> Attribute {
@@ -52,37 +52,22 @@ pub(super) fn provider_schema() -> Attribute {
     .optional()
 }
 
-/// The attribute `openstack` of the provider block, as a struct. Holds secrets: no `Debug`.
-#[derive(Default, serde::Deserialize)]
-pub(super) struct Settings {
-    cloud: Option<String>,
-    auth_url: Option<String>,
-    region: Option<String>,
-    user_name: Option<String>,
-    password: Option<String>,
-    user_domain_name: Option<String>,
-    tenant_name: Option<String>,
-    project_domain_name: Option<String>,
-    application_credential_id: Option<String>,
-    application_credential_secret: Option<String>,
-    token: Option<String>,
-    cacert_file: Option<String>,
-    insecure: Option<bool>,
-    endpoint_type: Option<String>,
-}
-
-/// Logs in. Nothing is written to the disk.
+/// Logs in, by the attribute `openstack` of the provider block. Nothing is written to the disk.
 ///
 /// # Errors
 /// What is missing, unknown or refused, with the attribute or variable that would set it.
-pub(super) async fn login(settings: &Settings) -> Result<Session, Diagnostics> {
-    let config = config(settings)?;
-    let way = complete(&config)?;
-    let keystone = keystone(&config, way)?;
+pub(super) async fn login(block: &Map<String, Json>) -> Result<Session, Diagnostics> {
+    let said = all_that_is_said(block)?;
+    let way = complete(&said)?;
+    let keystone = keystone(&said, way)?;
     let passing = |failure: &Failure| failure.is_passing().then(|| answer(failure));
     let login = logged_in("Keystone POST auth/tokens", || keystone.login(), passing).await;
-    let login = login.map_err(|failure| refused(&config, way, &failure))?;
-    Ok(Session::new(keystone, login, config.verify == Some(false)))
+    let login = login.map_err(|failure| {
+        let (url, answer) = (&said["auth_url"], answer(&failure));
+        let detail = format!("Keystone at {url} answered: {answer}. {}", way.check);
+        Diagnostic::error("Could not log in to OpenStack", detail)
+    })?;
+    Ok(Session::new(keystone, login, is_insecure(&said)))
 }
 
 /// What Keystone said. Its words name services and URLs, never credentials.
@@ -90,280 +75,188 @@ fn answer(failure: &Failure) -> String {
     without_values(&failure.to_string())
 }
 
+fn is_insecure(said: &Said) -> bool {
+    said.get("verify").is_some_and(|verify| verify == "false")
+}
+
 /// How a complete configuration logs in.
-fn keystone(config: &CloudConfig, way: Way) -> Result<Keystone, Diagnostics> {
-    let fields = serde_json::to_value(&config.auth).unwrap_or_default();
-    let text = |option: &str| config.options.get(option)?.clone().into_string().ok();
-    let url = fields["auth_url"].as_str().unwrap_or_default();
+fn keystone(said: &Said, way: &Way) -> Result<Keystone, Diagnostics> {
+    let url = said.get("auth_url").map_or("", String::as_str);
     // Before it is asked, and said: there may be a password in it.
     let url = url.parse().ok().filter(|_| is_endpoint(url));
     let url = url.ok_or_else(|| {
-        Diagnostic::error(
-            "URL of Keystone has the wrong form",
-            format!(
-                "Accepted for OS_AUTH_URL and for auth_url in clouds.yaml: {ENDPOINT_SAYS}. Correct it."
-            ),
-        )
+        let detail = format!(
+            "Accepted for OS_AUTH_URL and for auth_url in clouds.yaml: {ENDPOINT_SAYS}. Correct it."
+        );
+        Diagnostic::error("URL of Keystone has the wrong form", detail)
     })?;
     let mut http = Http {
-        insecure: config.verify == Some(false),
-        extra_roots: authority(config)?,
+        insecure: is_insecure(said),
         ..Http::default()
     };
-    if let Some(seconds) = text("api_timeout").and_then(|text| text.parse().ok()) {
+    let authority = said.get("cacert").map_or("", String::as_str);
+    let no_authority = |why: String| {
+        let advice = "Set openstack.cacert_file of the provider block, or OS_CACERT, to a file of PEM certificates.";
+        let detail = format!("{authority}: {why}. {advice}");
+        Diagnostic::error("Could not read the certificate authority", detail)
+    };
+    if !authority.is_empty() {
+        http.extra_roots = small_file(&of_home(authority)).map_err(no_authority)?;
+    }
+    let seconds = said.get("api_timeout").and_then(|text| text.parse().ok());
+    if let Some(seconds) = seconds {
         http.timeout = Duration::from_secs(seconds).min(LONGEST_CALL);
     }
-    let client = Client::new(&http);
-    let client = client.map_err(|why| no_authority(config.cacert.as_deref(), &why))?;
-    let overrides = config.options.keys().filter_map(|option| {
-        let kind = option.strip_suffix("_endpoint_override")?;
-        Some((kind.replace('_', "-"), text(option)?.parse().ok()?))
+    let overrides = said.iter().filter_map(|(name, url)| {
+        let kind = name.strip_suffix("_endpoint_override")?;
+        Some((kind.replace('_', "-"), url.parse().ok()?))
     });
+    // Old clients say `publicURL`.
+    let interface = said.get("interface").map_or("public", String::as_str);
     Ok(Keystone {
-        client,
+        client: Client::new(&http).map_err(no_authority)?,
         url,
-        body: way.body(&fields),
-        region: config.region_name.clone(),
-        interface: config.interface.clone().unwrap_or_default(),
+        body: way.body(said),
+        region: said.get("region_name").cloned(),
+        interface: interface.trim_end_matches("URL").to_owned(),
         overrides: overrides.collect(),
     })
 }
 
-/// Certificates of the authority that the user names.
-fn authority(config: &CloudConfig) -> Result<Vec<u8>, Diagnostics> {
-    let Some(file) = &config.cacert else {
-        return Ok(Vec::new());
-    };
-    let path = match (file.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(file),
-    };
-    let roots = small_file(&path);
-    roots.map_err(|why| no_authority(path.to_str(), &why).into())
-}
-
-fn no_authority(file: Option<&str>, why: &str) -> Diagnostic {
-    let file = file.unwrap_or_default();
-    Diagnostic::error(
-        "Could not read the certificate authority",
-        format!(
-            "{file}: {why}. Set openstack.cacert_file of the provider block, or OS_CACERT, to a file of PEM certificates."
-        ),
-    )
-}
-
 /// The provider block over `clouds.yaml` or the variables.
-fn config(settings: &Settings) -> Result<CloudConfig, Diagnostics> {
-    let environment = CloudConfig::from_env();
-    let mut environment = environment.map_err(|error| {
+fn all_that_is_said(block: &Map<String, Json>) -> Result<Said, Diagnostics> {
+    let environment = CloudConfig::from_env().map_err(|error| {
         let why = without_values(&error.to_string());
         let detail = format!("One of them has no meaning: {why}. Correct or unset it.");
         Diagnostic::error("Could not read the OS_* variables", detail)
     })?;
-    unset_empty(&mut environment);
-    let variable = |name: &str| {
-        let value = environment.options.get(name)?.clone().into_string().ok();
-        value.filter(|value| !value.is_empty())
-    };
-    let secret = |text: &Option<String>| text.clone().map(Into::into);
-    let auth = Auth {
-        auth_url: settings.auth_url.clone(),
-        username: settings.user_name.clone(),
-        password: secret(&settings.password),
-        user_domain_name: settings.user_domain_name.clone(),
-        project_name: settings.tenant_name.clone(),
-        project_domain_name: settings.project_domain_name.clone(),
-        application_credential_id: settings.application_credential_id.clone(),
-        application_credential_secret: secret(&settings.application_credential_secret),
-        token: secret(&settings.token),
-        ..Auth::default()
-    };
-    let mut given = CloudConfig {
-        auth: Some(auth),
-        region_name: settings.region.clone(),
-        cacert: settings.cacert_file.clone(),
-        verify: (settings.insecure == Some(true)).then_some(false),
-        interface: settings.endpoint_type.clone(),
-        ..CloudConfig::default()
-    };
-    // What the provider block says how to log in holds, whatever else file or variables have.
-    given.auth_type = given.auth.as_ref().and_then(method).map(str::to_owned);
-    let rest = match settings.cloud.clone().or_else(|| variable("cloud")) {
-        Some(cloud) => entry(&cloud, variable("client_config_file"))?,
+    let mut environment = flat(environment);
+    // Reading them, the SDK takes its own default for what is said.
+    environment.remove("interface");
+    let interface = or_variable(None, &["OS_INTERFACE", "OS_ENDPOINT_TYPE"]);
+    environment.extend(interface.map(|kind| ("interface".to_owned(), kind)));
+    let mut said = given(block);
+    let rest = match said.get("cloud").or_else(|| environment.get("cloud")) {
+        Some(cloud) => flat(entry(cloud, environment.get("client_config_file"))?),
         None => environment.clone(),
     };
-    given.update(&rest);
-    let auth = given.auth.get_or_insert_default();
-    if auth.project_name.is_none() && auth.project_id.is_none() {
-        auth.project_name = variable("tenant_name");
-        auth.project_id = variable("tenant_id");
+    complement(&mut said, &rest);
+    if !said.contains_key("project_name") && !said.contains_key("project_id") {
+        for of in ["name", "id"] {
+            let tenant = environment.get(&format!("tenant_{of}")).cloned();
+            said.extend(tenant.map(|tenant| (format!("project_{of}"), tenant)));
+        }
     }
-    // `update` leaves it out.
-    if auth.username.is_none() {
-        auth.user_id = rest.auth.and_then(|auth| auth.user_id);
-    }
-    let of_fields = method(auth).map(str::to_owned);
-    given.auth_type = given.auth_type.or(of_fields);
-    if given.interface.is_none() {
-        given.interface = Some(variable("endpoint_type").unwrap_or_else(|| "public".to_owned()));
-    }
-    Ok(given)
+    Ok(said)
 }
 
-/// A variable that is set to nothing is not set.
-fn unset_empty(environment: &mut CloudConfig) {
-    for text in [
-        &mut environment.region_name,
-        &mut environment.cacert,
-        &mut environment.interface,
-        &mut environment.auth_type,
+/// What the provider block says.
+fn given(block: &Map<String, Json>) -> Said {
+    let called = |name: &str| {
+        let other = CALLED.iter().find(|(ours, _)| *ours == name);
+        other.map_or(name, |(_, theirs)| theirs).to_owned()
+    };
+    let said = block.iter();
+    let said = said.filter_map(|(name, value)| Some((called(name), value.as_str()?.to_owned())));
+    let mut said: Said = said.collect();
+    if block.get("insecure") == Some(&json!(true)) {
+        said.insert("verify".to_owned(), "false".to_owned());
+    }
+    // How to log in holds, whatever else file or variables have.
+    let way = Way::by(&said);
+    said.extend(way.map(|way| ("auth_type".to_owned(), way.name.to_owned())));
+    said
+}
+
+/// Adds what is not said yet. Who says a name does not mean the id that somebody else says.
+fn complement(said: &mut Said, rest: &Said) {
+    let is_other = |name: &String| {
+        let of = name.strip_suffix("_id");
+        of.is_some_and(|of| said.contains_key(&format!("{of}_name")))
+    };
+    let rest = rest.iter().filter(|(name, _)| !is_other(name));
+    let rest: Vec<_> = rest
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    for (name, value) in rest {
+        said.entry(name).or_insert(value);
+    }
+}
+
+/// What a file or the variables say: what is set to nothing is not said.
+fn flat(config: CloudConfig) -> Said {
+    let auth = serde_json::to_value(config.auth.unwrap_or_default());
+    // Every field of it is there, null where it is not said.
+    let mut said = auth
+        .ok()
+        .and_then(|auth| auth.as_object().cloned())
+        .unwrap_or_default();
+    for (name, value) in config.options {
+        said.entry(name)
+            .or_insert_with(|| json!(value.into_string().ok()));
+    }
+    for (name, value) in [
+        ("auth_type", config.auth_type),
+        ("interface", config.interface),
+        ("region_name", config.region_name),
+        ("cacert", config.cacert),
+        ("verify", config.verify.map(|verify| verify.to_string())),
     ] {
-        *text = text.take().filter(|text| !text.is_empty());
+        said.insert(name.to_owned(), json!(value));
     }
-    let fields = serde_json::to_value(environment.auth.take());
-    if let Ok(Json::Object(mut fields)) = fields {
-        fields.retain(|_, value| *value != "");
-        environment.auth = serde_json::from_value(Json::Object(fields)).ok();
-    }
-}
-
-/// The way of logging in that these fields are for.
-fn method(auth: &Auth) -> Option<&'static str> {
-    if auth.application_credential_id.is_some() || auth.application_credential_secret.is_some() {
-        Some("v3applicationcredential")
-    } else if auth.token.is_some() {
-        Some("v3token")
-    } else if auth.username.is_some() || auth.user_id.is_some() || auth.password.is_some() {
-        Some("v3password")
-    } else {
-        None
-    }
+    let user = said.remove("username").unwrap_or_default();
+    said.insert("user_name".to_owned(), user);
+    let text = |value: Json| Some(value.as_str()?.to_owned()).filter(|text| !text.is_empty());
+    let said = said.into_iter();
+    said.filter_map(|(name, value)| Some((name, text(value)?)))
+        .collect()
 }
 
 /// All that is missing for a login, before anybody is asked.
-fn complete(config: &CloudConfig) -> Result<Way, Diagnostics> {
-    let no_auth = Auth::default();
-    let auth = config.auth.as_ref().unwrap_or(&no_auth);
-    let way = config
-        .auth_type
-        .as_deref()
-        .map(|kind| (kind, Way::of(kind)));
-    if let Some((kind, None)) = way {
-        return Err(Diagnostic::error(
-            "No login to OpenStack in this way",
-            format!(
+fn complete(said: &Said) -> Result<&'static Way, Diagnostics> {
+    let way = match said.get("auth_type") {
+        None => Way::by(said),
+        Some(kind) => Some(Way::of(kind).ok_or_else(|| {
+            let detail = format!(
                 "auth_type of clouds.yaml, or OS_AUTH_TYPE, is {kind:?}. Set it to v3password, v3token or v3applicationcredential."
-            ),
-        )
-        .into());
-    }
-    let way = way.and_then(|(_, way)| way);
-    let of_way: &[(bool, &str)] = match way {
-        Some(Way::ApplicationCredential) => &[
-            (
-                auth.application_credential_id.is_some()
-                    || auth.application_credential_name.is_some(),
-                "the application credential's id (openstack.application_credential_id or OS_APPLICATION_CREDENTIAL_ID)",
-            ),
-            (
-                auth.application_credential_secret.is_some(),
-                "the application credential's secret (openstack.application_credential_secret or OS_APPLICATION_CREDENTIAL_SECRET)",
-            ),
-        ],
-        Some(Way::Password) => &[
-            (
-                auth.username.is_some() || auth.user_id.is_some(),
-                "the user (openstack.user_name or OS_USERNAME)",
-            ),
-            (
-                auth.password.is_some(),
-                "the user's password (openstack.password or OS_PASSWORD)",
-            ),
-        ],
-        Some(Way::Token) => &[(
-            auth.token.is_some(),
-            "the token (openstack.token or OS_TOKEN)",
-        )],
-        None => &[(
-            false,
-            "who logs in (openstack.user_name, openstack.application_credential_id or openstack.token, or OS_USERNAME, \
-             OS_APPLICATION_CREDENTIAL_ID or OS_TOKEN)",
-        )],
+            );
+            Diagnostic::error("No login to OpenStack in this way", detail)
+        })?),
     };
-    let url = (
-        auth.auth_url.is_some(),
-        "the URL of Keystone (openstack.auth_url or openstack.cloud in the provider block, or the variable OS_AUTH_URL or OS_CLOUD)",
-    );
-    let missing = std::iter::once(&url)
-        .chain(of_way)
-        .filter(|(is_there, _)| !is_there);
+    let needs = std::iter::once(&URL).chain(way.map_or(&[NOBODY][..], |way| way.needs));
+    let missing = needs.filter(|(fields, _)| !fields.iter().any(|name| said.contains_key(*name)));
     let missing: Vec<&str> = missing.map(|(_, what)| *what).collect();
-    match way {
-        Some(way) if missing.is_empty() => Ok(way),
-        _ => Err(Diagnostic::error(
-            "OpenStack is not configured",
-            format!("What is missing: {}. Set it.", missing.join("; ")),
-        )
-        .into()),
-    }
+    way.filter(|_| missing.is_empty()).ok_or_else(|| {
+        let detail = format!("What is missing: {}. Set it.", missing.join("; "));
+        Diagnostic::error("OpenStack is not configured", detail).into()
+    })
 }
 
-fn refused(config: &CloudConfig, way: Way, failure: &Failure) -> Diagnostic {
-    let auth_url = config.auth.as_ref().and_then(|auth| auth.auth_url.clone());
-    let what = match way {
-        Way::ApplicationCredential => {
-            "Check openstack.application_credential_id and its secret, whether it has expired or was deleted, and openstack.auth_url; or the \
-             OS_* variables and clouds.yaml where the provider block leaves them out."
-        }
-        Way::Token => {
-            "Check openstack.token (or OS_TOKEN), whether it has expired, and openstack.auth_url."
-        }
-        Way::Password => {
-            "Check openstack.auth_url, the user, its domain and the project in the provider block, or the OS_* variables and clouds.yaml \
-             where it leaves them out."
-        }
-    };
-    Diagnostic::error(
-        "Could not log in to OpenStack",
-        format!(
-            "Keystone at {} answered: {}. {what}",
-            auth_url.unwrap_or_default(),
-            answer(failure)
-        ),
-    )
-}
-
+/// What `clouds.yaml` calls attributes of the provider block that have another name there.
+const CALLED: [(&str, &str); 4] = [
+    ("tenant_name", "project_name"),
+    ("region", "region_name"),
+    ("cacert_file", "cacert"),
+    ("endpoint_type", "interface"),
+];
+const URL: Need = (
+    &["auth_url"],
+    "the URL of Keystone (openstack.auth_url or openstack.cloud in the provider block, or the variable OS_AUTH_URL or OS_CLOUD)",
+);
+const NOBODY: Need = (
+    &[],
+    "who logs in (openstack.user_name, openstack.application_credential_id or openstack.token, or OS_USERNAME, \
+     OS_APPLICATION_CREDENTIAL_ID or OS_TOKEN)",
+);
 /// An API that takes longer does not answer.
 const LONGEST_CALL: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    #[test]
-    fn the_way_to_log_in_is_that_of_the_fields() {
-        for (fields, expected) in [
-            (json!({}), None),
-            (json!({"auth_url": "http://keystone"}), None),
-            (
-                json!({"username": "demo", "password": "x"}),
-                Some("v3password"),
-            ),
-            (json!({"token": "x"}), Some("v3token")),
-            (
-                json!({"application_credential_secret": "x"}),
-                Some("v3applicationcredential"),
-            ),
-            (
-                json!({"application_credential_id": "1", "username": "demo"}),
-                Some("v3applicationcredential"),
-            ),
-        ] {
-            let auth: Auth = serde_json::from_value(fields.clone()).unwrap();
-            assert_eq!(method(&auth), expected, "{fields}");
-        }
+    fn password() -> &'static Way {
+        Way::of("v3password").unwrap()
     }
 
     #[test]
@@ -388,13 +281,13 @@ mod tests {
             ),
             (
                 Some("v3password"),
-                json!({"auth_url": "u", "username": "demo", "password": "x"}),
+                json!({"auth_url": "u", "user_name": "demo", "password": "x"}),
                 vec![],
             ),
         ] {
-            let config: CloudConfig =
-                serde_json::from_value(json!({"auth": fields, "auth_type": auth_type})).unwrap();
-            let problems = complete(&config).err().unwrap_or_default();
+            let mut said: Said = serde_json::from_value(fields.clone()).unwrap();
+            said.extend(auth_type.map(|kind: &str| ("auth_type".to_owned(), kind.to_owned())));
+            let problems = complete(&said).err().unwrap_or_default();
             assert_eq!(
                 problems.0.len(),
                 usize::from(!expected.is_empty()),
@@ -435,17 +328,45 @@ mod tests {
         }
     }
 
+    fn block(fields: Json) -> Said {
+        given(fields.as_object().unwrap())
+    }
+
+    fn from_file(fields: Json) -> Said {
+        flat(serde_json::from_value(fields).unwrap())
+    }
+
     #[test]
     fn a_variable_that_is_set_to_nothing_is_not_set() {
-        let fields = json!({"auth_url": "", "username": "demo", "password": "", "token": ""});
-        let mut environment: CloudConfig =
-            serde_json::from_value(json!({"auth": fields, "region_name": ""})).unwrap();
-        unset_empty(&mut environment);
-        let auth = environment.auth.unwrap();
-        assert_eq!(auth.auth_url, None);
-        assert_eq!(auth.username.as_deref(), Some("demo"));
-        assert!(auth.password.is_none() && auth.token.is_none());
-        assert_eq!(environment.region_name, None);
+        let auth = json!({"auth_url": "", "username": "demo", "password": "", "token": ""});
+        let said = from_file(json!({"auth": auth, "region_name": "", "password": "beside"}));
+        let expected = json!({"user_name": "demo", "interface": "public"});
+        assert_eq!(
+            json!(said),
+            expected,
+            "nor is what stands beside auth a part of it"
+        );
+    }
+
+    #[test]
+    fn what_the_block_says_holds_and_a_name_of_it_is_not_the_id_of_a_file() {
+        let file = json!({
+            "auth": {
+                "username": "f", "user_id": "f", "password": "f", "project_id": "f", "user_domain_id": "f", "project_domain_id": "f",
+                "application_credential_id": "f",
+            },
+            "auth_type": "v3applicationcredential", "verify": true, "compute_endpoint_override": "f",
+        });
+        let mut said = block(json!({
+            "user_name": "b", "password": "b", "tenant_name": "b", "user_domain_name": "b", "insecure": true, "region": null,
+        }));
+        complement(&mut said, &from_file(file));
+        let expected = json!({
+            "user_name": "b", "password": "b", "project_name": "b", "user_domain_name": "b", "project_domain_id": "f",
+            "application_credential_id": "f", "auth_type": "password", "verify": "false", "interface": "public",
+            "compute_endpoint_override": "f",
+        });
+        assert_eq!(json!(said), expected);
     }
 
     #[test]
@@ -455,8 +376,8 @@ mod tests {
             ("foo", true),
             ("http://user:s3cret@a", true),
         ] {
-            let config = serde_json::from_value(json!({"auth": {"auth_url": url}})).unwrap();
-            let problems = keystone(&config, Way::Password).err().unwrap_or_default().0;
+            let said = block(json!({"auth_url": url}));
+            let problems = keystone(&said, password()).err().unwrap_or_default().0;
             assert_eq!(!problems.is_empty(), is_refused, "{url}");
             assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
         }
@@ -469,9 +390,8 @@ mod tests {
             ("/does/not/exist.pem", "No such file"),
             ("Cargo.toml", "no PEM certificate"),
         ] {
-            let auth = json!({"auth_url": "http://keystone:5000"});
-            let config = serde_json::from_value(json!({"auth": auth, "cacert": cacert})).unwrap();
-            let problems = keystone(&config, Way::Password).err().unwrap_or_default().0;
+            let said = block(json!({"auth_url": "http://keystone:5000", "cacert_file": cacert}));
+            let problems = keystone(&said, password()).err().unwrap_or_default().0;
             assert_eq!(problems.len(), 1, "{cacert}");
             for words in [cacert, why, "openstack.cacert_file"] {
                 assert!(problems[0].detail.contains(words), "{words}: {problems:?}");

@@ -4,16 +4,17 @@
 //! /servers/{id}/action`, Network API 2.0 `PUT /ports/{id}`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 use serde_json::json;
 
-use super::api::{Answered, NEUTRON, NOVA, Session, absent};
+use super::api::{NEUTRON, NOVA, Session};
 use super::held::ports;
 use super::names::SECURITY_GROUPS;
 use super::server::Server;
-use super::shape::{GROUPS, METADATA, Named, POOL, Shape};
+use super::shape::{GROUPS, Named, OWN, POOL, Shape};
 use crate::http::api::Call;
-use crate::worker_group::cloud::{Machine, Mark, all_of};
+use crate::worker_group::cloud::{Answered, Machine, Mark, absent, all_of};
 
 /// Writes a mark, and the user's metadata where there is a shape.
 pub(super) async fn mark(
@@ -23,13 +24,12 @@ pub(super) async fn mark(
     shape: Option<&Shape>,
 ) -> Answered<()> {
     let path = format!("servers/{}/metadata", machine.id);
-    let mut metadata: BTreeMap<String, String> = BTreeMap::new();
-    let mut left = Vec::new();
+    let (mut metadata, mut left) = (BTreeMap::new(), BTreeSet::new());
     if let Some(shape) = shape {
         metadata = shape.own_metadata();
         // Empty where there is none any more.
         metadata.entry(POOL.to_owned()).or_default();
-        left = machine.no_longer(METADATA, |key| shape.metadata.contains_key(key));
+        left = OWN.left(slice::from_ref(machine), &shape.metadata);
     }
     let pairs = mark.pairs().into_iter();
     metadata.extend(pairs.map(|(key, value)| (key.to_owned(), value)));

@@ -15,7 +15,7 @@ use crate::provider::{Diagnostic, Diagnostics};
 /// A file cannot be read, or none has such an entry.
 pub(super) fn entry(
     cloud: &str,
-    client_config_file: Option<String>,
+    client_config_file: Option<&String>,
 ) -> Result<CloudConfig, Diagnostics> {
     let clouds: Vec<PathBuf> = match client_config_file {
         Some(file) => vec![file.into()],

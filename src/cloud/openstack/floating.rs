@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::api::{Answered, Session};
+use super::api::Session;
 use super::held::{Floating, Held, all_of_group, release};
 use super::names::Wanting;
 use super::shape::FIELD;
-use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark, Phase};
+use crate::worker_group::cloud::{Answered, CloudError, Kind, Machine, Mark, Phase};
 
 /// What one operation knows of floating addresses.
 #[derive(Default)]

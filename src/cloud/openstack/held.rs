@@ -11,12 +11,14 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::api::{Answered, NEUTRON, Session, absent, read};
+use super::api::{NEUTRON, Session};
 use super::names::Wanting;
 use super::request::tags;
 use super::shape::ATTRIBUTE;
 use crate::http::api::Call;
-use crate::worker_group::cloud::{CloudError, Kind, Machine, UID, some_at_a_time};
+use crate::worker_group::cloud::{
+    Answered, CloudError, Kind, Machine, UID, absent, read, some_at_a_time,
+};
 
 /// An address, as Neutron has it.
 #[derive(Debug, Deserialize)]

@@ -1,6 +1,6 @@
 //! A login at Keystone, and where the services are that it lets in to.
 //!
-//! In: `POST /v3/auth/tokens`'s `auth`, and the URL that the user names. Out: a token, the project that it is for, and the URL of a
+//! In: the body of `POST /v3/auth/tokens`, and the URL that the user names. Out: a token, the project that it is for, and the URL of a
 //! service's version, with the microversions that it knows. See: Identity API 3, and the API-SIG's *Consuming the Catalog* with
 //! its *Version Discovery*.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use reqwest::Url;
 use serde::Deserialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::http::api::{Call, Client};
 use crate::http::rest::Failure;
@@ -26,77 +26,6 @@ pub(super) struct Keystone {
     pub(super) interface: String,
     /// URLs that the user knows better than the catalogue, by the type of service.
     pub(super) overrides: BTreeMap<String, Url>,
-}
-
-/// Who somebody says to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    Password,
-    Token,
-    ApplicationCredential,
-}
-
-impl Way {
-    /// As `auth_type` says it: `"v3password"`.
-    pub(super) fn of(auth_type: &str) -> Option<Self> {
-        match auth_type {
-            "v3password" | "password" => Some(Self::Password),
-            "v3token" | "token" => Some(Self::Token),
-            kind if kind.contains("applicationcredential") => Some(Self::ApplicationCredential),
-            _ => None,
-        }
-    }
-
-    /// What Keystone is asked for a token with, of the fields of `auth` in `clouds.yaml`.
-    pub(super) fn body(self, fields: &Json) -> Json {
-        let domain = |of: &str| named(fields, &format!("{of}_id"), &format!("{of}_name"), None);
-        let user = || named(fields, "user_id", "username", domain("user_domain"));
-        let (method, credential) = match self {
-            Self::Password => {
-                let mut user = user().unwrap_or_default();
-                user["password"] = fields["password"].clone();
-                ("password", json!({"user": user}))
-            }
-            Self::Token => ("token", json!({"id": fields["token"]})),
-            Self::ApplicationCredential => {
-                let mut credential = domain("application_credential").unwrap_or_default();
-                credential["secret"] = fields["application_credential_secret"].clone();
-                // A name is one of its user's.
-                if let (true, Some(user)) = (credential["id"].is_null(), user()) {
-                    credential["user"] = user;
-                }
-                ("application_credential", credential)
-            }
-        };
-        let identity = json!({"methods": [method], method: credential});
-        let project = named(
-            fields,
-            "project_id",
-            "project_name",
-            domain("project_domain"),
-        );
-        let scope = match (project, domain("domain")) {
-            // It is its own scope.
-            _ if self == Self::ApplicationCredential => {
-                return json!({"auth": {"identity": identity}});
-            }
-            (Some(project), _) => json!({"project": project}),
-            (None, Some(domain)) => json!({"domain": domain}),
-            (None, None) if fields["system_scope"] == "all" => json!({"system": {"all": true}}),
-            (None, None) => json!("unscoped"),
-        };
-        json!({"auth": {"identity": identity, "scope": scope}})
-    }
-}
-
-/// By its id, else by its name and the domain that this is of.
-fn named(fields: &Json, id: &str, name: &str, domain: Option<Json>) -> Option<Json> {
-    match (&fields[id], &fields[name], domain) {
-        (Json::String(id), ..) => Some(json!({"id": id})),
-        (_, Json::String(name), Some(domain)) => Some(json!({"name": name, "domain": domain})),
-        (_, Json::String(name), None) => Some(json!({"name": name})),
-        _ => None,
-    }
 }
 
 /// What Keystone says of a login.
@@ -279,56 +208,9 @@ fn last(url: &Url) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    #[test]
-    fn a_login_says_who_and_for_what() {
-        let password = |user: Json| json!({"methods": ["password"], "password": {"user": user}});
-        for (way, fields, identity, scope) in [
-            (
-                Way::Password,
-                json!({"username": "demo", "user_domain_name": "Default", "password": "x", "project_name": "p",
-                    "project_domain_id": "default", "application_credential_id": "a"}),
-                password(json!({"name": "demo", "domain": {"name": "Default"}, "password": "x"})),
-                Some(json!({"project": {"name": "p", "domain": {"id": "default"}}})),
-            ),
-            (
-                Way::Password,
-                json!({"user_id": "u", "password": "x", "project_id": "p", "project_name": "q"}),
-                password(json!({"id": "u", "password": "x"})),
-                Some(json!({"project": {"id": "p"}})),
-            ),
-            (
-                Way::Token,
-                json!({"token": "t", "domain_name": "d"}),
-                json!({"methods": ["token"], "token": {"id": "t"}}),
-                Some(json!({"domain": {"name": "d"}})),
-            ),
-            (
-                Way::Token,
-                json!({"token": "t"}),
-                json!({"methods": ["token"], "token": {"id": "t"}}),
-                Some(json!("unscoped")),
-            ),
-            (
-                Way::ApplicationCredential,
-                json!({"application_credential_id": "a", "application_credential_secret": "s", "username": "demo", "project_name": "p"}),
-                json!({"methods": ["application_credential"], "application_credential": {"id": "a", "secret": "s"}}),
-                None,
-            ),
-            (
-                Way::ApplicationCredential,
-                json!({"application_credential_name": "a", "application_credential_secret": "s", "user_id": "u"}),
-                json!({"methods": ["application_credential"],
-                    "application_credential": {"name": "a", "secret": "s", "user": {"id": "u"}}}),
-                None,
-            ),
-        ] {
-            let body = way.body(&fields);
-            assert_eq!(body["auth"]["identity"], identity, "{fields}");
-            assert_eq!(body["auth"].get("scope"), scope.as_ref(), "{fields}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn a_version_is_where_its_path_says_or_where_it_was_found() {

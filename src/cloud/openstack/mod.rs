@@ -2,7 +2,7 @@
 //!
 //! In: the group's questions. Out: calls of Nova, Glance and Neutron. Nova has no idempotency token and names repeat: a create looks
 //! for its name first. A server that is accepted may still end in ERROR; its fault text is the message. The shape is in `shape`; who
-//! logs in is in `auth` and `clouds`, the login in `keystone`; calls and what their refusals mean are in `api`, what names stand
+//! logs in is in `auth`, `way` and `clouds`, the login in `keystone`; calls and what their refusals mean are in `api`, what names stand
 //! for in `names`, bodies in `request`, answers in `server`, what is asked before an apply in `preflight`,
 //! what is changed in `change`, and addresses in `floating` and `held`.
 
@@ -18,6 +18,7 @@ mod preflight;
 mod request;
 mod server;
 mod shape;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,18 +27,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::{FutureExt as _, TryStreamExt as _};
 use serde_json::json;
-use tokio::sync::OnceCell;
 
-use self::api::{Answered, NOVA, NOVA_OF_VOLUME_TYPES, Session, absent};
+use self::api::{NOVA, NOVA_OF_VOLUME_TYPES, Session};
 use self::floating::Addresses;
-use self::names::Ids;
-use self::server::Server;
+use self::names::Resolved;
+use self::server::{FACETS, Server};
 use self::shape::{ATTEMPT, FIELD, Shape, Volume};
 use crate::http::api::Call;
 use crate::provider::Diagnostics;
 use crate::worker_group::cloud::{
-    Answers, Change, CloudError, Connect, Connecting, Deletion, Entry, Growth, Kind, Lack, Machine,
-    Manner, Mark, Phase, Pool, Spec, all_of, some_at_a_time,
+    Answered, Answers, Change, CloudError, Connect, Connecting, Deletion, Entry, Facet, Growth,
+    Kind, Lack, Machine, Manner, Mark, Pool, Spec, absent, all_of, some_at_a_time,
 };
 
 /// The row of the table of clouds.
@@ -77,7 +77,7 @@ fn connect(connect: Connect<'_>) -> Connecting<'_> {
         let cloud = OpenStack {
             session: context.shared.try_of(login).await?,
             pool: Pool::default(),
-            resolved: OnceCell::new(),
+            resolved: Resolved::default(),
             floating: Addresses::default(),
         };
         if !connect.shape.field(FIELD).is_null() {
@@ -93,8 +93,7 @@ struct OpenStack {
     session: Arc<Session>,
     /// Names that are being created, and the addresses that creates took: Nova shows them only some time after.
     pool: Pool,
-    /// Names of the shape and what they are: asked once for a group, by the preflight where there is one.
-    resolved: OnceCell<(String, Arc<Ids>)>,
+    resolved: Resolved,
     floating: Addresses,
 }
 
@@ -122,12 +121,10 @@ impl Answers for OpenStack {
     async fn find(&self, ids: &[String]) -> Answered<Vec<Machine>> {
         let one = async |id: &String| {
             let call = Call::get(format!("servers/{id}"));
-            let session = &self.session;
-            absent(
-                session
-                    .get(NOVA, "Nova GET server", id, call, "server")
-                    .await,
-            )
+            let server = self
+                .session
+                .get(NOVA, "Nova GET server", id, call, "server");
+            absent(server.await)
         };
         let calls: Vec<_> = ids.iter().map(one).collect();
         let found: Vec<Option<Server>> = some_at_a_time(calls).try_collect().await?;
@@ -136,16 +133,17 @@ impl Answers for OpenStack {
     }
 
     async fn create(&self, spec: &Spec<'_>, shape: Shape, user_data: String) -> Answered<Machine> {
+        let session = &self.session;
         let turn = self.pool.turn(spec.name);
         let _turn = turn.lock().await;
         if let Some(machine) = self.named(spec).await? {
             if shape.floating_ip_pool.is_some() {
-                let ids = self.ids(spec.image, &shape).await?;
+                let ids = self.resolved.of(session, spec.image, &shape).await?;
                 self.floating.want(&machine.id, ids.wanting.as_ref());
             }
             return Ok(machine);
         }
-        let ids = self.ids(spec.image, &shape).await?;
+        let ids = self.resolved.of(session, spec.image, &shape).await?;
         self.floating.making(spec.name, ids.wanting.as_ref());
         let fixed_ips = self.reserve(spec, &shape).await?;
         let nova = match &shape.boot_volume {
@@ -154,31 +152,22 @@ impl Answers for OpenStack {
         };
         let body = request::create(spec, &shape, &ids, &fixed_ips, &user_data);
         let call = Call::post("servers", body);
-        let created = self.session.send(nova, CREATE, spec.name, call).await;
+        let created = session.send(nova, CREATE, spec.name, call).await;
         self.pool.settle(spec.name, created.is_ok());
         let created = created?;
         let id = created["server"]["id"].as_str().unwrap_or_default();
         self.floating.want(id, ids.wanting.as_ref());
-        // The answer of a create has no more than the id: what it will be is what was asked for.
         Ok(Machine {
-            id: id.to_owned(),
-            name: spec.name.to_owned(),
-            zone: String::new(),
             addresses: fixed_ips.into_iter().flatten().collect(),
-            image: spec.image.to_owned(),
-            phase: Phase::Pending,
-            message: None,
-            mark: spec.mark.clone(),
-            created: None,
-            observed: shape.wanted(),
+            observed: self.wanted(&shape),
+            ..Machine::asked_for(spec, id)
         })
     }
 
     async fn delete(&self, machine: &Machine) -> Answered<Deletion> {
         let call = Call::delete(format!("servers/{}", machine.id));
-        let answer = self
-            .session
-            .send(NOVA, "Nova DELETE server", &machine.name, call);
+        let (session, name) = (&self.session, &machine.name);
+        let answer = session.send(NOVA, "Nova DELETE server", name, call);
         Ok(match absent(answer.await)? {
             Some(_) => Deletion::Going,
             None => Deletion::Gone,
@@ -204,14 +193,13 @@ impl Answers for OpenStack {
     }
 
     fn wanted(&self, shape: &Shape) -> BTreeMap<String, String> {
-        shape.wanted()
+        Facet::wanted(FACETS, shape)
     }
 
     async fn preflight(&self, image: &str, shape: Shape, growth: Growth) -> Answered<Diagnostics> {
         let (problems, ids) = preflight::check(&self.session, image, &shape, growth).await?;
         if let Some(ids) = ids {
-            // Another preflight of this operation was of the same group.
-            let _ = self.resolved.set((shape.names(image), Arc::new(ids)));
+            self.resolved.keep(image, &shape, ids);
         }
         Ok(problems)
     }
@@ -267,9 +255,8 @@ impl OpenStack {
         if wanting.is_none() && !machines.iter().any(has) {
             return Ok(());
         }
-        let change = self
-            .floating
-            .change(&self.session, mark, machines, wanting.as_ref());
+        let (session, wanting) = (&self.session, wanting.as_ref());
+        let change = self.floating.change(session, mark, machines, wanting);
         change.await
     }
 
@@ -292,20 +279,6 @@ impl OpenStack {
         let words = format!("the name is taken by server {}", machine.id);
         let kind = Kind::AlreadyExists;
         Err(CloudError::new(kind, CREATE, spec.name, words))
-    }
-
-    /// Ids of the image, flavor and networks; asked once, for a group has one shape at a time.
-    async fn ids(&self, image: &str, shape: &Shape) -> Answered<Arc<Ids>> {
-        let key = shape.names(image);
-        let resolve = || async {
-            let ids = names::resolve(&self.session, image, shape).await?;
-            Ok::<_, CloudError>((key.clone(), Arc::new(ids)))
-        };
-        let (of, ids) = self.resolved.get_or_try_init(resolve).await?;
-        match *of == key {
-            true => Ok(Arc::clone(ids)),
-            false => Ok(resolve().await?.1),
-        }
     }
 
     /// An address in each network that lists some, kept from the other creates of this operation.

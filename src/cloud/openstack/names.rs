@@ -4,12 +4,82 @@
 //! be chance. See: Image API 2 `GET /images`, Compute API 2.1 `GET /flavors`, Network API 2.0 `GET
 //! /networks`, `/security-groups`.
 
-use serde::Deserialize;
+use std::sync::Arc;
 
-use super::api::{Answered, GLANCE, NEUTRON, NOVA, Session, absent, read};
+use serde::Deserialize;
+use tokio::sync::OnceCell;
+
+use super::api::{GLANCE, NEUTRON, NOVA, Session};
 use super::shape::{ATTRIBUTE, Named, Shape};
 use crate::http::api::Call;
-use crate::worker_group::cloud::{CloudError, Kind};
+use crate::worker_group::cloud::{Answered, CloudError, Findings, Kind, absent, read};
+
+/// Ids of what the group's shape names: asked once in an operation, by the preflight where there is one.
+#[derive(Default)]
+pub(super) struct Resolved(OnceCell<(String, Arc<Ids>)>);
+
+impl Resolved {
+    /// Keeps them. Another preflight of this operation was of the same group.
+    pub(super) fn keep(&self, image: &str, shape: &Shape, ids: Ids) {
+        let _ = self.0.set((shape.names(image), Arc::new(ids)));
+    }
+
+    /// Those of an image and a shape.
+    pub(super) async fn of(
+        &self,
+        session: &Session,
+        image: &str,
+        shape: &Shape,
+    ) -> Answered<Arc<Ids>> {
+        let key = shape.names(image);
+        let resolve = async || {
+            let names = Names::look_up(session, image, shape, &mut Findings::strict()).await?;
+            let ids = names.ids(shape).ok_or_else(|| IMAGES.missing(image))?;
+            Ok::<_, CloudError>((key.clone(), Arc::new(ids)))
+        };
+        let (of, ids) = self.0.get_or_try_init(&resolve).await?;
+        match *of == key {
+            true => Ok(Arc::clone(ids)),
+            false => Ok(resolve().await?.1),
+        }
+    }
+}
+
+/// What names stand for, each that stands for something.
+pub(super) struct Names {
+    pub(super) image: Option<Image>,
+    pub(super) flavor: Option<Flavor>,
+    networks: Vec<String>,
+    /// The id of the external network.
+    pub(super) pool: Option<String>,
+}
+
+impl Names {
+    /// Looks all of them up.
+    pub(super) async fn look_up(
+        session: &Session,
+        image_name: &str,
+        shape: &Shape,
+        found: &mut Findings,
+    ) -> Answered<Self> {
+        Ok(Self {
+            pool: found.of(pool(session, shape).await)?.flatten(),
+            image: found.of(image(session, image_name).await)?,
+            flavor: found.of(flavor(session, &shape.flavor()).await)?,
+            networks: networks(session, shape, found).await?,
+        })
+    }
+
+    /// The ids alone, where each has one.
+    pub(super) fn ids(self, shape: &Shape) -> Option<Ids> {
+        Some(Ids {
+            image: self.image?.id,
+            flavor: self.flavor?.id,
+            wanting: Wanting::of(shape, self.pool, &self.networks),
+            networks: self.networks,
+        })
+    }
+}
 
 /// An image of Glance.
 #[derive(Deserialize)]
@@ -58,7 +128,7 @@ pub(super) struct Wanting {
 
 impl Wanting {
     /// That of a shape, where its pool has this id.
-    pub(super) fn of(shape: &Shape, pool: Option<String>, networks: &[String]) -> Option<Self> {
+    fn of(shape: &Shape, pool: Option<String>, networks: &[String]) -> Option<Self> {
         Some(Self {
             named: shape.floating_ip_pool.clone()?,
             pool: pool?,
@@ -67,26 +137,12 @@ impl Wanting {
     }
 }
 
-/// Looks all of them up.
-pub(super) async fn resolve(session: &Session, named: &str, shape: &Shape) -> Answered<Ids> {
-    let pool = pool(session, shape).await?;
-    let image = image(session, named).await?.id;
-    let flavor = flavor(session, &shape.flavor()).await?.id;
-    let networks = networks(session, shape).await?;
-    Ok(Ids {
-        wanting: Wanting::of(shape, pool, &networks),
-        image,
-        flavor,
-        networks,
-    })
-}
-
 /// The floating address that servers of a shape are to have.
 pub(super) async fn wanting(session: &Session, shape: &Shape) -> Answered<Option<Wanting>> {
     let Some(pool) = pool(session, shape).await? else {
         return Ok(None);
     };
-    let networks = networks(session, shape).await?;
+    let networks = networks(session, shape, &mut Findings::strict()).await?;
     Ok(Wanting::of(shape, Some(pool), &networks))
 }
 
@@ -98,41 +154,38 @@ pub(super) async fn pool(session: &Session, shape: &Shape) -> Answered<Option<St
     }
 }
 
-async fn networks(session: &Session, shape: &Shape) -> Answered<Vec<String>> {
+async fn networks(session: &Session, shape: &Shape, found: &mut Findings) -> Answered<Vec<String>> {
     let mut networks = Vec::new();
     for one in &shape.networks {
-        networks.push(NETWORKS.id(session, &one.named()).await?);
+        networks.extend(found.of(NETWORKS.id(session, &one.named()).await)?);
     }
     Ok(networks)
 }
 
 /// By id or name.
-pub(super) async fn image(session: &Session, image: &str) -> Answered<Image> {
-    let name = match Named::of(image) {
-        Named::Name(name) => name,
-        Named::Id(id) => {
-            let call = Call::get(format!("images/{id}"));
-            let answer = absent(session.send(GLANCE, IMAGES.action, &id, call).await)?;
-            return read(answer.ok_or_else(|| IMAGES.missing(&id))?, IMAGES.action);
-        }
+async fn image(session: &Session, image: &str) -> Answered<Image> {
+    let Named::Id(id) = Named::of(image) else {
+        let call = Call::get(IMAGES.path).query("name", image);
+        let found = session.get(GLANCE, IMAGES.action, image, call, IMAGES.path);
+        return IMAGES.one(found.await?, image);
     };
-    let call = Call::get(IMAGES.path).query("name", &name);
-    let found = session.get(GLANCE, IMAGES.action, &name, call, IMAGES.path);
-    IMAGES.one(found.await?, &name)
+    let call = Call::get(format!("images/{id}"));
+    let answer = session.send(GLANCE, IMAGES.action, &id, call).await;
+    let answer = absent(answer)?.ok_or_else(|| IMAGES.missing(&id))?;
+    read(answer, IMAGES.action)
 }
 
 /// By id or name.
-pub(super) async fn flavor(session: &Session, named: &Named) -> Answered<Flavor> {
+async fn flavor(session: &Session, named: &Named) -> Answered<Flavor> {
     const ACTION: &str = "Nova GET flavors";
-    let missing = |name: &str, attribute, words: String| {
-        CloudError::new(Kind::BadRequest, ACTION, name, words).blaming(attribute)
-    };
-    match named {
+    let (name, attribute, words) = match named {
         Named::Id(id) => {
             let call = Call::get(format!("flavors/{id}"));
-            let answer = absent(session.get(NOVA, ACTION, id, call, "flavor").await)?;
-            let words = "no such flavor".to_owned();
-            answer.ok_or_else(|| missing(id, "openstack.flavor_id", words))
+            let answer = session.get(NOVA, ACTION, id, call, "flavor").await;
+            if let Some(flavor) = absent(answer)? {
+                return Ok(flavor);
+            }
+            (id, "openstack.flavor_id", "no such flavor".to_owned())
         }
         Named::Name(name) => {
             let call = || Call::get("flavors/detail");
@@ -143,9 +196,10 @@ pub(super) async fn flavor(session: &Session, named: &Named) -> Answered<Flavor>
             }
             let known: Vec<&str> = all.iter().map(|flavor| flavor.name.as_str()).collect();
             let words = format!("no such flavor; there are {}", known.join(", "));
-            Err(missing(name, "openstack.flavor_name", words))
+            (name, "openstack.flavor_name", words)
         }
-    }
+    };
+    Err(CloudError::new(Kind::BadRequest, ACTION, name, words).blaming(attribute))
 }
 
 /// Where things have names, and what they are called to a user.

@@ -5,12 +5,12 @@
 
 use serde_json::Value as Json;
 
-use super::api::{Answered, NEUTRON, NOVA, Session, absent};
-use super::names::{self, Flavor, Ids, Image, NETWORKS, SECURITY_GROUPS, Wanting};
+use super::api::{NEUTRON, NOVA, Session};
+use super::names::{self, Flavor, Ids, Image, Names, SECURITY_GROUPS};
 use super::shape::{ATTRIBUTE, Named, Shape};
 use crate::http::api::Call;
 use crate::provider::{Diagnostic, Diagnostics, Path};
-use crate::worker_group::cloud::{CloudError, Findings, Growth, Kind, Refusal};
+use crate::worker_group::cloud::{Answered, CloudError, Findings, Growth, Kind, Refusal, absent};
 
 /// Every problem at once; and what the names stand for, where each stands for something. Where nothing is to be created, only what changes
 /// in place is asked about: the pool of floating addresses.
@@ -21,8 +21,8 @@ pub(super) async fn check(
     growth: Growth,
 ) -> Answered<(Diagnostics, Option<Ids>)> {
     let mut found = Findings::new(refusal);
-    let pool = found.of(names::pool(session, shape).await)?.flatten();
     if growth.created == 0 {
+        found.of(names::pool(session, shape).await)?;
         return Ok((found.told(), None));
     }
     if session.insecure {
@@ -32,16 +32,11 @@ pub(super) async fn check(
              block and take insecure (or verify: false in clouds.yaml) out.",
         ));
     }
-    let image = found.of(names::image(session, image_name).await)?;
-    let flavor = found.of(names::flavor(session, &shape.flavor()).await)?;
-    let mut networks = Vec::new();
-    for network in &shape.networks {
-        networks.extend(found.of(NETWORKS.id(session, &network.named()).await)?);
-    }
+    let names = Names::look_up(session, image_name, shape, &mut found).await?;
     for group in &shape.security_groups {
         found.of(SECURITY_GROUPS.id(session, &Named::of(group)).await)?;
     }
-    if pool.is_some() {
+    if names.pool.is_some() {
         few_addresses(session, growth, &mut found).await;
     }
     if shape.boot_volume.is_some() && !session.has_volumes() {
@@ -88,24 +83,19 @@ pub(super) async fn check(
             missing_zones(&answer, &shape.availability_zones, &mut found);
         }
     }
-    if let (Some(image), Some(flavor)) = (&image, &flavor) {
+    if let (Some(image), Some(flavor)) = (&names.image, &names.flavor) {
         misfit(image, flavor, shape, &mut found);
     }
-    if let Some(flavor) = &flavor {
+    if let Some(flavor) = &names.flavor {
         let call = Call::get("limits");
         let answer = session.send(NOVA, "Nova GET limits", "the quota", call);
         if let Some(answer) = found.of(answer.await)? {
             lack(&answer["limits"]["absolute"], flavor, growth, &mut found);
         }
     }
-    let ids = match (image, flavor) {
-        (Some(image), Some(flavor)) if !found.has_errors() => Some(Ids {
-            image: image.id,
-            flavor: flavor.id,
-            wanting: Wanting::of(shape, pool, &networks),
-            networks,
-        }),
-        _ => None,
+    let ids = match found.has_errors() {
+        true => None,
+        false => names.ids(shape),
     };
     Ok((found.told(), ids))
 }
@@ -175,36 +165,17 @@ fn misfit(image: &Image, flavor: &Flavor, shape: &Shape, found: &mut Findings) {
     }
 }
 
-/// No room for one machine is an error; room for some is a warning, for a roll gives back what it takes.
 fn lack(limits: &Json, flavor: &Flavor, growth: Growth, found: &mut Findings) {
     for (what, most, used, each) in [
-        ("instances", "maxTotalInstances", "totalInstancesUsed", 1),
-        ("cores", "maxTotalCores", "totalCoresUsed", flavor.vcpus),
-        (
-            "MiB of memory",
-            "maxTotalRAMSize",
-            "totalRAMUsed",
-            flavor.ram,
-        ),
+        ("instances", "Instances", "Instances", 1),
+        ("cores", "Cores", "Cores", flavor.vcpus),
+        ("MiB of memory", "RAMSize", "RAM", flavor.ram),
     ] {
-        // -1: unlimited.
-        let (Some(most @ 0..), Some(used)) = (limits[most].as_i64(), limits[used].as_i64()) else {
-            continue;
-        };
-        if each <= 0 {
-            continue;
+        let most = limits[format!("maxTotal{most}")].as_i64();
+        let used = limits[format!("total{used}Used")].as_i64();
+        if let (Some(most), Some(used)) = (most, used) {
+            found.quota(growth, what, [most, used, each]);
         }
-        let left = usize::try_from(most.saturating_sub(used).max(0) / each).unwrap_or(usize::MAX);
-        let (short, none) = (
-            format!("Quota of {what} may not be enough"),
-            format!("Quota of {what} is exhausted"),
-        );
-        found.room(growth, left, (&short, Some(&none)), None, |more, advice| {
-            format!(
-                "The project may have {most} {what} and uses {used}; a machine takes {each}, and {more} more than now are to exist at a time. \
-                 {advice}Ask for a larger quota, or choose fewer or smaller machines."
-            )
-        });
     }
 }
 

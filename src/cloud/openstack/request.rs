@@ -9,7 +9,8 @@ use serde_json::{Value as Json, json};
 
 use super::names::Ids;
 use super::shape::{ATTEMPT, IMAGE, Shape, Volume};
-use crate::worker_group::cloud::Spec;
+use crate::http::rest::whole;
+use crate::worker_group::cloud::{Spec, in_turn};
 
 /// `user_data` is in Nova's form: base64. `fixed_ips` has one for each of the shape's networks: the address
 /// that this machine takes, where the user lists some.
@@ -43,7 +44,7 @@ pub(super) fn create(
         },
         "security_groups": (!groups.is_empty()).then_some(groups),
         "key_name": shape.key_pair,
-        "availability_zone": zone(&shape.availability_zones, spec.ordinal),
+        "availability_zone": in_turn(&shape.availability_zones, spec.ordinal).first(),
         "config_drive": shape.config_drive,
         "user_data": user_data,
         "metadata": metadata(spec, shape),
@@ -52,14 +53,6 @@ pub(super) fn create(
     let hints = shape.server_group_id.as_ref();
     let hints = hints.map(|group| json!({"group": group}));
     whole(json!({"server": whole(server), "os:scheduler_hints": hints}))
-}
-
-/// Without what is left out: Nova takes no null.
-fn whole(mut object: Json) -> Json {
-    if let Some(fields) = object.as_object_mut() {
-        fields.retain(|_, value| !value.is_null());
-    }
-    object
 }
 
 /// The mark, the user's, and what only a create knows.
@@ -78,12 +71,6 @@ pub(super) fn tags(cluster: &str, group: &str) -> [String; 2] {
         format!("flatcar-cluster={cluster}"),
         format!("flatcar-group={group}"),
     ]
-}
-
-/// Machines are spread over the zones in turn.
-fn zone(zones: &[String], ordinal: u64) -> Option<&String> {
-    let count = u64::try_from(zones.len()).ok().filter(|count| *count > 0)?;
-    zones.get(usize::try_from(ordinal % count).ok()?)
 }
 
 #[cfg(test)]

@@ -8,11 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::shape::{
-    FIELD, FIXED_IPS, FLAVOR, GROUPS, IMAGE, KEY_PAIR, KEYS, METADATA, POOL, ZONES, listed,
-};
+use super::shape::{FIELD, FIXED_IPS, GROUPS, IMAGE, OWN, POOL, Shape, ZONES, listed};
 use crate::flatcar::Date;
-use crate::worker_group::cloud::{Machine, Mark, Phase};
+use crate::worker_group::cloud::{Facet, Machine, Mark, Phase};
 
 /// A server as `GET /servers/detail` shows it, at microversion 2.52.
 #[derive(Deserialize)]
@@ -104,7 +102,7 @@ impl Server {
                 .or_else(|| (phase == Phase::Stopped).then(|| format!("status {}", self.status))),
             mark,
             created: self.created.as_deref().and_then(Date::moment),
-            observed: self.observed(),
+            observed: Facet::seen(FACETS, self),
         })
     }
 
@@ -136,38 +134,67 @@ impl Server {
             _ => Phase::Running,
         })
     }
-
-    fn observed(&self) -> BTreeMap<String, String> {
-        let own = self.addresses.values().flatten();
-        let own = own.filter(|address| address.kind != FLOATING);
-        let own: Vec<&str> = own.map(|address| address.addr.as_str()).collect();
-        let flavor = self.flavor.get("original_name").and_then(Json::as_str);
-        // Nova names the groups once for each port, and none before there is one.
-        let groups = self.security_groups.iter().map(|group| group.name.as_str());
-        let groups: BTreeSet<&str> = groups.collect();
-        let seen = [
-            (FLAVOR, flavor.map(str::to_owned)),
-            (
-                FIELD,
-                Some(self.metadata.get(POOL).cloned().unwrap_or_default()),
-            ),
-            (KEY_PAIR, Some(self.key_name.clone().unwrap_or_default())),
-            (GROUPS, (!groups.is_empty()).then(|| listed(&groups))),
-            (ZONES, Some(self.zone.clone().unwrap_or_default())),
-            (FIXED_IPS, Some(own.join(","))),
-        ];
-        let seen = seen.into_iter();
-        let seen = seen.filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        let mut observed: BTreeMap<String, String> = seen.collect();
-        let ours = self.metadata.get(KEYS).map_or("", String::as_str);
-        for key in ours.split(',') {
-            if let Some(value) = self.metadata.get(key) {
-                observed.insert(format!("{METADATA}{key}"), value.clone());
-            }
-        }
-        observed
-    }
 }
+
+/// What servers show of their shape.
+pub(super) const FACETS: &[Facet<Shape, Server>] = &[
+    Facet::whole(
+        "flavor_name",
+        |shape| {
+            shape
+                .flavor_name
+                .clone()
+                .filter(|_| shape.flavor_id.is_none())
+        },
+        |server| Some(server.flavor.get("original_name")?.as_str()?.to_owned()),
+    ),
+    Facet::whole(
+        FIELD,
+        |shape| Some(shape.floating_ip_pool.clone().unwrap_or_default()),
+        |server| Some(server.metadata.get(POOL).cloned().unwrap_or_default()),
+    ),
+    Facet::whole(
+        "key_pair",
+        |shape| Some(shape.key_pair.clone().unwrap_or_default()),
+        |server| Some(server.key_name.clone().unwrap_or_default()),
+    ),
+    Facet::whole(GROUPS, Shape::groups, |server| {
+        // Nova names the groups once for each port, and none before there is one.
+        let groups = server
+            .security_groups
+            .iter()
+            .map(|group| group.name.as_str());
+        let groups: BTreeSet<&str> = groups.collect();
+        (!groups.is_empty()).then(|| listed(&groups))
+    }),
+    Facet::whole(
+        ZONES,
+        |_| None,
+        |server| Some(server.zone.clone().unwrap_or_default()),
+    ),
+    Facet::whole(
+        FIXED_IPS,
+        |_| None,
+        |server| {
+            let own = server.addresses.values().flatten();
+            let own = own.filter(|address| address.kind != FLOATING);
+            let own: Vec<&str> = own.map(|address| address.addr.as_str()).collect();
+            Some(own.join(","))
+        },
+    ),
+    Facet::parts(
+        OWN.field,
+        |shape| shape.metadata.clone(),
+        |server| {
+            OWN.seen(
+                server
+                    .metadata
+                    .iter()
+                    .map(|(key, value)| (&**key, &**value)),
+            )
+        },
+    ),
+];
 
 const FLOATING: &str = "floating";
 

@@ -2,12 +2,13 @@
 //! it, and the metadata that servers carry of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::provider::convert::or_empty;
-use crate::provider::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
+use crate::provider::rules::{addresses, exactly_one};
+use crate::provider::{Attribute, Diagnostics, Path, Type, Value};
+use crate::worker_group::cloud::OwnTags;
 
 /// The attribute `openstack` of the group: one machine's shape.
 pub(super) fn group_schema() -> Attribute {
@@ -147,34 +148,12 @@ impl Shape {
         format!("{image} {flavor:?} {:?} {pool:?}", self.networks)
     }
 
-    /// The user's metadata, and which keys these are: what others add stays theirs.
+    /// The user's metadata with the list of their keys, and the pool.
     pub(super) fn own_metadata(&self) -> BTreeMap<String, String> {
-        let keys: Vec<&str> = self.metadata.keys().map(String::as_str).collect();
-        let mut metadata = self.metadata.clone();
-        metadata.insert(KEYS.to_owned(), keys.join(","));
-        if let Some(pool) = &self.floating_ip_pool {
-            metadata.insert(POOL.to_owned(), pool.clone());
-        }
+        let mut metadata = OWN.written(&self.metadata);
+        let pool = self.floating_ip_pool.clone();
+        metadata.extend(pool.map(|pool| (POOL.to_owned(), pool)));
         metadata
-    }
-
-    /// The drift that counts; what is `None` is not looked at.
-    pub(super) fn wanted(&self) -> BTreeMap<String, String> {
-        let flavor = self.flavor_name.clone();
-        let wanted = [
-            (FLAVOR, flavor.filter(|_| self.flavor_id.is_none())),
-            (
-                FIELD,
-                Some(self.floating_ip_pool.clone().unwrap_or_default()),
-            ),
-            (KEY_PAIR, Some(self.key_pair.clone().unwrap_or_default())),
-            (GROUPS, self.groups()),
-        ];
-        let metadata = self.metadata.iter();
-        let metadata = metadata.map(|(key, value)| (format!("{METADATA}{key}"), value.clone()));
-        let wanted = wanted.into_iter();
-        let wanted = wanted.filter_map(|(key, value)| Some((key.to_owned(), value?)));
-        wanted.chain(metadata).collect()
     }
 
     /// The groups as Nova reports them: by name. Ids cannot be compared.
@@ -200,104 +179,50 @@ pub(super) fn is_uuid(text: &str) -> bool {
 
 /// Pure; values may be unknown.
 pub(super) fn validate(shape: &Value) -> Diagnostics {
-    let flavor = one_of(
-        shape,
-        ["flavor_name", "flavor_id"],
-        &Path::of("flavor_name"),
-    );
-    let mut problems = Diagnostics(flavor.into_iter().collect());
+    let flavor = ["flavor_name", "flavor_id"];
+    let mut problems = exactly_one(shape, flavor, Path::of("flavor_name"));
     for (number, network) in shape.field("networks").elements().iter().enumerate() {
         if matches!(network, Value::Map(_)) {
             let at = Path::of("networks").index(number);
             let listed = network.field("fixed_ips").elements();
-            problems
-                .0
-                .extend(addresses(listed, &at.attribute("fixed_ips")));
-            problems.0.extend(one_of(network, ["name", "uuid"], &at));
+            problems.extend(addresses(listed, &at.attribute("fixed_ips")));
+            problems.extend(exactly_one(network, ["name", "uuid"], at));
         }
     }
+    let at = Path::of("metadata");
     let keys = || shape.field("metadata").entries().map(|(key, _)| key);
     let named: usize = keys().map(|key| key.len() + 1).sum();
     if named > METADATA_BYTES {
-        let problem = Diagnostic::error(
-            "Too many metadata keys",
-            format!(
-                "Together the keys take {named} bytes, {METADATA_BYTES} at most. Use fewer or shorter keys."
-            ),
+        let detail = format!(
+            "Together the keys take {named} bytes, {METADATA_BYTES} at most. Use fewer or shorter keys."
         );
-        problems.push(problem.at(Path::of("metadata")));
+        problems.wrong(at.clone(), "Too many metadata keys", detail);
     }
     for key in keys().filter(|key| key.starts_with(OURS)) {
-        let problem = Diagnostic::error(
-            "Metadata key is reserved",
-            format!(
-                "{key:?} cannot be set: keys that begin with {OURS} mark the machines of a group. Choose another key."
-            ),
+        let detail = format!(
+            "{key:?} cannot be set: keys that begin with {OURS} mark the machines of a group. Choose another key."
         );
-        problems.push(problem.at(Path::of("metadata").key(key)));
+        problems.wrong(at.key(key), "Metadata key is reserved", detail);
     }
     problems
-}
-
-/// Both of two attributes, or neither; nothing while one of them is not known.
-fn one_of(object: &Value, [a, b]: [&str; 2], at: &Path) -> Option<Diagnostic> {
-    let fields = [object.field(a), object.field(b)];
-    if fields
-        .iter()
-        .any(|field| matches!(field, Value::Unknown(_)))
-    {
-        return None;
-    }
-    let found = match fields.map(Value::is_null) {
-        [true, true] => "neither is",
-        [false, false] => "both are",
-        _ => return None,
-    };
-    let problem = Diagnostic::error(
-        format!("Exactly one of {a} and {b} is needed"),
-        format!("Of {a} and {b} {found} set. Set one of the two."),
-    );
-    Some(problem.at(at.clone()))
-}
-
-/// Addresses that are none, or twice there.
-fn addresses(listed: &[Value], at: &Path) -> Vec<Diagnostic> {
-    let mut seen: BTreeSet<IpAddr> = BTreeSet::new();
-    let texts = listed.iter().map(Value::text).enumerate();
-    let problem = |(number, text): (usize, Option<&str>)| {
-        let text = text?;
-        let problem = match text.parse() {
-            Ok(address) if seen.insert(address) => return None,
-            Ok(_) => Diagnostic::error(
-                "Address is listed twice",
-                format!("{text} can be of one server only. Take one of them out."),
-            ),
-            Err(_) => Diagnostic::error(
-                "Not an IP address",
-                format!("{text:?} is none. Write an address of the network, such as 10.0.0.5."),
-            ),
-        };
-        Some(problem.at(at.index(number)))
-    };
-    texts.filter_map(problem).collect()
 }
 
 /// The field of the shape that names a pool of floating addresses, and the attribute.
 pub(super) const FIELD: &str = "floating_ip_pool";
 pub(super) const ATTRIBUTE: &str = "openstack.floating_ip_pool";
-pub(super) const FLAVOR: &str = "flavor_name";
 pub(super) const GROUPS: &str = "security_groups";
 pub(super) const ZONES: &str = "availability_zones";
 pub(super) const FIXED_IPS: &str = "networks.fixed_ips";
-pub(super) const KEY_PAIR: &str = "key_pair";
-/// What the keys of observed metadata begin with.
-pub(super) const METADATA: &str = "metadata.";
+/// Which metadata are the user's.
+pub(super) const OWN: OwnTags = OwnTags {
+    field: "metadata",
+    list: "flatcar-keys",
+    listed: str::to_owned,
+};
 /// Metadata of ours begin so.
 const OURS: &str = "flatcar-";
 /// The image as the user named it: nova forgets it for a server that boots from a volume, and knows only ids.
 pub(super) const IMAGE: &str = "flatcar-image";
-/// The keys of metadata that the configuration has written, with commas between them.
-pub(super) const KEYS: &str = "flatcar-keys";
 /// The pool of its floating address, as the user named it.
 pub(super) const POOL: &str = "flatcar-floating-ip-pool";
 /// Which try of the name this server is.

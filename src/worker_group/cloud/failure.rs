@@ -240,7 +240,7 @@ impl Meaning {
             attribute: None,
         }
     }
-    /// Of a status, where the words hold these; `""`: whatever they say.
+    /// Of a status, where the words hold these; `""`: whatever they say. `|` stands between several.
     pub const fn status(status: u16, words: &'static str, kind: Kind) -> Self {
         Self {
             status: Some(status),
@@ -250,7 +250,7 @@ impl Meaning {
             attribute: None,
         }
     }
-    /// That a refusal in these words is about an attribute, where its own row says of none.
+    /// That a refusal in these words, or in those after a `|`, is about an attribute, where its own row says of none.
     pub const fn words(words: &'static str, attribute: &'static str) -> Self {
         Self {
             status: None,
@@ -277,7 +277,7 @@ impl Meaning {
         };
         (self.status.is_none() || self.status == status)
             && (self.codes.is_empty() || self.codes.split(' ').any(is_one))
-            && words.contains(self.words)
+            && self.words.split('|').any(|these| words.contains(these))
     }
 
     /// What a refusal means, and the attribute that it is about. What no row knows is of its status's

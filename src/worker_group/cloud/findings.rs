@@ -18,7 +18,7 @@ pub struct Refusal {
 
 /// The faults found so far.
 pub struct Findings {
-    refusal: fn(&CloudError) -> Option<Refusal>,
+    refusal: Option<fn(&CloudError) -> Option<Refusal>>,
     causes: Vec<String>,
     problems: Diagnostics,
 }
@@ -27,9 +27,17 @@ impl Findings {
     /// None so far. `refusal` words a refusal, or passes over one that is no fault of the group.
     pub fn new(refusal: fn(&CloudError) -> Option<Refusal>) -> Self {
         Self {
-            refusal,
+            refusal: Some(refusal),
             causes: Vec::new(),
             problems: Diagnostics::none(),
+        }
+    }
+
+    /// For who needs every answer: the first refusal is the error.
+    pub fn strict() -> Self {
+        Self {
+            refusal: None,
+            ..Self::new(|_| None)
         }
     }
 
@@ -40,7 +48,7 @@ impl Findings {
     pub fn of<T>(&mut self, answer: Result<T, CloudError>) -> Result<Option<T>, CloudError> {
         match answer {
             Ok(answer) => Ok(Some(answer)),
-            Err(error) if error.is_retryable() => Err(error),
+            Err(error) if error.is_retryable() || self.refusal.is_none() => Err(error),
             Err(error) => {
                 self.refused(&error);
                 Ok(None)
@@ -50,7 +58,7 @@ impl Findings {
 
     /// A refusal, unless one of its cause was found before.
     pub fn refused(&mut self, error: &CloudError) {
-        let Some(refusal) = (self.refusal)(error) else {
+        let Some(refusal) = self.refusal.and_then(|worded| worded(error)) else {
             return;
         };
         if !self.causes.contains(&refusal.cause) {
@@ -104,6 +112,23 @@ impl Findings {
         self.problems.push(Diagnostic {
             path: at,
             ..problem
+        });
+    }
+
+    /// [`Findings::room`] in a quota of what machines take (`"cores"`): there is so much, of which so much is used, and a machine takes
+    /// so much. A negative limit is none.
+    pub fn quota(&mut self, growth: Growth, what: &str, [most, used, each]: [i64; 3]) {
+        if most < 0 || each <= 0 {
+            return;
+        }
+        let left = usize::try_from(most.saturating_sub(used).max(0) / each).unwrap_or(usize::MAX);
+        let short = format!("Quota of {what} may not be enough");
+        let none = format!("Quota of {what} is exhausted");
+        self.room(growth, left, (&short, Some(&none)), None, |more, advice| {
+            format!(
+                "The project may have {most} {what} and uses {used}; a machine takes {each}, and {more} more than now are to exist at a time. \
+                 {advice}Ask for a larger quota, or choose fewer or smaller machines."
+            )
         });
     }
 
