@@ -89,7 +89,7 @@ pub fn certificates(path: &Path) -> Result<Vec<u8>, String> {
             .map_err(|error| error.to_string())?;
     }
     match trusted.is_empty() {
-        true => Err("no certificate is in it".to_owned()),
+        true => Err("no PEM certificate is in it".to_owned()),
         false => Ok(pem),
     }
 }

@@ -55,6 +55,17 @@ pub fn cut(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
+/// Words without a full stop. Parsers quote what they did not expect, and that may be a secret.
+pub fn without_values(words: &str) -> String {
+    let mut inside = false;
+    let mut clean = String::new();
+    for part in words.split('"') {
+        clean += if inside { "…" } else { part };
+        inside = !inside;
+    }
+    clean.trim_end_matches('.').to_owned()
+}
+
 /// Whether nobody sees this character, or sees what it does to others.
 pub fn is_hidden(letter: char) -> bool {
     letter.is_control()
@@ -169,5 +180,13 @@ mod tests {
             prop_assert_eq!(visible(&shown), &*shown);
             prop_assert!(!one_line(&text).contains(is_hidden));
         }
+    }
+
+    #[test]
+    fn what_a_parser_quotes_is_left_out() {
+        assert_eq!(
+            without_values(r#"invalid type: string "hunter2", expected a map for key `auth`"#),
+            "invalid type: string …, expected a map for key `auth`"
+        );
     }
 }

@@ -6,14 +6,17 @@
 //! a cloud implements [`Answers`], with its own shape read and user data packed (`opening`).
 //! Beside them is what clouds would else write each for itself: what is answered (`answer`), what
 //! machines show of their shape (`facets`), failures and what codes mean (`failure`), what a preflight finds (`findings`), pages
-//! and calls for many machines (`many`), what is taken before a cloud shows it (`pool`), where a
+//! and calls for many machines (`many`), addresses that outlive machines (`lent`), what users name (`named`), what is asked once (`once`), what is taken before a cloud shows it (`pool`), where a
 //! machine is tried (`spread`), tags (`tagging`), who gets traffic of a load balancer (`traffic`).
 
 mod answer;
 mod facets;
 mod failure;
 mod findings;
+pub mod lent;
 mod many;
+mod named;
+mod once;
 mod opening;
 mod pool;
 mod spread;
@@ -30,7 +33,9 @@ pub use self::facets::{Facet, Looks, OwnTags};
 pub use self::failure::{CloudError, Kind, Meaning};
 pub use self::findings::{Findings, Refusal};
 pub use self::many::{Pages, all_of, some_at_a_time};
-pub use self::opening::{Answers, Connect, Connecting, logged_in, or_variable};
+pub use self::named::{Lookup, Named, is_uuid};
+pub use self::once::Once;
+pub use self::opening::{Answers, Connect, Connecting, authority, logged_in, or_variable};
 pub use self::pool::Pool;
 pub use self::spread::{Spread, in_turn};
 pub use self::traffic::{Backends, Member, Traffic, Transfer};
@@ -172,6 +177,12 @@ impl Mark {
             pairs.push((PROOF, self.proof.clone()));
         }
         pairs
+    }
+
+    /// The same, as a map.
+    pub fn written(&self) -> BTreeMap<String, String> {
+        let pairs = self.pairs().into_iter();
+        pairs.map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
     /// The inverse of [`Mark::pairs`]; `None` for a machine that belongs to no group, be it that a part of its mark is empty or missing.

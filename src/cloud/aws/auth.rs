@@ -27,10 +27,10 @@ use super::bounded::bounded;
 use super::failure::asked;
 use super::renewal::{Renewable, RetryExpired, WholeAnswers};
 use super::settings::{Config, REGION_SAYS, SESSION_NAME, is_region};
-use crate::http::{ENDPOINT_SAYS, certificates, is_endpoint, redacted, small_file};
+use crate::http::{ENDPOINT_SAYS, is_endpoint, redacted, small_file};
 use crate::provider::{Diagnostic, Diagnostics};
 use crate::worker_group::cloud::tagging::Tagging;
-use crate::worker_group::cloud::{CloudError, Kind, or_variable};
+use crate::worker_group::cloud::{CloudError, Kind, authority, or_variable};
 
 /// An open session: one for all groups of a configuration.
 pub(super) struct Session {
@@ -282,14 +282,9 @@ fn http_client(config: &Config) -> Result<SharedHttpClient, Diagnostics> {
     let mut store = tls::TrustStore::default();
     if let Some(path) = bundle {
         // Checked here: the SDK panics on what is no certificate.
-        let pem = certificates(path.as_ref()).map_err(|why| {
-            Diagnostic::error(
-                "Could not read the CA bundle for AWS",
-                format!(
-                    "{path}: {why}. Set aws.ca_bundle of the provider block, or AWS_CA_BUNDLE, to a file of PEM certificates."
-                ),
-            )
-        })?;
+        let summary = "Could not read the CA bundle for AWS";
+        let sets = "aws.ca_bundle of the provider block, or AWS_CA_BUNDLE,";
+        let pem = authority(&path, summary, sets)?;
         store = store.with_pem_certificate(pem);
     }
     let context = tls::TlsContext::builder()

@@ -89,7 +89,7 @@ impl Session {
             if endpoint.newest.is_some_and(|newest| newest < wanted) {
                 return Err(Failure::Impossible(TOO_OLD.to_owned()));
             }
-            let (major, minor) = endpoint.oldest.map_or(wanted, |oldest| oldest.max(wanted));
+            let (major, minor) = wanted;
             call = call.header("openstack-api-version", format!("{kind} {major}.{minor}"));
         }
         let login = async || Ok(keystone.login().await?.token);
@@ -149,7 +149,7 @@ pub(super) struct Service {
     /// As catalogues call it.
     kind: &'static str,
     version: Version,
-    /// The microversion that it is asked in; a newer one where it knows no older.
+    /// The microversion that it is asked in.
     micro: Option<Version>,
     /// Its place among [`Session::endpoints`].
     at: usize,

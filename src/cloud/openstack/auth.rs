@@ -9,14 +9,15 @@ use openstack_sdk_core::config::CloudConfig;
 use serde_json::{Map, Value as Json, json};
 
 use super::api::Session;
-use super::clouds::{entry, without_values};
+use super::clouds::entry;
 use super::keystone::Keystone;
 use super::way::{Need, Said, Way};
 use crate::http::api::{Client, Settings as Http};
 use crate::http::rest::Failure;
-use crate::http::{ENDPOINT_SAYS, is_endpoint, of_home, small_file};
+use crate::http::{ENDPOINT_SAYS, is_endpoint};
+use crate::protocol::visible::without_values;
 use crate::provider::{Attribute, Diagnostic, Diagnostics};
-use crate::worker_group::cloud::{logged_in, or_variable};
+use crate::worker_group::cloud::{authority, logged_in, or_variable};
 
 /// The attribute `openstack` of the provider block; names are those of OpenStack's own provider.
 pub(super) fn provider_schema() -> Attribute {
@@ -94,19 +95,17 @@ fn keystone(said: &Said, way: &Way) -> Result<Keystone, Diagnostics> {
         insecure: is_insecure(said),
         ..Http::default()
     };
-    let authority = said.get("cacert").map_or("", String::as_str);
-    let no_authority = |why: String| {
-        let advice = "Set openstack.cacert_file of the provider block, or OS_CACERT, to a file of PEM certificates.";
-        let detail = format!("{authority}: {why}. {advice}");
-        Diagnostic::error("Could not read the certificate authority", detail)
-    };
-    if !authority.is_empty() {
-        http.extra_roots = small_file(&of_home(authority)).map_err(no_authority)?;
+    if let Some(file) = said.get("cacert") {
+        let summary = "Could not read the certificate authority";
+        let sets = "openstack.cacert_file of the provider block, or OS_CACERT,";
+        http.extra_roots = authority(file, summary, sets)?;
     }
     let seconds = said.get("api_timeout").and_then(|text| text.parse().ok());
     if let Some(seconds) = seconds {
         http.timeout = Duration::from_secs(seconds).min(LONGEST_CALL);
     }
+    let client = Client::new(&http)
+        .map_err(|why| Diagnostic::error("Could not set up TLS for OpenStack", format!("{why}.")));
     let overrides = said.iter().filter_map(|(name, url)| {
         let kind = name.strip_suffix("_endpoint_override")?;
         Some((kind.replace('_', "-"), url.parse().ok()?))
@@ -114,7 +113,7 @@ fn keystone(said: &Said, way: &Way) -> Result<Keystone, Diagnostics> {
     // Old clients say `publicURL`.
     let interface = said.get("interface").map_or("public", String::as_str);
     Ok(Keystone {
-        client: Client::new(&http).map_err(no_authority)?,
+        client: client?,
         url,
         body: way.body(said),
         region: said.get("region_name").cloned(),

@@ -9,12 +9,12 @@ use std::slice;
 use serde_json::json;
 
 use super::api::{NEUTRON, NOVA, Session};
-use super::held::ports;
+use super::floating::ports;
 use super::names::SECURITY_GROUPS;
 use super::server::Server;
-use super::shape::{GROUPS, Named, OWN, POOL, Shape};
+use super::shape::{GROUPS, OWN, POOL, Shape};
 use crate::http::api::Call;
-use crate::worker_group::cloud::{Answered, Machine, Mark, absent, all_of};
+use crate::worker_group::cloud::{Answered, Machine, Mark, Named, absent, all_of};
 
 /// Writes a mark, and the user's metadata where there is a shape.
 pub(super) async fn mark(
@@ -31,8 +31,7 @@ pub(super) async fn mark(
         metadata.entry(POOL.to_owned()).or_default();
         left = OWN.left(slice::from_ref(machine), &shape.metadata);
     }
-    let pairs = mark.pairs().into_iter();
-    metadata.extend(pairs.map(|(key, value)| (key.to_owned(), value)));
+    metadata.extend(mark.written());
     // Adds and overwrites; what others wrote stays, and what the user has taken out goes.
     let body = json!({"metadata": metadata});
     let mut calls = vec![Call::post(&path, body).repeatable()];
@@ -81,7 +80,7 @@ pub(super) async fn regroup(
     }
     let mut ids = BTreeSet::new();
     for group in &shape.security_groups {
-        ids.insert(SECURITY_GROUPS.id(session, &Named::of(group)).await?);
+        ids.insert(SECURITY_GROUPS.id(session, Named::of(group)).await?);
     }
     let one = |machine| regroup_one(session, machine, &ids);
     all_of(others.into_iter().map(one).collect()).await

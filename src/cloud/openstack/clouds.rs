@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use openstack_sdk_core::config::{self, CloudConfig, ConfigFile, ConfigFileBuilderError};
 
 use crate::http::small_file;
+use crate::protocol::visible::without_values;
 use crate::provider::{Diagnostic, Diagnostics};
 
 /// An entry of the files; `client_config_file` is what `OS_CLIENT_CONFIG_FILE` names.
@@ -26,10 +27,8 @@ pub(super) fn entry(
     };
     let mut builder = ConfigFile::builder();
     let vendor = config::find_vendor_file().into_iter();
-    for file in vendor
-        .chain(clouds.clone())
-        .chain(config::find_secure_file())
-    {
+    let files = vendor.chain(clouds.clone());
+    for file in files.chain(config::find_secure_file()) {
         let unread = |why: &str| unread(&format!("{}: {why}", file.display()));
         match small_file(&file) {
             // That it is not there is for the SDK to say.
@@ -37,16 +36,15 @@ pub(super) fn entry(
             _ => {}
         }
         builder = builder.add_source(&file).map_err(|error| {
-            let what = match &error {
-                ConfigFileBuilderError::FileParse { source, .. } => {
-                    format!("it is no YAML: {source}")
+            let (what, source) = match error {
+                ConfigFileBuilderError::FileParse { source, .. } => ("it is no YAML", source),
+                ConfigFileBuilderError::ConfigDeserialize { source, .. }
+                | ConfigFileBuilderError::ConfigBuild { source } => {
+                    ("it says something unexpected", source)
                 }
-                ConfigFileBuilderError::ConfigDeserialize { source, .. } => {
-                    format!("it says something unexpected: {source}")
-                }
-                other => other.to_string(),
+                _ => return unread("nobody knows why"),
             };
-            unread(&without_values(&what))
+            unread(&without_values(&format!("{what}: {source}")))
         })?;
     }
     let files = builder.build();
@@ -59,10 +57,7 @@ pub(super) fn entry(
         .map(|file| file.display().to_string())
         .collect();
     let mut known = match places.is_empty() {
-        true => {
-            "There is no clouds.yaml in this directory, in ~/.config/openstack or /etc/openstack"
-                .to_owned()
-        }
+        true => NO_FILE.to_owned(),
         false => format!("It was looked for in {}", places.join(", ")),
     };
     let mut entries = files.get_available_clouds();
@@ -82,26 +77,5 @@ fn unread(why: &str) -> Diagnostics {
     Diagnostic::error("Could not read clouds.yaml", detail).into()
 }
 
-/// Words without a full stop. Parsers quote what they did not expect, and that may be a secret.
-pub(super) fn without_values(words: &str) -> String {
-    let mut inside = false;
-    let mut clean = String::new();
-    for part in words.split('"') {
-        clean += if inside { "…" } else { part };
-        inside = !inside;
-    }
-    clean.trim_end_matches('.').to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_parser_quotes_is_left_out() {
-        assert_eq!(
-            without_values(r#"invalid type: string "hunter2", expected a map for key `auth`"#),
-            "invalid type: string …, expected a map for key `auth`"
-        );
-    }
-}
+const NO_FILE: &str =
+    "There is no clouds.yaml in this directory, in ~/.config/openstack or /etc/openstack";

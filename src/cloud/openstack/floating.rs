@@ -1,200 +1,255 @@
-//! Floating addresses of a group's servers: taken from a pool, handed from a server that is gone to one that is new, given back when
-//! nobody has use for them.
+//! The floating addresses of a group as Neutron has them: what there is, how one is taken for a port, and how it is given back.
 //!
-//! In: machines whose metadata names a pool. Out: the same with their addresses. What Neutron has of them is in `held`.
+//! In: a (cluster, group), and servers that lack an address. Out: addresses, and the refusals; who has which when is
+//! `worker_group::cloud`'s. Every address carries the group's mark as its description from the call that takes it, and is taken for a
+//! port: one without a port has lost its server. See: Network API 2.0, `/floatingips`, `/ports`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
 
-use super::api::Session;
-use super::held::{Floating, Held, all_of_group, release};
-use super::names::Wanting;
-use super::shape::FIELD;
-use crate::worker_group::cloud::{Answered, CloudError, Kind, Machine, Mark, Phase};
+use super::api::{NEUTRON, Session};
+use super::shape::{ATTRIBUTE, FIELD};
+use crate::http::api::Call;
+use crate::worker_group::cloud::lent::{Ask, Holder, Lender, Lent, Of, uid_of};
+use crate::worker_group::cloud::{Answered, CloudError, Kind, absent, read, some_at_a_time};
 
-/// What one operation knows of floating addresses.
-#[derive(Default)]
-pub(super) struct Addresses(Mutex<Known>);
-
-#[derive(Default)]
-struct Known {
-    /// Servers that were made here, or were still being built, and are to have one, by id.
-    wanting: BTreeMap<String, Wanting>,
-    /// Names of servers whose create was asked for here: where its answer is lost, nobody knows the id.
-    making: BTreeSet<String>,
-    /// What the group's shape wants; known once something is made or changed, for a refresh takes nothing.
-    shape: Option<Wanting>,
-    /// Whether the group has a pool or had one: Neutron is not asked otherwise.
-    used: bool,
-    /// Addresses that a listed machine had, by id, with the machine's uid: those of older releases do not say it themselves.
-    seen: BTreeMap<String, String>,
+/// An address, as Neutron has it.
+#[derive(Deserialize)]
+struct Floating {
+    id: String,
+    floating_ip_address: String,
+    floating_network_id: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    port_id: Option<String>,
+    #[serde(default)]
+    fixed_ip_address: Option<String>,
+    #[serde(default)]
+    port_details: Option<PortDetails>,
 }
 
-impl Addresses {
-    /// The group has a pool.
-    pub(super) fn used(&self) {
-        self.known().used = true;
-    }
+#[derive(Deserialize)]
+struct PortDetails {
+    #[serde(default)]
+    device_id: String,
+}
 
-    /// A server of this name is about to be made that is to have an address.
-    pub(super) fn making(&self, name: &str, wanting: Option<&Wanting>) {
-        let Some(wanting) = wanting else { return };
-        let mut known = self.known();
-        known.shape.get_or_insert_with(|| wanting.clone());
-        known.making.insert(name.to_owned());
-    }
-
-    /// A server was made, or found again, that is to have an address: the next list that shows it running takes one.
-    pub(super) fn want(&self, server: &str, wanting: Option<&Wanting>) {
-        let Some(wanting) = wanting else { return };
-        let mut known = self.known();
-        known.shape.get_or_insert_with(|| wanting.clone());
-        known.wanting.insert(server.to_owned(), wanting.clone());
-    }
-
-    /// Adds addresses to listed machines, and takes those that are wanted: one call for the group, and those that change something.
-    ///
-    /// # Errors
-    /// Neutron does not say what there is. A refusal of one address is the message of its machine.
-    pub(super) async fn complete(
-        &self,
-        session: &Session,
-        of: (&str, &str),
-        machines: &mut [Machine],
-    ) -> Answered<()> {
-        let pool = |machine: &Machine| machine.observed.get(FIELD).is_some_and(|p| !p.is_empty());
-        if !machines.iter().any(pool) {
-            return Ok(());
+impl From<Floating> for Lent {
+    fn from(floating: Floating) -> Self {
+        Self {
+            id: floating.id,
+            address: floating.floating_ip_address,
+            pool: floating.floating_network_id,
+            text: floating.description,
+            // A Neutron that does not say whose port it is says the port's address.
+            holder: match (
+                floating.port_id,
+                floating.port_details,
+                floating.fixed_ip_address,
+            ) {
+                (None, ..) => Holder::Nobody,
+                (_, Some(port), _) => Holder::Machine(port.device_id),
+                (_, None, Some(fixed)) => Holder::Address(fixed),
+                (_, None, None) => Holder::Other,
+            },
         }
-        self.want_later(machines);
-        let mut held = self.held(session, of, machines).await?;
-        let wanting = self.known().wanting.clone();
-        let lacking: Vec<(&Machine, &Wanting)> = machines
-            .iter()
-            .filter(|machine| machine.phase == Phase::Running && held.of(machine).is_none())
-            .filter_map(|machine| Some((machine, wanting.get(&machine.id)?)))
-            .collect();
-        let refused = held.take(session, &lacking).await;
-        let mut known = self.known();
-        for machine in machines.iter_mut().filter(|machine| pool(machine)) {
-            if let Some(address) = held.of(machine) {
-                known.wanting.remove(&machine.id);
-                // From here on one that somebody takes away is drift.
-                known.making.remove(&machine.name);
-                if !machine.addresses.contains(&address.floating_ip_address) {
-                    machine.addresses.push(address.floating_ip_address.clone());
-                }
-                continue;
-            }
-            // Before it runs it has no port to have one for: that is no drift.
-            if machine.phase != Phase::Running {
-                continue;
-            }
-            machine.observed.insert(FIELD.to_owned(), String::new());
-            if wanting.contains_key(&machine.id) {
-                match refused.get(&machine.id) {
-                    Some(error) if !is_passing(error) => {
-                        machine.phase = Phase::Failed;
-                        machine.message = Some(format!("no floating IP: {error}"));
-                    }
-                    _ => machine.phase = Phase::Pending,
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What an earlier apply began is still being built: its address is taken like those of the servers made here.
-    fn want_later(&self, machines: &[Machine]) {
-        let mut known = self.known();
-        let Some(shape) = known.shape.clone() else {
-            return;
-        };
-        for machine in machines {
-            let is_later = machine.phase == Phase::Pending || known.making.contains(&machine.name);
-            if is_later && machine.observed.get(FIELD) == Some(&shape.named) {
-                let wanting = known.wanting.entry(machine.id.clone());
-                wanting.or_insert_with(|| shape.clone());
-            }
-        }
-    }
-
-    /// Gives machines an address of this pool, or none; those that do not run yet get it from the list that shows them running.
-    ///
-    /// # Errors
-    /// The first refusal; what could be done was done.
-    pub(super) async fn change(
-        &self,
-        session: &Session,
-        mark: &Mark,
-        machines: &[Machine],
-        wanting: Option<&Wanting>,
-    ) -> Answered<()> {
-        let of = (&*mark.cluster, &*mark.group);
-        let mut held = self.held(session, of, &[]).await?;
-        let is_right = |address: &Floating| {
-            wanting.is_some_and(|wanting| address.floating_network_id == wanting.pool)
-        };
-        let served = |address: &Floating| machines.iter().any(|machine| address.serves(machine));
-        let wrong = held.all.extract_if(.., |one| served(one) && !is_right(one));
-        release(session, &wrong.collect::<Vec<_>>()).await?;
-        let Some(wanting) = wanting else {
-            return Ok(());
-        };
-        let is_pending = |machine: &&Machine| machine.phase == Phase::Pending;
-        for machine in machines.iter().filter(is_pending) {
-            self.want(&machine.id, Some(wanting));
-        }
-        let lacking: Vec<(&Machine, &Wanting)> = machines
-            .iter()
-            .filter(|machine| !matches!(machine.phase, Phase::Pending | Phase::Deleting))
-            .filter(|machine| held.of(machine).is_none())
-            .map(|machine| (machine, wanting))
-            .collect();
-        let refused = held.take(session, &lacking).await;
-        refused.into_values().next().map_or(Ok(()), Err)
-    }
-
-    /// Gives back addresses of this uid whose servers are gone.
-    ///
-    /// # Errors
-    /// Neutron does not say what there is, or does not take one back.
-    pub(super) async fn sweep(&self, session: &Session, mark: &Mark) -> Answered<()> {
-        if !self.known().used {
-            return Ok(());
-        }
-        let of = (&*mark.cluster, &*mark.group);
-        let held = self.held(session, of, &[]).await?;
-        let is_left = |one: &&Floating| one.port_id.is_none() && held.is_of(one, &mark.uid);
-        release(session, held.all.iter().filter(is_left)).await
-    }
-
-    /// The addresses of a group; remembers whose machines they serve.
-    async fn held<'a>(
-        &self,
-        session: &Session,
-        of: (&'a str, &'a str),
-        machines: &[Machine],
-    ) -> Answered<Held<'a>> {
-        self.used();
-        let all = all_of_group(session, of).await?;
-        let mut known = self.known();
-        for address in &all {
-            if let Some(machine) = machines.iter().find(|machine| address.serves(machine)) {
-                let uid = machine.mark.uid.clone();
-                known.seen.insert(address.id.clone(), uid);
-            }
-        }
-        let seen = known.seen.clone();
-        Ok(Held { of, all, seen })
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether the next list may take what this one could not.
-fn is_passing(error: &CloudError) -> bool {
-    error.is_retryable() || error.kind == Kind::Unauthenticated
+#[derive(Deserialize)]
+struct Port {
+    id: String,
+    device_id: String,
+    #[serde(default)]
+    network_id: String,
+    #[serde(default)]
+    fixed_ips: Vec<FixedIp>,
+}
+
+#[derive(Deserialize)]
+struct FixedIp {
+    ip_address: String,
+}
+
+#[async_trait]
+impl Lender for Session {
+    fn field(&self) -> &'static str {
+        FIELD
+    }
+
+    fn word(&self) -> &'static str {
+        "floating IP"
+    }
+
+    async fn all(&self, of: Of<'_>) -> Answered<Vec<Lent>> {
+        // Neutron finds descriptions by the whole of them, and theirs end with a uid: the project's are asked for.
+        let question = || Call::get("floatingips").queries("project_id", self.project());
+        let action = "Neutron GET floatingips";
+        let all = Session::all(self, NEUTRON, action, of.1, "floatingips", question);
+        let all: Vec<Floating> = all.await?;
+        let of_group = all.into_iter().map(Lent::from);
+        let of_group = of_group.filter(|lent| uid_of(&lent.text, of).is_some());
+        Ok(of_group.collect())
+    }
+
+    async fn take(&self, asked: Vec<Ask<'_>>) -> Vec<(String, Answered<Lent>)> {
+        let ids: Vec<&str> = asked.iter().map(|ask| &*ask.machine.id).collect();
+        let fields = ["id", "device_id", "network_id", "fixed_ips"];
+        let ports: Answered<Vec<Port>> = ports(self, "the servers", &ids, &fields).await;
+        let calls = asked.iter().map(async |ask| {
+            let answer = match &ports {
+                Ok(ports) => take_one(self, ask, ports).await,
+                // Nothing was refused: the next list tries again.
+                Err(error) => Err(CloudError {
+                    object: ask.machine.id.clone(),
+                    ..error.clone()
+                }),
+            };
+            (ask.machine.id.clone(), answer)
+        });
+        some_at_a_time(calls.collect()).collect().await
+    }
+
+    async fn give_back(&self, lent: &Lent) -> Answered<()> {
+        let call = Call::delete(format!("floatingips/{}", lent.id));
+        let action = "Neutron DELETE floatingips";
+        absent(self.send(NEUTRON, action, &lent.address, call).await).map(drop)
+    }
+}
+
+/// For the first of the server's ports that the pool reaches.
+async fn take_one(session: &Session, ask: &Ask<'_>, ports: &[Port]) -> Answered<Lent> {
+    let name = &ask.machine.name;
+    let nothing = "nothing yet: Neutron shows no port with an IPv4 address";
+    let mut refusal = CloudError::new(Kind::Unavailable, TAKE, name, nothing);
+    for (port, fixed) in candidates(ports, &ask.machine.id, &ask.wish.networks) {
+        let mut body = json!({"port_id": port, "fixed_ip_address": fixed});
+        let call = match &ask.free {
+            Some(free) => {
+                let path = format!("floatingips/{}", free.id);
+                Call::put(path, json!({"floatingip": body}))
+            }
+            None => {
+                body["floating_network_id"] = json!(ask.wish.pool);
+                body["description"] = json!(ask.text);
+                Call::post("floatingips", json!({"floatingip": body}))
+            }
+        };
+        match session.send(NEUTRON, TAKE, name, call).await {
+            Ok(mut answer) => {
+                let taken: Floating = read(answer["floatingip"].take(), TAKE)?;
+                return Ok(taken.into());
+            }
+            Err(error) => refusal = error,
+        }
+        // Only that the pool does not reach this port says that another port may do.
+        if !refusal.is_not_found() {
+            break;
+        }
+    }
+    // One that was free may have been taken or given back meanwhile.
+    if ask.free.is_some() && refusal.is_not_found() {
+        refusal.kind = Kind::Unavailable;
+    }
+    Err(refusal.blaming(ATTRIBUTE))
+}
+
+/// Ports and IPv4 addresses of a server, in the order of its networks.
+fn candidates<'a>(ports: &'a [Port], server: &str, networks: &[String]) -> Vec<(&'a str, &'a str)> {
+    let place = |port: &Port| networks.iter().position(|id| *id == port.network_id);
+    let of_server = ports.iter().filter(|port| port.device_id == server);
+    let mut of_server: Vec<&Port> = of_server.collect();
+    of_server.sort_by_key(|port| place(port).unwrap_or(usize::MAX));
+    let candidate = |port: &'a Port| {
+        let mut addresses = port.fixed_ips.iter().map(|fixed| fixed.ip_address.as_str());
+        let address = addresses.find(|address| !address.contains(':'))?;
+        Some((port.id.as_str(), address))
+    };
+    of_server.into_iter().filter_map(candidate).collect()
+}
+
+/// The ports of servers, with these fields.
+pub(super) async fn ports<T: DeserializeOwned>(
+    session: &Session,
+    object: &str,
+    servers: &[&str],
+    fields: &[&str],
+) -> Answered<Vec<T>> {
+    let mut ports = Vec::new();
+    for servers in servers.chunks(SERVERS_IN_A_QUERY) {
+        let question = || {
+            let call = Call::get("ports").queries("fields", fields);
+            call.queries("device_id", servers)
+        };
+        let found = session.all(NEUTRON, "Neutron GET ports", object, "ports", question);
+        ports.extend(found.await?);
+    }
+    Ok(ports)
+}
+
+const TAKE: &str = "Neutron POST floatingips";
+/// Keeps the URL within what proxies take.
+const SERVERS_IN_A_QUERY: usize = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_goes_to_the_first_network_that_has_ipv4() {
+        let ports: Vec<Port> = serde_json::from_value(json!([
+            {"id": "p1", "device_id": "s1", "network_id": "n1", "fixed_ips": [{"ip_address": "fd00::1"}, {"ip_address": "10.0.0.1"}]},
+            {"id": "p2", "device_id": "s1", "network_id": "n2", "fixed_ips": [{"ip_address": "10.1.0.1"}]},
+            {"id": "p3", "device_id": "s2", "network_id": "n2", "fixed_ips": [{"ip_address": "10.1.0.2"}]},
+            {"id": "p4", "device_id": "s3", "network_id": "n1", "fixed_ips": [{"ip_address": "fd00::3"}]},
+        ]))
+        .unwrap();
+        for (server, networks, expected) in [
+            (
+                "s1",
+                vec!["n1", "n2"],
+                vec![("p1", "10.0.0.1"), ("p2", "10.1.0.1")],
+            ),
+            (
+                "s1",
+                vec!["n2", "n1"],
+                vec![("p2", "10.1.0.1"), ("p1", "10.0.0.1")],
+            ),
+            ("s1", vec![], vec![("p1", "10.0.0.1"), ("p2", "10.1.0.1")]),
+            ("s2", vec!["n1"], vec![("p3", "10.1.0.2")]),
+            ("s3", vec!["n1"], vec![]),
+        ] {
+            let networks: Vec<String> = networks.into_iter().map(str::to_owned).collect();
+            assert_eq!(candidates(&ports, server, &networks), expected, "{server}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_of_the_server_whose_port_has_it() {
+        for (fields, holder) in [
+            (
+                json!({"port_id": "p", "port_details": {"device_id": "s1"}, "fixed_ip_address": "10.9.9.9"}),
+                Holder::Machine("s1".to_owned()),
+            ),
+            (
+                json!({"port_id": "p", "fixed_ip_address": "10.0.0.1"}),
+                Holder::Address("10.0.0.1".to_owned()),
+            ),
+            (json!({"port_id": "p"}), Holder::Other),
+            (
+                json!({"port_id": null, "port_details": null, "fixed_ip_address": null}),
+                Holder::Nobody,
+            ),
+        ] {
+            let mut address = json!({"id": "f", "floating_ip_address": "203.0.113.9", "floating_network_id": "n"});
+            let all = address.as_object_mut().unwrap();
+            all.extend(fields.as_object().unwrap().clone());
+            let address: Floating = serde_json::from_value(address).unwrap();
+            assert_eq!(Lent::from(address).holder, holder, "{fields}");
+        }
+    }
 }

@@ -66,8 +66,7 @@ pub(super) type Version = (u32, u32);
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) url: Url,
-    /// The oldest and the newest microversion, where it has any.
-    pub(super) oldest: Option<Version>,
+    /// The newest microversion, where it has any.
     pub(super) newest: Option<Version>,
 }
 
@@ -107,16 +106,7 @@ impl Keystone {
             let what = "nothing: the service catalogue has no such service in this region";
             Failure::Impossible(what.to_owned())
         })?;
-        let mut found = self.version(&base, version, Some(token)).await?;
-        // Old clouds want the project's id between version and path, and say so in the catalogue.
-        let of_project = last(&base).filter(|last| {
-            let project = login.project.as_ref();
-            project.is_some_and(|project| last.ends_with(&project.id))
-        });
-        if let (Some(segment), Ok(mut path)) = (of_project, found.url.path_segments_mut()) {
-            path.pop_if_empty().push(segment);
-        }
-        Ok(found)
+        self.version(&base, version, Some(token)).await
     }
 
     fn listed<'a>(&self, kind: &str, login: &'a Login) -> Option<&'a str> {
@@ -184,7 +174,6 @@ fn found(body: &[u8], at: &Url, (major, minor): Version) -> Option<Endpoint> {
     }
     Some(Endpoint {
         url,
-        oldest: number(&version["min_version"]),
         newest: number(&version["version"]).or_else(|| number(&version["max_version"])),
     })
 }
@@ -200,10 +189,6 @@ fn number(text: &Json) -> Option<Version> {
     let text = text.strip_prefix('v').unwrap_or(text);
     let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
     Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-fn last(url: &Url) -> Option<&str> {
-    url.path_segments()?.rfind(|segment| !segment.is_empty())
 }
 
 #[cfg(test)]
@@ -227,25 +212,25 @@ mod tests {
                 "https://api/compute/",
                 json!({"versions": nova}),
                 (2, 1),
-                Some(("https://api/v2.1/", Some((2, 1)), Some((2, 95)))),
+                Some(("https://api/v2.1/", Some((2, 95)))),
             ),
             (
                 "https://api/compute/v2.1/",
                 json!({"version": nova[1]}),
                 (2, 1),
-                Some(("https://api/compute/v2.1/", Some((2, 1)), Some((2, 95)))),
+                Some(("https://api/compute/v2.1/", Some((2, 95)))),
             ),
             (
                 "http://api/image/",
                 json!({"versions": glance}),
                 (2, 0),
-                Some(("http://api/image/v2/", None, None)),
+                Some(("http://api/image/v2/", None)),
             ),
             (
                 "http://api:5000/",
                 json!({"versions": keystone}),
                 (3, 0),
-                Some(("http://api:5000/v3", None, None)),
+                Some(("http://api:5000/v3", None)),
             ),
             ("http://api/", json!({"versions": nova}), (3, 0), None),
             (
@@ -262,9 +247,8 @@ mod tests {
                 &at.parse().unwrap(),
                 wanted,
             );
-            let expected = expected.map(|(url, oldest, newest)| Endpoint {
+            let expected = expected.map(|(url, newest)| Endpoint {
                 url: url.parse().unwrap(),
-                oldest,
                 newest,
             });
             assert_eq!(found, expected, "{at} {document}");

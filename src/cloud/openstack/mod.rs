@@ -4,14 +4,13 @@
 //! for its name first. A server that is accepted may still end in ERROR; its fault text is the message. The shape is in `shape`; who
 //! logs in is in `auth`, `way` and `clouds`, the login in `keystone`; calls and what their refusals mean are in `api`, what names stand
 //! for in `names`, bodies in `request`, answers in `server`, what is asked before an apply in `preflight`,
-//! what is changed in `change`, and addresses in `floating` and `held`.
+//! what is changed in `change`, and addresses in `floating`.
 
 mod api;
 mod auth;
 mod change;
 mod clouds;
 mod floating;
-mod held;
 mod keystone;
 mod names;
 mod preflight;
@@ -29,15 +28,15 @@ use futures::{FutureExt as _, TryStreamExt as _};
 use serde_json::json;
 
 use self::api::{NOVA, NOVA_OF_VOLUME_TYPES, Session};
-use self::floating::Addresses;
-use self::names::Resolved;
+use self::names::Ids;
 use self::server::{FACETS, Server};
 use self::shape::{ATTEMPT, FIELD, Shape, Volume};
 use crate::http::api::Call;
 use crate::provider::Diagnostics;
+use crate::worker_group::cloud::lent::Lending;
 use crate::worker_group::cloud::{
     Answered, Answers, Change, CloudError, Connect, Connecting, Deletion, Entry, Facet, Growth,
-    Kind, Lack, Machine, Manner, Mark, Pool, Spec, absent, all_of, some_at_a_time,
+    Kind, Lack, Machine, Manner, Mark, Once, Pool, Spec, absent, all_of, some_at_a_time,
 };
 
 /// The row of the table of clouds.
@@ -77,11 +76,11 @@ fn connect(connect: Connect<'_>) -> Connecting<'_> {
         let cloud = OpenStack {
             session: context.shared.try_of(login).await?,
             pool: Pool::default(),
-            resolved: Resolved::default(),
-            floating: Addresses::default(),
+            resolved: Once::default(),
+            lending: Lending::default(),
         };
         if !connect.shape.field(FIELD).is_null() {
-            cloud.floating.used();
+            cloud.lending.used();
         }
         Ok(cloud.opened())
     }
@@ -93,8 +92,9 @@ struct OpenStack {
     session: Arc<Session>,
     /// Names that are being created, and the addresses that creates took: Nova shows them only some time after.
     pool: Pool,
-    resolved: Resolved,
-    floating: Addresses,
+    /// What the shape names, by [`Shape::names`]: the preflight asks, where there is one.
+    resolved: Once<Ids>,
+    lending: Lending,
 }
 
 #[async_trait]
@@ -114,7 +114,7 @@ impl Answers for OpenStack {
         let servers = self.servers("Nova GET servers", group, of, None).await?;
         let mut machines: Vec<Machine> = servers.iter().filter_map(Server::machine).collect();
         machines.retain(|one| (&*one.mark.cluster, &*one.mark.group) == of);
-        let completed = self.floating.complete(&self.session, of, &mut machines);
+        let completed = self.lending.complete(&*self.session, of, &mut machines);
         completed.await.map(|()| machines)
     }
 
@@ -136,15 +136,12 @@ impl Answers for OpenStack {
         let session = &self.session;
         let turn = self.pool.turn(spec.name);
         let _turn = turn.lock().await;
+        let resolve = || names::ids(session, spec.image, &shape);
+        let ids = self.resolved.of(shape.names(spec.image), resolve).await?;
+        self.lending.want(spec.name, ids.wish.as_ref());
         if let Some(machine) = self.named(spec).await? {
-            if shape.floating_ip_pool.is_some() {
-                let ids = self.resolved.of(session, spec.image, &shape).await?;
-                self.floating.want(&machine.id, ids.wanting.as_ref());
-            }
             return Ok(machine);
         }
-        let ids = self.resolved.of(session, spec.image, &shape).await?;
-        self.floating.making(spec.name, ids.wanting.as_ref());
         let fixed_ips = self.reserve(spec, &shape).await?;
         let nova = match &shape.boot_volume {
             Some(Volume { kind: Some(_), .. }) => NOVA_OF_VOLUME_TYPES,
@@ -156,7 +153,6 @@ impl Answers for OpenStack {
         self.pool.settle(spec.name, created.is_ok());
         let created = created?;
         let id = created["server"]["id"].as_str().unwrap_or_default();
-        self.floating.want(id, ids.wanting.as_ref());
         Ok(Machine {
             addresses: fixed_ips.into_iter().flatten().collect(),
             observed: self.wanted(&shape),
@@ -175,15 +171,20 @@ impl Answers for OpenStack {
     }
 
     async fn sweep(&self, group: &Mark) -> Answered<()> {
-        self.floating.sweep(&self.session, group).await
+        self.lending.sweep(&*self.session, group).await
     }
 
     async fn mark(&self, machines: &[Machine], mark: &Mark, shape: Option<Shape>) -> Answered<()> {
+        let session = &self.session;
         if let Some(shape) = &shape {
-            self.mend_addresses(machines, mark, shape).await?;
-            change::regroup(&self.session, machines, shape).await?;
+            let wish = names::wish(session, shape).await?;
+            let change = self
+                .lending
+                .change(&**session, mark, machines, wish.as_ref());
+            change.await?;
+            change::regroup(session, machines, shape).await?;
         }
-        let one = |machine| change::mark(&self.session, machine, mark, shape.as_ref());
+        let one = |machine| change::mark(session, machine, mark, shape.as_ref());
         all_of(machines.iter().map(one).collect()).await
     }
 
@@ -199,7 +200,7 @@ impl Answers for OpenStack {
     async fn preflight(&self, image: &str, shape: Shape, growth: Growth) -> Answered<Diagnostics> {
         let (problems, ids) = preflight::check(&self.session, image, &shape, growth).await?;
         if let Some(ids) = ids {
-            self.resolved.keep(image, &shape, ids);
+            self.resolved.keep(shape.names(image), ids);
         }
         Ok(problems)
     }
@@ -241,23 +242,6 @@ impl OpenStack {
         };
         let all = self.session.all(NOVA, action, object, "servers", question);
         all.await
-    }
-
-    /// Gives machines the address that the shape wants for them, or takes it away.
-    async fn mend_addresses(
-        &self,
-        machines: &[Machine],
-        mark: &Mark,
-        shape: &Shape,
-    ) -> Answered<()> {
-        let wanting = names::wanting(&self.session, shape).await?;
-        let has = |machine: &Machine| machine.observed.get(FIELD).is_some_and(|p| !p.is_empty());
-        if wanting.is_none() && !machines.iter().any(has) {
-            return Ok(());
-        }
-        let (session, wanting) = (&self.session, wanting.as_ref());
-        let change = self.floating.change(session, mark, machines, wanting);
-        change.await
     }
 
     /// The server that an earlier create of this spec made.

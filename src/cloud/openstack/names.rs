@@ -4,45 +4,20 @@
 //! be chance. See: Image API 2 `GET /images`, Compute API 2.1 `GET /flavors`, Network API 2.0 `GET
 //! /networks`, `/security-groups`.
 
-use std::sync::Arc;
-
 use serde::Deserialize;
-use tokio::sync::OnceCell;
 
 use super::api::{GLANCE, NEUTRON, NOVA, Session};
-use super::shape::{ATTRIBUTE, Named, Shape};
+use super::shape::{ATTRIBUTE, Shape};
 use crate::http::api::Call;
-use crate::worker_group::cloud::{Answered, CloudError, Findings, Kind, absent, read};
+use crate::worker_group::cloud::lent::Wish;
+use crate::worker_group::cloud::{
+    Answered, CloudError, Findings, Kind, Lookup, Named, absent, read,
+};
 
-/// Ids of what the group's shape names: asked once in an operation, by the preflight where there is one.
-#[derive(Default)]
-pub(super) struct Resolved(OnceCell<(String, Arc<Ids>)>);
-
-impl Resolved {
-    /// Keeps them. Another preflight of this operation was of the same group.
-    pub(super) fn keep(&self, image: &str, shape: &Shape, ids: Ids) {
-        let _ = self.0.set((shape.names(image), Arc::new(ids)));
-    }
-
-    /// Those of an image and a shape.
-    pub(super) async fn of(
-        &self,
-        session: &Session,
-        image: &str,
-        shape: &Shape,
-    ) -> Answered<Arc<Ids>> {
-        let key = shape.names(image);
-        let resolve = async || {
-            let names = Names::look_up(session, image, shape, &mut Findings::strict()).await?;
-            let ids = names.ids(shape).ok_or_else(|| IMAGES.missing(image))?;
-            Ok::<_, CloudError>((key.clone(), Arc::new(ids)))
-        };
-        let (of, ids) = self.0.get_or_try_init(&resolve).await?;
-        match *of == key {
-            true => Ok(Arc::clone(ids)),
-            false => Ok(resolve().await?.1),
-        }
-    }
+/// Ids of all that a shape names.
+pub(super) async fn ids(session: &Session, image: &str, shape: &Shape) -> Answered<Ids> {
+    let names = Names::look_up(session, image, shape, &mut Findings::strict()).await?;
+    names.ids(shape).ok_or_else(|| IMAGES.missing(image))
 }
 
 /// What names stand for, each that stands for something.
@@ -65,7 +40,7 @@ impl Names {
         Ok(Self {
             pool: found.of(pool(session, shape).await)?.flatten(),
             image: found.of(image(session, image_name).await)?,
-            flavor: found.of(flavor(session, &shape.flavor()).await)?,
+            flavor: found.of(flavor(session, shape.flavor()).await)?,
             networks: networks(session, shape, found).await?,
         })
     }
@@ -75,7 +50,9 @@ impl Names {
         Some(Ids {
             image: self.image?.id,
             flavor: self.flavor?.id,
-            wanting: Wanting::of(shape, self.pool, &self.networks),
+            wish: self
+                .pool
+                .and_then(|pool| wish_for(shape, pool, &self.networks)),
             networks: self.networks,
         })
     }
@@ -112,44 +89,30 @@ pub(super) struct Ids {
     pub(super) image: String,
     pub(super) flavor: String,
     pub(super) networks: Vec<String>,
-    pub(super) wanting: Option<Wanting>,
-}
-
-/// What a server is to have: a floating address.
-#[derive(Clone)]
-pub(super) struct Wanting {
-    /// The pool as the user names it, and as metadata have it.
-    pub(super) named: String,
-    /// Id of the external network.
-    pub(super) pool: String,
-    /// Ids of the server's networks in the user's order: the first that can be reached from outside has the address.
-    pub(super) networks: Vec<String>,
-}
-
-impl Wanting {
-    /// That of a shape, where its pool has this id.
-    fn of(shape: &Shape, pool: Option<String>, networks: &[String]) -> Option<Self> {
-        Some(Self {
-            named: shape.floating_ip_pool.clone()?,
-            pool: pool?,
-            networks: networks.to_vec(),
-        })
-    }
+    pub(super) wish: Option<Wish>,
 }
 
 /// The floating address that servers of a shape are to have.
-pub(super) async fn wanting(session: &Session, shape: &Shape) -> Answered<Option<Wanting>> {
+pub(super) async fn wish(session: &Session, shape: &Shape) -> Answered<Option<Wish>> {
     let Some(pool) = pool(session, shape).await? else {
         return Ok(None);
     };
     let networks = networks(session, shape, &mut Findings::strict()).await?;
-    Ok(Wanting::of(shape, Some(pool), &networks))
+    Ok(wish_for(shape, pool, &networks))
+}
+
+fn wish_for(shape: &Shape, pool: String, networks: &[String]) -> Option<Wish> {
+    Some(Wish {
+        named: shape.floating_ip_pool.clone()?,
+        pool,
+        networks: networks.to_vec(),
+    })
 }
 
 /// The id of the external network of a shape.
 pub(super) async fn pool(session: &Session, shape: &Shape) -> Answered<Option<String>> {
     match &shape.floating_ip_pool {
-        Some(named) => POOLS.id(session, &Named::of(named)).await.map(Some),
+        Some(named) => POOLS.id(session, Named::of(named)).await.map(Some),
         None => Ok(None),
     }
 }
@@ -157,7 +120,7 @@ pub(super) async fn pool(session: &Session, shape: &Shape) -> Answered<Option<St
 async fn networks(session: &Session, shape: &Shape, found: &mut Findings) -> Answered<Vec<String>> {
     let mut networks = Vec::new();
     for one in &shape.networks {
-        networks.extend(found.of(NETWORKS.id(session, &one.named()).await)?);
+        networks.extend(found.of(NETWORKS.id(session, one.named()).await)?);
     }
     Ok(networks)
 }
@@ -165,18 +128,18 @@ async fn networks(session: &Session, shape: &Shape, found: &mut Findings) -> Ans
 /// By id or name.
 async fn image(session: &Session, image: &str) -> Answered<Image> {
     let Named::Id(id) = Named::of(image) else {
-        let call = Call::get(IMAGES.path).query("name", image);
-        let found = session.get(GLANCE, IMAGES.action, image, call, IMAGES.path);
+        let call = Call::get("images").query("name", image);
+        let found = session.get(GLANCE, IMAGES.action, image, call, "images");
         return IMAGES.one(found.await?, image);
     };
     let call = Call::get(format!("images/{id}"));
-    let answer = session.send(GLANCE, IMAGES.action, &id, call).await;
-    let answer = absent(answer)?.ok_or_else(|| IMAGES.missing(&id))?;
+    let answer = session.send(GLANCE, IMAGES.action, id, call).await;
+    let answer = absent(answer)?.ok_or_else(|| IMAGES.missing(id))?;
     read(answer, IMAGES.action)
 }
 
 /// By id or name.
-async fn flavor(session: &Session, named: &Named) -> Answered<Flavor> {
+async fn flavor(session: &Session, named: Named<'_>) -> Answered<Flavor> {
     const ACTION: &str = "Nova GET flavors";
     let (name, attribute, words) = match named {
         Named::Id(id) => {
@@ -202,45 +165,34 @@ async fn flavor(session: &Session, named: &Named) -> Answered<Flavor> {
     Err(CloudError::new(Kind::BadRequest, ACTION, name, words).blaming(attribute))
 }
 
-/// Where things have names, and what they are called to a user.
+const IMAGES: Lookup = Lookup::new("Glance GET images", "image", "image");
+
+/// Things of Neutron, which finds them by name as by id.
 pub(super) struct Place {
     path: &'static str,
-    /// What is asked for beside the name.
-    filter: &'static [(&'static str, &'static str)],
-    action: &'static str,
-    what: &'static str,
-    attribute: &'static str,
+    /// Whether only networks of the outside are.
+    is_external: bool,
+    lookup: Lookup,
 }
 
-const fn place(
-    path: &'static str,
-    action: &'static str,
-    what: &'static str,
-    attribute: &'static str,
-) -> Place {
-    Place {
-        path,
-        filter: &[],
-        action,
-        what,
-        attribute,
-    }
-}
-
-const IMAGES: Place = place("images", "Glance GET images", "image", "image");
 const LISTED: &str = "Neutron GET networks";
-pub(super) const NETWORKS: Place = place("networks", LISTED, "network", "openstack.networks");
-const POOLS: Place = Place {
-    filter: &[("router:external", "true")],
-    ..place("networks", LISTED, "external network", ATTRIBUTE)
+const NETWORKS: Place = Place {
+    path: "networks",
+    is_external: false,
+    lookup: Lookup::new(LISTED, "network", "openstack.networks"),
 };
+const POOLS: Place = Place {
+    is_external: true,
+    lookup: Lookup::new(LISTED, "external network", ATTRIBUTE),
+    ..NETWORKS
+};
+const OF_GROUPS: &str = "openstack.security_groups";
 /// Nova takes their names and ids, and of two of one name neither.
-pub(super) const SECURITY_GROUPS: Place = place(
-    "security-groups",
-    "Neutron GET security-groups",
-    "security group",
-    "openstack.security_groups",
-);
+pub(super) const SECURITY_GROUPS: Place = Place {
+    path: "security-groups",
+    is_external: false,
+    lookup: Lookup::new("Neutron GET security-groups", "security group", OF_GROUPS),
+};
 
 #[derive(Deserialize)]
 struct Id {
@@ -248,69 +200,16 @@ struct Id {
 }
 
 impl Place {
-    /// The id of a thing of Neutron, which finds by name as by id.
-    pub(super) async fn id(&self, session: &Session, named: &Named) -> Answered<String> {
+    /// The id of one.
+    pub(super) async fn id(&self, session: &Session, named: Named<'_>) -> Answered<String> {
         let (key, value) = match named {
             Named::Id(id) => ("id", id),
             Named::Name(name) => ("name", name),
         };
         let call = Call::get(self.path).query(key, value).query("fields", "id");
-        let filter = self.filter.iter();
-        let call = filter.fold(call, |call, (key, value)| call.query(key, *value));
-        let list = self.path.replace('-', "_");
-        let found = session
-            .get(NEUTRON, self.action, value, call, &list)
-            .await?;
-        self.one(found, value).map(|Id { id }| id)
-    }
-
-    fn one<T>(&self, mut found: Vec<T>, name: &str) -> Answered<T> {
-        match (found.pop(), found.len()) {
-            (Some(one), 0) => Ok(one),
-            (None, _) => Err(self.missing(name)),
-            (Some(_), more) => {
-                let words = format!("{} {}s of this name; give the id", more + 1, self.what);
-                Err(self.bad(name, words))
-            }
-        }
-    }
-
-    fn missing(&self, name: &str) -> CloudError {
-        self.bad(name, format!("no such {} in this project", self.what))
-    }
-
-    fn bad(&self, name: &str, words: String) -> CloudError {
-        CloudError::new(Kind::BadRequest, self.action, name, words).blaming(self.attribute)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_of_one_name_are_not_guessed_between() {
-        let place = IMAGES;
-        assert_eq!(place.one(vec![1], "x").unwrap(), 1);
-        for (found, words) in [
-            (vec![], "no such image"),
-            (vec![1, 2], "2 images of this name"),
-        ] {
-            let error = place.one(found, "x").unwrap_err();
-            assert!(error.message.contains(words), "{error}");
-            assert_eq!(error.attribute, Some("image"));
-        }
-    }
-
-    #[test]
-    fn only_ids_are_ids() {
-        for (text, expected) in [
-            ("0f3c6a0e-1111-2222-3333-444455556666", true),
-            ("0f3c6a0e111122223333444455556666", true),
-            ("flatcar-stable", false),
-            ("", false),
-        ] {
-            assert_eq!(matches!(Named::of(text), Named::Id(_)), expected, "{text}");
-        }
+        let call = call.queries("router:external", self.is_external.then_some("true"));
+        let (action, list) = (self.lookup.action, self.path.replace('-', "_"));
+        let found = session.get(NEUTRON, action, value, call, &list).await?;
+        self.lookup.one(found, value).map(|Id { id }| id)
     }
 }

@@ -7,10 +7,12 @@ use serde_json::Value as Json;
 
 use super::api::{NEUTRON, NOVA, Session};
 use super::names::{self, Flavor, Ids, Image, Names, SECURITY_GROUPS};
-use super::shape::{ATTRIBUTE, Named, Shape};
+use super::shape::{ATTRIBUTE, Shape};
 use crate::http::api::Call;
 use crate::provider::{Diagnostic, Diagnostics, Path};
-use crate::worker_group::cloud::{Answered, CloudError, Findings, Growth, Kind, Refusal, absent};
+use crate::worker_group::cloud::{
+    Answered, CloudError, Findings, Growth, Kind, Named, Refusal, absent,
+};
 
 /// Every problem at once; and what the names stand for, where each stands for something. Where nothing is to be created, only what changes
 /// in place is asked about: the pool of floating addresses.
@@ -34,7 +36,7 @@ pub(super) async fn check(
     }
     let names = Names::look_up(session, image_name, shape, &mut found).await?;
     for group in &shape.security_groups {
-        found.of(SECURITY_GROUPS.id(session, &Named::of(group)).await)?;
+        found.of(SECURITY_GROUPS.id(session, Named::of(group)).await)?;
     }
     if names.pool.is_some() {
         few_addresses(session, growth, &mut found).await;

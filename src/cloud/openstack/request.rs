@@ -58,8 +58,7 @@ pub(super) fn create(
 /// The mark, the user's, and what only a create knows.
 fn metadata(spec: &Spec<'_>, shape: &Shape) -> BTreeMap<String, String> {
     let mut metadata = shape.own_metadata();
-    let pairs = spec.mark.pairs().into_iter();
-    metadata.extend(pairs.map(|(key, value)| (key.to_owned(), value)));
+    metadata.extend(spec.mark.written());
     metadata.insert(IMAGE.to_owned(), spec.image.to_owned());
     metadata.insert(ATTEMPT.to_owned(), spec.attempt.to_string());
     metadata
@@ -155,7 +154,7 @@ mod tests {
                 image: "i1".to_owned(),
                 flavor: "f1".to_owned(),
                 networks: networks.map(|n| format!("n{n}")).collect(),
-                wanting: None,
+                wish: None,
             };
             let listed = parsed.networks.iter().map(|one| one.fixed_ips.first());
             let fixed_ips: Vec<Option<String>> = listed.map(Option::<&String>::cloned).collect();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::provider::convert::or_empty;
 use crate::provider::rules::{addresses, exactly_one};
 use crate::provider::{Attribute, Diagnostics, Path, Type, Value};
-use crate::worker_group::cloud::OwnTags;
+use crate::worker_group::cloud::{Named, OwnTags, is_uuid};
 
 /// The attribute `openstack` of the group: one machine's shape.
 pub(super) fn group_schema() -> Attribute {
@@ -108,38 +108,15 @@ pub(super) struct Volume {
     pub(super) kind: Option<String>,
 }
 
-/// A thing by its name, which has to be looked up, or by its id.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Named {
-    Name(String),
-    Id(String),
-}
-
-impl Named {
-    /// What is not an id is a name.
-    pub(super) fn of(text: &str) -> Self {
-        match is_uuid(text) {
-            true => Self::Id(text.to_owned()),
-            false => Self::Name(text.to_owned()),
-        }
-    }
-    fn either(id: Option<&String>, name: Option<&String>) -> Self {
-        match id {
-            Some(id) => Self::Id(id.clone()),
-            None => Self::Name(name.cloned().unwrap_or_default()),
-        }
-    }
-}
-
 impl Network {
-    pub(super) fn named(&self) -> Named {
-        Named::either(self.uuid.as_ref(), self.name.as_ref())
+    pub(super) fn named(&self) -> Named<'_> {
+        Named::either(&self.uuid, &self.name)
     }
 }
 
 impl Shape {
-    pub(super) fn flavor(&self) -> Named {
-        Named::either(self.flavor_id.as_ref(), self.flavor_name.as_ref())
+    pub(super) fn flavor(&self) -> Named<'_> {
+        Named::either(&self.flavor_id, &self.flavor_name)
     }
 
     /// What has to be looked up for a server, as a text that tells it from others.
@@ -168,13 +145,6 @@ impl Shape {
 pub(super) fn listed(groups: &BTreeSet<&str>) -> String {
     let groups: Vec<&str> = groups.iter().copied().collect();
     groups.join(", ")
-}
-
-/// `0f3c6a0e-....`, with or without hyphens: what is not one is a name.
-pub(super) fn is_uuid(text: &str) -> bool {
-    let digits = text.bytes().filter(u8::is_ascii_hexdigit).count();
-    let mut bytes = text.bytes();
-    digits == 32 && bytes.all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 /// Pure; values may be unknown.

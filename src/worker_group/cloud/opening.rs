@@ -17,6 +17,7 @@ use super::{
     Cloud, CloudError, Deletion, Entry, Growth, Kind, Lack, Machine, Manner, Mark, Members, Spec,
 };
 use crate::flatcar::platform;
+use crate::http::{certificates, of_home};
 use crate::ignition::user_data::{Compress, pack};
 use crate::protocol::log;
 use crate::provider::{Context, Diagnostic, Diagnostics, Model, Path, Value};
@@ -91,6 +92,18 @@ pub fn or_variable(setting: Option<String>, names: &[&str]) -> Option<String> {
         said.find(|value| !value.is_empty())
     };
     setting.or_else(said)
+}
+
+/// Certificates of an authority that the user names by a file, which may be below `~/`; `sets` is what names it: `"aws.ca_bundle of the
+/// provider block, or AWS_CA_BUNDLE,"`.
+///
+/// # Errors
+/// That it cannot be read, or holds no certificate.
+pub fn authority(file: &str, summary: &str, sets: &str) -> Result<Vec<u8>, Diagnostic> {
+    certificates(&of_home(file)).map_err(|why| {
+        let detail = format!("{file}: {why}. Set {sets} to a file of PEM certificates.");
+        Diagnostic::error(summary, detail)
+    })
 }
 
 /// A login, tried again while it may pass: as often, and with the same pauses, as any call of the
