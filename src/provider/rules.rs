@@ -24,6 +24,19 @@ pub fn exactly_one(object: &Value, [a, b]: [&str; 2], at: Path) -> Diagnostics {
     problems
 }
 
+/// Half of a pair of texts that go together: the attribute that is missing. An empty one is missing.
+pub fn missing_half<'a>(object: &Value, [a, b]: [&'a str; 2]) -> Option<&'a str> {
+    let is_set = |name: &str| match object.field(name) {
+        Value::Null => Some(false),
+        value => value.text().map(|text| !text.is_empty()),
+    };
+    match (is_set(a)?, is_set(b)?) {
+        (true, false) => Some(b),
+        (false, true) => Some(a),
+        _ => None,
+    }
+}
+
 /// Addresses of a list that are none, or are there twice.
 pub fn addresses(listed: &[Value], at: &Path) -> Diagnostics {
     let mut seen: BTreeSet<IpAddr> = BTreeSet::new();

@@ -29,7 +29,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 pub use self::answer::{Answered, absent, read};
-pub use self::facets::{Facet, Looks, OwnTags};
+pub use self::facets::{Facet, Looks, OwnTags, listed};
 pub use self::failure::{CloudError, Kind, Meaning};
 pub use self::findings::{Findings, Refusal};
 pub use self::many::{Pages, all_of, some_at_a_time};
@@ -188,8 +188,13 @@ impl Mark {
     /// The inverse of [`Mark::pairs`]; `None` for a machine that belongs to no group, be it that a part of its mark is empty or missing.
     pub fn from_pairs<'a>(find: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let mark = Self::parts(find);
-        let needed = [&mark.cluster, &mark.group, &mark.uid];
-        needed.iter().all(|part| !part.is_empty()).then_some(mark)
+        mark.is_whole().then_some(mark)
+    }
+
+    /// Whether it says whose the machine is: cluster, group and uid.
+    pub fn is_whole(&self) -> bool {
+        let needed = [&self.cluster, &self.group, &self.uid];
+        needed.iter().all(|part| !part.is_empty())
     }
 
     /// What there is of a mark; what is missing is empty.

@@ -52,17 +52,7 @@ pub(super) fn run_instances(
                 .cpu_credits(credits)
                 .build()
         }))
-        .set_capacity_reservation_specification(shape.capacity_reservation_id.as_deref().map(
-            |id| {
-                CapacityReservationSpecification::builder()
-                    .capacity_reservation_target(
-                        CapacityReservationTarget::builder()
-                            .capacity_reservation_id(id)
-                            .build(),
-                    )
-                    .build()
-            },
-        ))
+        .set_capacity_reservation_specification(reservation(shape))
         .set_tag_specifications(Some(tag_specifications(spec, shape)));
     network(request, shape, subnet)
 }
@@ -76,12 +66,10 @@ pub(super) fn client_token(spec: &Spec<'_>, subnet: Option<&str>) -> String {
 /// The subnets in the order in which a machine tries them; `None` is for EC2 to choose.
 pub(super) fn subnets(shape: &Shape, ordinal: u64) -> Vec<Option<&str>> {
     let subnets: Vec<&String> = shape.subnet_ids.iter().flatten().collect();
-    match subnets.is_empty() {
-        true => vec![None],
-        false => in_turn(&subnets, ordinal)
-            .into_iter()
-            .map(|subnet| Some(&**subnet))
-            .collect(),
+    let subnets = in_turn(&subnets, ordinal).into_iter();
+    match subnets.len() {
+        0 => vec![None],
+        _ => subnets.map(|subnet| Some(&**subnet)).collect(),
     }
 }
 
@@ -91,10 +79,8 @@ fn network(
     shape: &Shape,
     subnet: Option<&str>,
 ) -> RunInstancesInputBuilder {
-    let groups = shape
-        .vpc_security_group_ids
-        .as_ref()
-        .map(|groups| groups.iter().cloned().collect());
+    let groups = shape.vpc_security_group_ids.as_ref();
+    let groups = groups.map(|groups| groups.iter().cloned().collect());
     let subnet = subnet.map(str::to_owned);
     match shape.associate_public_ip_address {
         None => request.set_subnet_id(subnet).set_security_group_ids(groups),
@@ -128,6 +114,17 @@ fn block_devices(shape: &Shape) -> Vec<BlockDeviceMapping> {
     shape.volumes().into_iter().map(device).collect()
 }
 
+fn reservation(shape: &Shape) -> Option<CapacityReservationSpecification> {
+    let id = shape.capacity_reservation_id.as_ref()?;
+    let target = CapacityReservationTarget::builder().capacity_reservation_id(id);
+    let reservation = CapacityReservationSpecification::builder();
+    Some(
+        reservation
+            .capacity_reservation_target(target.build())
+            .build(),
+    )
+}
+
 fn profile(profile: &str) -> IamInstanceProfileSpecification {
     let builder = IamInstanceProfileSpecification::builder();
     if profile.starts_with("arn:") {
@@ -140,18 +137,12 @@ fn profile(profile: &str) -> IamInstanceProfileSpecification {
 /// One-time requests that end in termination: a group replaces machines, it does not wait for one to come back.
 fn market(shape: &Shape) -> Option<InstanceMarketOptionsRequest> {
     let spot = shape.spot.as_ref()?;
-    Some(
-        InstanceMarketOptionsRequest::builder()
-            .market_type(MarketType::Spot)
-            .spot_options(
-                SpotMarketOptions::builder()
-                    .set_max_price(spot.max_price.clone())
-                    .spot_instance_type(SpotInstanceType::OneTime)
-                    .instance_interruption_behavior(InstanceInterruptionBehavior::Terminate)
-                    .build(),
-            )
-            .build(),
-    )
+    let options = SpotMarketOptions::builder()
+        .set_max_price(spot.max_price.clone())
+        .spot_instance_type(SpotInstanceType::OneTime)
+        .instance_interruption_behavior(InstanceInterruptionBehavior::Terminate);
+    let market = InstanceMarketOptionsRequest::builder().market_type(MarketType::Spot);
+    Some(market.spot_options(options.build()).build())
 }
 
 fn placement(shape: &Shape) -> Option<Placement> {

@@ -30,7 +30,7 @@ use super::settings::{Config, REGION_SAYS, SESSION_NAME, is_region};
 use crate::http::{ENDPOINT_SAYS, is_endpoint, redacted, small_file};
 use crate::provider::{Diagnostic, Diagnostics};
 use crate::worker_group::cloud::tagging::Tagging;
-use crate::worker_group::cloud::{CloudError, Kind, authority, or_variable};
+use crate::worker_group::cloud::{Answered, CloudError, Kind, authority, or_variable};
 
 /// An open session: one for all groups of a configuration.
 pub(super) struct Session {
@@ -95,7 +95,7 @@ impl Session {
     }
 
     /// `"123456789012/eu-central-1"`.
-    pub(super) async fn scope(&self) -> Result<String, CloudError> {
+    pub(super) async fn scope(&self) -> Answered<String> {
         const ASK: &str = "STS GetCallerIdentity";
         let ask = || async {
             let answer = asked(ASK, "the account", self.sts.get_caller_identity().send()).await;
@@ -231,15 +231,17 @@ fn is_empty(variable: &str) -> bool {
 
 /// The SDK reads them whole, however long they are. That one is not there is for it to say.
 fn check_files(config: &Config) -> Result<(), Diagnostics> {
-    let named = |name: &str, listed: &Option<Vec<String>>| match listed {
-        Some(files) => files.clone(),
-        None => std::env::var(name).into_iter().collect(),
-    };
-    let mut files = named("AWS_CONFIG_FILE", &config.shared_config_files);
-    files.extend(named(
-        "AWS_SHARED_CREDENTIALS_FILE",
-        &config.shared_credentials_files,
-    ));
+    let mut files = Vec::new();
+    for (name, listed) in [
+        ("AWS_CONFIG_FILE", &config.shared_config_files),
+        (
+            "AWS_SHARED_CREDENTIALS_FILE",
+            &config.shared_credentials_files,
+        ),
+    ] {
+        let said = || std::env::var(name).into_iter().collect();
+        files.extend(listed.clone().unwrap_or_else(said));
+    }
     for file in files.iter().filter(|file| FsPath::new(file).exists()) {
         if let Err(why) = small_file(file.as_ref()) {
             return Err(Diagnostic::error(
@@ -262,16 +264,11 @@ fn profile_files(config: &Config) -> Option<EnvConfigFiles> {
     let mut files = EnvConfigFiles::builder()
         .include_default_config_file(config.shared_config_files.is_none())
         .include_default_credentials_file(config.shared_credentials_files.is_none());
-    for (kind, paths) in [
-        (EnvConfigFileKind::Config, &config.shared_config_files),
-        (
-            EnvConfigFileKind::Credentials,
-            &config.shared_credentials_files,
-        ),
-    ] {
-        for path in paths.iter().flatten() {
-            files = files.with_file(kind, path);
-        }
+    for path in config.shared_config_files.iter().flatten() {
+        files = files.with_file(EnvConfigFileKind::Config, path);
+    }
+    for path in config.shared_credentials_files.iter().flatten() {
+        files = files.with_file(EnvConfigFileKind::Credentials, path);
     }
     Some(files.build())
 }

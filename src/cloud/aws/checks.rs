@@ -3,29 +3,19 @@
 //! In: values, some of them unknown. Out: problems, on paths relative to `aws`.
 
 use super::shape::{NAME, RESERVED, ROOT_DEVICE, is_reserved};
-use crate::provider::{Diagnostic, Diagnostics, Path, Value};
+use crate::provider::{Diagnostics, Path, Value};
 use crate::worker_group::cloud::tagging::Rules;
-
-/// The problems found so far.
-#[derive(Default)]
-struct Problems(Diagnostics);
-
-impl Problems {
-    fn at(&mut self, path: Path, summary: impl Into<String>, detail: impl Into<String>) {
-        self.0.push(Diagnostic::error(summary, detail).at(path));
-    }
-}
 
 /// Checks of known values that the schema alone cannot make.
 pub(super) fn validate(shape: &Value) -> Diagnostics {
-    let mut found = Problems::default();
+    let mut found = Diagnostics::none();
     check_volumes(shape, &mut found);
     let subnets = shape.field("subnet_ids").elements();
     for (index, subnet) in subnets.iter().enumerate() {
         if let Some(id) = subnet.text()
             && subnets[..index].contains(subnet)
         {
-            found.at(
+            found.wrong(
                 Path::of("subnet_ids").index(index),
                 "Subnet is listed twice",
                 format!("Machines are spread evenly over the subnets, each listed once, and {id} is there twice. Take one out."),
@@ -34,19 +24,16 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
     }
     let is_spot = matches!(shape.field("spot"), Value::Map(_));
     if is_spot && shape.field("tenancy").text() == Some("host") {
-        found.at(
+        found.wrong(
             Path::of("tenancy"),
             "Spot instances take no dedicated host",
             "tenancy is host; with spot it is default or dedicated. Choose one of these, or leave out spot.",
         );
     }
     let arns = shape.field("target_group_arns").elements();
-    for text in arns
-        .iter()
-        .filter_map(Value::text)
-        .filter(|text| !is_target_group(text))
-    {
-        found.at(
+    let arns = arns.iter().filter_map(Value::text);
+    for text in arns.filter(|text| !is_target_group(text)) {
+        found.wrong(
             Path::of("target_group_arns"),
             "Not the ARN of a target group",
             format!(
@@ -55,19 +42,19 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
             ),
         );
     }
-    found.0.extend(TAG_RULES.check(shape.field("tags")));
+    found.extend(TAG_RULES.check(shape.field("tags")));
     let partition = shape.field("placement_partition_number");
     if !partition.is_null() && shape.field("placement_group").is_null() {
-        found.at(
+        found.wrong(
             Path::of("placement_partition_number"),
             "Partition has no placement group",
             "placement_partition_number is set, and a partition is one of a placement group. Set placement_group too.",
         );
     }
-    found.0
+    found
 }
 
-fn check_volumes(shape: &Value, found: &mut Problems) {
+fn check_volumes(shape: &Value, found: &mut Diagnostics) {
     let root = shape.field("root_volume");
     check_volume(root, &Path::of("root_volume"), found);
     let mut devices = vec![root.field("device_name").text().unwrap_or(ROOT_DEVICE)];
@@ -77,7 +64,7 @@ fn check_volumes(shape: &Value, found: &mut Problems) {
         check_volume(volume, &at, found);
         let device = volume.field("device_name").text();
         if volume.field("size").is_null() && volume.field("snapshot_id").is_null() {
-            found.at(
+            found.wrong(
                 at.attribute("size"),
                 "Data volume has no size",
                 format!(
@@ -90,7 +77,7 @@ fn check_volumes(shape: &Value, found: &mut Problems) {
             continue;
         };
         if devices.contains(&device) {
-            found.at(
+            found.wrong(
                 at.attribute("device_name"),
                 "Two volumes have one device name",
                 format!(
@@ -103,7 +90,7 @@ fn check_volumes(shape: &Value, found: &mut Problems) {
     }
 }
 
-fn check_volume(volume: &Value, at: &Path, found: &mut Problems) {
+fn check_volume(volume: &Value, at: &Path, found: &mut Diagnostics) {
     // Objects that are only partly known may lack a default yet.
     let Some(kind) = volume.field("type").text() else {
         return;
@@ -113,7 +100,7 @@ fn check_volume(volume: &Value, at: &Path, found: &mut Problems) {
         ("throughput", &["gp3"][..]),
     ] {
         if matches!(volume.field(attribute), Value::Number(_)) && !kinds.contains(&kind) {
-            found.at(
+            found.wrong(
                 at.attribute(attribute),
                 format!("Volume type takes no {attribute}"),
                 format!(
@@ -124,7 +111,7 @@ fn check_volume(volume: &Value, at: &Path, found: &mut Problems) {
         }
     }
     if matches!(kind, "io1" | "io2") && volume.field("iops").is_null() {
-        found.at(
+        found.wrong(
             at.attribute("iops"),
             "Volume type needs iops",
             format!("The type is {kind}, and such volumes have the operations a second that iops says. Set iops."),
@@ -133,7 +120,7 @@ fn check_volume(volume: &Value, at: &Path, found: &mut Problems) {
     if matches!(volume.field("encrypted"), Value::Bool(false))
         && let Some(key) = volume.field("kms_key_id").text()
     {
-        found.at(
+        found.wrong(
             at.attribute("kms_key_id"),
             "Key of a volume that is not encrypted",
             format!("KMS key {key} needs an encrypted volume, and encrypted is false. Leave one of the two out."),

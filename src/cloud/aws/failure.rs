@@ -11,14 +11,14 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 
 use super::bounded::TooLong;
 use crate::http::{MOST_BYTES, wait};
-use crate::worker_group::cloud::{CloudError, Kind, Meaning};
+use crate::worker_group::cloud::{Answered, CloudError, Kind, Meaning};
 
 /// The answer to a call, or what its failure means.
 pub(super) async fn asked<T, E>(
     action: &'static str,
     object: &str,
     call: impl Future<Output = Result<T, SdkError<E>>>,
-) -> Result<T, CloudError>
+) -> Answered<T>
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
@@ -113,10 +113,9 @@ fn words<E: ProvideErrorMetadata + Error + 'static>(
             said.push(text);
         }
     }
-    let advice = if lacks_credentials(error) {
-        "; set aws.profile or aws.access_key of the provider block, or AWS_PROFILE"
-    } else {
-        ""
+    let advice = match lacks_credentials(error) {
+        true => "; set aws.profile or aws.access_key of the provider block, or AWS_PROFILE",
+        false => "",
     };
     let answer = match status {
         Some(_) => prefix(status),
@@ -143,19 +142,16 @@ pub(super) fn told(
     status: Option<u16>,
 ) -> Option<String> {
     // The rest is of use to administrators only, and a kilobyte long.
+    let message = message.unwrap_or("no message");
     let message = message
-        .unwrap_or("no message")
         .split("Encoded authorization failure message")
-        .next()
-        .unwrap_or_default();
+        .next()?;
     let message = message.trim_end_matches([' ', '.']);
     Some(format!("{}{}: {message}", prefix(status), code?))
 }
 
 fn prefix(status: Option<u16>) -> String {
-    status
-        .map(|status| format!("{status} "))
-        .unwrap_or_default()
+    status.map_or_else(String::new, |status| format!("{status} "))
 }
 
 fn lacks_credentials<E: Error + 'static>(error: &SdkError<E>) -> bool {
@@ -250,8 +246,7 @@ pub(super) const CODES: &[Meaning] = &[
         "InternalError InternalFailure Unavailable ServiceUnavailable",
     ),
     Meaning::words("iamInstanceProfile", "aws.iam_instance_profile"),
-    Meaning::words("User data", "user_data"),
-    Meaning::words("userData", "user_data"),
+    Meaning::words("User data|userData", "user_data"),
     Meaning::words("iops", "aws.root_volume.iops"),
     Meaning::words("throughput", "aws.root_volume.throughput"),
     Meaning::words("volumeSize", "aws.root_volume.size"),

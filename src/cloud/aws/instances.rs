@@ -12,7 +12,7 @@ use super::api::filter;
 use super::auth::Session;
 use super::failure::asked;
 use super::seen;
-use crate::worker_group::cloud::{CloudError, Machine, Pages, Phase};
+use crate::worker_group::cloud::{Answered, Machine, Pages, Phase};
 
 impl Session {
     /// All pages.
@@ -20,14 +20,12 @@ impl Session {
         &self,
         filters: &[Filter],
         object: &str,
-    ) -> Result<Vec<Instance>, CloudError> {
+    ) -> Answered<Vec<Instance>> {
         const DESCRIBE: &str = "EC2 DescribeInstances";
         let page = async |next| {
             let call = self.ec2.describe_instances().max_results(PAGE);
-            let call = call
-                .set_filters(Some(filters.to_vec()))
-                .set_next_token(next);
-            let page = asked(DESCRIBE, object, call.send()).await?;
+            let call = call.set_filters(Some(filters.to_vec()));
+            let page = asked(DESCRIBE, object, call.set_next_token(next).send()).await?;
             let reservations = page.reservations.unwrap_or_default().into_iter();
             let found = reservations.flat_map(|one| one.instances.unwrap_or_default());
             Ok((found.collect(), page.next_token))
@@ -36,14 +34,14 @@ impl Session {
     }
 
     /// Those of these ids, by filter: asked for by id, one that is unknown would hide the others.
-    async fn of_ids(&self, ids: &[String]) -> Result<Vec<Instance>, CloudError> {
+    async fn of_ids(&self, ids: &[String]) -> Answered<Vec<Instance>> {
         let mut instances = Vec::new();
         for ids in ids.chunks(FILTER_VALUES) {
-            let object = format!("{} instances", ids.len());
-            instances.extend(
-                self.describe(&[filter("instance-id", ids)], &object)
-                    .await?,
+            let (of_ids, object) = (
+                filter("instance-id", ids),
+                format!("{} instances", ids.len()),
             );
+            instances.extend(self.describe(&[of_ids], &object).await?);
         }
         Ok(instances)
     }
@@ -51,7 +49,7 @@ impl Session {
     /// Those of these ids that exist. One that ended young and not by us is a failed one: its absence
     /// alone would not be believed yet, and it has something to say (a volume limit, a key that may
     /// not be used, a spot interruption).
-    pub(super) async fn existing(&self, ids: &[String]) -> Result<Vec<Instance>, CloudError> {
+    pub(super) async fn existing(&self, ids: &[String]) -> Answered<Vec<Instance>> {
         let mut instances = self.of_ids(ids).await?;
         instances.retain(|instance| {
             let machine = seen::found(instance);
@@ -61,7 +59,7 @@ impl Session {
     }
 
     /// Those of these machines that are not gone.
-    pub(super) async fn alive(&self, machines: &[Machine]) -> Result<Vec<Instance>, CloudError> {
+    pub(super) async fn alive(&self, machines: &[Machine]) -> Answered<Vec<Instance>> {
         let ids: Vec<String> = machines.iter().map(|machine| machine.id.clone()).collect();
         let mut instances = self.of_ids(&ids).await?;
         instances.retain(|instance| {

@@ -37,8 +37,8 @@ use self::shape::Shape;
 use self::targets::{TargetGroups, Targets};
 use crate::provider::Diagnostics;
 use crate::worker_group::cloud::{
-    Answers, CLUSTER, Change, CloudError, Connect, Connecting, Deletion, Entry, Facet, GROUP,
-    Growth, Kind, Lack, Looks, Machine, Manner, Mark, Members, Phase, Spec, Spread,
+    Answered, Answers, CLUSTER, Change, CloudError, Connect, Connecting, Deletion, Entry, Facet,
+    GROUP, Growth, Kind, Lack, Looks, Machine, Manner, Mark, Members, Phase, Spec, Spread,
 };
 
 /// The row of the table of clouds.
@@ -104,11 +104,11 @@ impl Answers for Aws {
     type Shape = Shape;
     const ENTRY: &'static Entry = &ENTRY;
 
-    async fn scope(&self) -> Result<String, CloudError> {
+    async fn scope(&self) -> Answered<String> {
         self.session.scope().await
     }
 
-    async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError> {
+    async fn list(&self, cluster: &str, group: &str) -> Answered<Vec<Machine>> {
         let filters = [
             filter(&format!("tag:{CLUSTER}"), [cluster]),
             filter(&format!("tag:{GROUP}"), [group]),
@@ -125,7 +125,7 @@ impl Answers for Aws {
         Ok(machines)
     }
 
-    async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError> {
+    async fn find(&self, ids: &[String]) -> Answered<Vec<Machine>> {
         let instances = self.session.existing(ids).await?;
         let found = |instance| self.told(instance, seen::found(instance));
         let machines: Vec<Machine> = instances.iter().map(found).collect();
@@ -133,12 +133,7 @@ impl Answers for Aws {
         Ok(machines)
     }
 
-    async fn create(
-        &self,
-        spec: &Spec<'_>,
-        shape: Shape,
-        user_data: String,
-    ) -> Result<Machine, CloudError> {
+    async fn create(&self, spec: &Spec<'_>, shape: Shape, user_data: String) -> Answered<Machine> {
         let shape = self.whole(shape);
         let subnets = api::subnets(&shape, spec.ordinal);
         let run = |subnet| self.run(spec, &shape, &user_data, subnet);
@@ -146,12 +141,9 @@ impl Answers for Aws {
         made.await
     }
 
-    async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError> {
-        let call = self
-            .session
-            .ec2
-            .terminate_instances()
-            .instance_ids(&machine.id);
+    async fn delete(&self, machine: &Machine) -> Answered<Deletion> {
+        let call = self.session.ec2.terminate_instances();
+        let call = call.instance_ids(&machine.id);
         let answer = match asked("EC2 TerminateInstances", &machine.name, call.send()).await {
             // Right after a create this answer proves nothing.
             Err(error) if error.is_not_found() => {
@@ -175,16 +167,11 @@ impl Answers for Aws {
         })
     }
 
-    async fn mark(
-        &self,
-        machines: &[Machine],
-        mark: &Mark,
-        shape: Option<Shape>,
-    ) -> Result<(), CloudError> {
+    async fn mark(&self, machines: &[Machine], mark: &Mark, shape: Option<Shape>) -> Answered<()> {
         tags::rewrite(&self.session, &self.targets, machines, mark, shape).await
     }
 
-    async fn start(&self, machines: &[Machine]) -> Result<(), CloudError> {
+    async fn start(&self, machines: &[Machine]) -> Answered<()> {
         tags::start(&self.session, machines).await
     }
 
@@ -194,17 +181,12 @@ impl Answers for Aws {
         Facet::wanted(seen::FACETS, &Shape { tags, ..shape })
     }
 
-    async fn preflight(
-        &self,
-        image: &str,
-        shape: Shape,
-        growth: Growth,
-    ) -> Result<Diagnostics, CloudError> {
+    async fn preflight(&self, image: &str, shape: Shape, growth: Growth) -> Answered<Diagnostics> {
         let shape = self.whole(shape);
         preflight::check(&self.session, image, &shape, growth).await
     }
 
-    async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError> {
+    async fn console(&self, machine: &Machine) -> Answered<Option<String>> {
         let ask = async |latest: bool| {
             let call = self.session.ec2.get_console_output();
             let call = call.instance_id(&machine.id).latest(latest);
@@ -215,9 +197,8 @@ impl Answers for Aws {
             Err(error) if error.code() == "UnsupportedOperation" => ask(false).await,
             answer => answer,
         };
-        let bytes = answer?
-            .output
-            .and_then(|text| STANDARD.decode(text.trim()).ok());
+        let output = answer?.output;
+        let bytes = output.and_then(|text| STANDARD.decode(text.trim()).ok());
         let text = bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         Ok(text.filter(|text| !text.trim().is_empty()))
     }
@@ -250,7 +231,7 @@ impl Aws {
         shape: &Shape,
         user_data: &str,
         subnet: Option<&str>,
-    ) -> Result<Machine, CloudError> {
+    ) -> Answered<Machine> {
         let sent = SystemTime::now();
         let request = api::run_instances(spec, shape, user_data, subnet);
         let error = match request.send_with(&self.session.ec2).await {
@@ -274,7 +255,7 @@ impl Aws {
         instances: &[Instance],
         sent: SystemTime,
         spec: &Spec<'_>,
-    ) -> Result<Machine, CloudError> {
+    ) -> Answered<Machine> {
         let instance = instances.first();
         let id = instance.and_then(|instance| instance.instance_id());
         let (Some(instance), Some(id)) = (instance, id) else {

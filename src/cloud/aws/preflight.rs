@@ -19,7 +19,9 @@ use super::failure::{asked, fault, is_capacity, is_local_shortage};
 use super::shape::Shape;
 use super::targets;
 use crate::provider::{Diagnostics, Path};
-use crate::worker_group::cloud::{CloudError, Findings, Growth, Kind, Mark, Refusal, Spec};
+use crate::worker_group::cloud::{
+    Answered, CloudError, Findings, Growth, Kind, Mark, Refusal, Spec,
+};
 
 /// Asks all of it at once. Where nothing is to be created, only what changes in place is asked about: the target groups.
 ///
@@ -30,7 +32,7 @@ pub(super) async fn check(
     image: &str,
     shape: &Shape,
     growth: Growth,
-) -> Result<Diagnostics, CloudError> {
+) -> Answered<Diagnostics> {
     let client = &session.ec2;
     let mut found = Findings::new(refusal);
     let groups = target_groups_of(&session.elb, shape);
@@ -106,7 +108,7 @@ fn refusal(error: &CloudError) -> Option<Refusal> {
     })
 }
 
-async fn image_of(client: &Client, image: &str) -> Result<Image, CloudError> {
+async fn image_of(client: &Client, image: &str) -> Answered<Image> {
     const IMAGES: &str = "EC2 DescribeImages";
     let call = client.describe_images().image_ids(image);
     let answer = asked(IMAGES, image, call.send()).await?;
@@ -117,13 +119,13 @@ async fn image_of(client: &Client, image: &str) -> Result<Image, CloudError> {
     })
 }
 
-async fn type_of(client: &Client, name: &str) -> Result<Option<InstanceTypeInfo>, CloudError> {
+async fn type_of(client: &Client, name: &str) -> Answered<Option<InstanceTypeInfo>> {
     let call = client.describe_instance_types().instance_types(name.into());
     let answer = asked("EC2 DescribeInstanceTypes", name, call.send()).await?;
     Ok(answer.instance_types.unwrap_or_default().into_iter().next())
 }
 
-async fn subnets_of(client: &Client, shape: &Shape) -> Result<Vec<Subnet>, CloudError> {
+async fn subnets_of(client: &Client, shape: &Shape) -> Answered<Vec<Subnet>> {
     let Some(ids) = shape.subnet_ids.as_ref().filter(|ids| !ids.is_empty()) else {
         return Ok(Vec::new());
     };
@@ -134,7 +136,7 @@ async fn subnets_of(client: &Client, shape: &Shape) -> Result<Vec<Subnet>, Cloud
 }
 
 /// EC2 answers a dry run that would have worked with an error too. Subnets are passed over as by a create: one that can do is enough.
-async fn dry_run(client: &Client, image: &str, shape: &Shape) -> Result<(), CloudError> {
+async fn dry_run(client: &Client, image: &str, shape: &Shape) -> Answered<()> {
     let mark = Mark::trial();
     let spec = Spec::trial(&mark, image);
     let mut lacking = Vec::new();
@@ -176,10 +178,8 @@ fn nowhere(lacking: Vec<(Option<&str>, CloudError)>) -> Option<CloudError> {
 }
 
 fn check_image(image: &Image, shape: &Shape, found: &mut Findings) {
-    if let Some(state) = image
-        .state()
-        .filter(|state| **state != ImageState::Available)
-    {
+    let is_wrong = |state: &&ImageState| **state != ImageState::Available;
+    if let Some(state) = image.state().filter(is_wrong) {
         let (state, id) = (state.as_str(), image.image_id().unwrap_or_default());
         found.misfit(
             Path::of("image"),
@@ -254,9 +254,8 @@ fn check_subnets(subnets: &[Subnet], shape: &Shape, growth: Growth, found: &mut 
     if subnets.is_empty() {
         return;
     }
-    let free = subnets
-        .iter()
-        .filter_map(Subnet::available_ip_address_count);
+    let free = subnets.iter();
+    let free = free.filter_map(Subnet::available_ip_address_count);
     let free: i64 = free.map(i64::from).sum();
     let left = usize::try_from(free).unwrap_or(0);
     let summary = "Subnets may run out of addresses";
@@ -271,7 +270,7 @@ fn networks(subnets: &[Subnet]) -> Vec<String> {
 }
 
 /// What load balancing answers of the target groups of the shape, and of changing them.
-type Groups = Vec<Result<Option<TargetGroup>, CloudError>>;
+type Groups = Vec<Answered<Option<TargetGroup>>>;
 
 /// One by one, for one that does not exist makes load balancing refuse all.
 async fn target_groups_of(client: &elb::Client, shape: &Shape) -> Groups {
@@ -292,7 +291,7 @@ async fn target_group_of(client: &elb::Client, arn: &str) -> Groups {
 
 /// Load balancing has no dry run: an instance that cannot exist is refused as such where registering is allowed, and deregistering what is
 /// not registered does nothing.
-async fn may_change(client: &elb::Client, arn: &str) -> Result<(), CloudError> {
+async fn may_change(client: &elb::Client, arn: &str) -> Answered<()> {
     let nobody = || Some(targets::targets(&[NOBODY.to_owned()]));
     let register = client.register_targets().target_group_arn(arn);
     let register = register.set_targets(nobody()).send();
@@ -308,11 +307,7 @@ async fn may_change(client: &elb::Client, arn: &str) -> Result<(), CloudError> {
     }
 }
 
-fn check_groups(
-    answers: Groups,
-    networks: &[String],
-    found: &mut Findings,
-) -> Result<(), CloudError> {
+fn check_groups(answers: Groups, networks: &[String], found: &mut Findings) -> Answered<()> {
     let mut groups = Vec::new();
     for answer in answers {
         groups.extend(found.of(answer)?.flatten());

@@ -69,9 +69,8 @@ impl Renewable {
 }
 
 fn lasts(credentials: &Credentials) -> bool {
-    credentials
-        .expiry()
-        .is_none_or(|end| end > SystemTime::now() + MARGIN)
+    let end = credentials.expiry();
+    end.is_none_or(|end| end > SystemTime::now() + MARGIN)
 }
 
 impl ProvideCredentials for Renewable {
@@ -124,9 +123,8 @@ impl ClassifyRetry for RetryExpired {
 
 fn has_ended(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
-    let code = text
-        .split_once("<Code>")
-        .and_then(|(_, rest)| rest.split_once("</Code>"));
+    let code = text.split_once("<Code>");
+    let code = code.and_then(|(_, rest)| rest.split_once("</Code>"));
     code.is_some_and(|(code, _)| ENDED.contains(&code))
 }
 
@@ -158,17 +156,12 @@ impl Intercept for WholeAnswers {
 /// Whether an XML document closes the element that it opens.
 fn is_whole(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
-    let Some(root) = text
-        .split('<')
-        .skip(1)
-        .find(|tag| !tag.starts_with(['?', '!']))
-    else {
+    let mut tags = text.split('<').skip(1);
+    let Some(root) = tags.find(|tag| !tag.starts_with(['?', '!'])) else {
         return false;
     };
-    let name = root
-        .split(|letter: char| letter.is_whitespace() || "/>".contains(letter))
-        .next()
-        .unwrap_or_default();
+    let is_end = |letter: char| letter.is_whitespace() || "/>".contains(letter);
+    let name = root.split(is_end).next().unwrap_or_default();
     text.trim_end().ends_with(&format!("</{name}>"))
 }
 

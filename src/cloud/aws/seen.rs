@@ -9,7 +9,7 @@ use aws_sdk_ec2::types::{Instance, InstanceNetworkInterface, InstanceStateName, 
 
 use super::shape::{MACHINE, NAME, OWN, Shape, TARGET_GROUPS, is_reserved};
 use super::targets::{TargetGroups, Targets};
-use crate::worker_group::cloud::{Backends as _, Facet, Looks, Machine, Mark, Phase};
+use crate::worker_group::cloud::{Backends as _, Facet, Looks, Machine, Mark, Phase, listed};
 
 /// States of instances that are not gone. EC2 lists terminated ones for an hour.
 pub(super) const ALIVE: [&str; 5] = ["pending", "running", "stopping", "stopped", "shutting-down"];
@@ -17,12 +17,8 @@ pub(super) const ALIVE: [&str; 5] = ["pending", "running", "stopping", "stopped"
 /// An instance as a machine; `None` for one that carries no mark, or a part of one.
 pub(super) fn machine(instance: &Instance) -> Option<Machine> {
     let machine = found(instance);
-    let mark = &machine.mark;
-    let needed = [&machine.name, &mark.cluster, &mark.group, &mark.uid];
-    needed
-        .iter()
-        .all(|part| !part.is_empty())
-        .then_some(machine)
+    let is_ours = machine.mark.is_whole() && !machine.name.is_empty();
+    is_ours.then_some(machine)
 }
 
 /// The same whatever its tags are: what it lacks of the mark is empty, and so is its name where no tag says one.
@@ -36,24 +32,19 @@ pub(super) fn found(instance: &Instance) -> Machine {
 /// An instance of which name and mark are known.
 pub(super) fn machine_of(instance: &Instance, name: &str, mark: Mark) -> Machine {
     let phase = phase(instance);
+    let zone = instance.placement().and_then(Placement::availability_zone);
+    let addresses = [
+        instance.private_ip_address(),
+        instance.public_ip_address(),
+        instance.ipv6_address(),
+    ];
+    let addresses = addresses.into_iter().flatten();
+    let addresses = addresses.filter(|address| !address.is_empty());
     Machine {
         id: instance.instance_id().unwrap_or_default().to_owned(),
         name: name.to_owned(),
-        zone: instance
-            .placement()
-            .and_then(Placement::availability_zone)
-            .unwrap_or_default()
-            .to_owned(),
-        addresses: [
-            instance.private_ip_address(),
-            instance.public_ip_address(),
-            instance.ipv6_address(),
-        ]
-        .into_iter()
-        .flatten()
-        .filter(|address| !address.is_empty())
-        .map(str::to_owned)
-        .collect(),
+        zone: zone.unwrap_or_default().to_owned(),
+        addresses: addresses.map(str::to_owned).collect(),
         image: instance.image_id().unwrap_or_default().to_owned(),
         phase,
         message: message(instance, phase),
@@ -75,12 +66,10 @@ fn tags(instance: &Instance) -> BTreeMap<&str, &str> {
 pub(super) fn first_interface(instance: &Instance) -> Option<&InstanceNetworkInterface> {
     let place = |interface: &&InstanceNetworkInterface| {
         let attached = interface.attachment();
-        attached.and_then(|attached| attached.device_index())
+        let index = attached.and_then(|attached| attached.device_index());
+        index.unwrap_or_default()
     };
-    instance
-        .network_interfaces()
-        .iter()
-        .min_by_key(|interface| place(interface).unwrap_or_default())
+    instance.network_interfaces().iter().min_by_key(place)
 }
 
 /// Its security groups, which are those of its first interface.
@@ -95,9 +84,7 @@ pub(super) fn groups(instance: &Instance) -> BTreeSet<&str> {
 
 /// When EC2 launched it.
 pub(super) fn launched(instance: &Instance) -> Option<SystemTime> {
-    instance
-        .launch_time()
-        .and_then(|time| SystemTime::try_from(*time).ok())
+    SystemTime::try_from(*instance.launch_time()?).ok()
 }
 
 fn phase(instance: &Instance) -> Phase {
@@ -115,11 +102,8 @@ fn message(instance: &Instance, phase: Phase) -> Option<String> {
         return None;
     }
     let reason = instance.state_reason()?;
-    let words: Vec<&str> = [reason.code(), reason.message()]
-        .into_iter()
-        .flatten()
-        .filter(|words| !words.is_empty())
-        .collect();
+    let words = [reason.code(), reason.message()].into_iter().flatten();
+    let words: Vec<&str> = words.filter(|words| !words.is_empty()).collect();
     // EC2 repeats the code at the beginning of the message.
     match words[..] {
         [code, message] if message.starts_with(code) => Some(message.to_owned()),
@@ -137,8 +121,8 @@ pub(super) const FACETS: &[Facet<Shape, Instance>] = &[
     ),
     Facet::whole(
         "vpc_security_group_ids",
-        |shape| Some(listed(shape.vpc_security_group_ids.as_ref()?)),
-        |instance| Some(listed(&groups(instance))),
+        |shape| Some(listed(shape.vpc_security_group_ids.as_ref()?, ",")),
+        |instance| Some(listed(&groups(instance), ",")),
     ),
     Facet::whole(
         "subnet_ids",
@@ -159,11 +143,6 @@ pub(super) const FACETS: &[Facet<Shape, Instance>] = &[
         |_| Looks::new(),
     ),
 ];
-
-fn listed<T: AsRef<str>>(names: &BTreeSet<T>) -> String {
-    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    names.join(",")
-}
 
 /// Whether it runs.
 pub(super) fn is_running(instance: &&Instance) -> bool {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::checks::TAG_RULES;
 use crate::http::{ENDPOINT_SAYS, is_endpoint};
+use crate::provider::rules::missing_half;
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Path, Type, Value};
 use crate::worker_group::cloud::tagging::{self, DefaultTags, IgnoreTags};
 
@@ -84,17 +85,9 @@ fn access() -> Vec<Attribute> {
     ]
 }
 
-/// Half a pair of keys; nothing while one of them is not known.
+/// Half a pair of keys.
 fn keys_together(aws: &Value, at: &Path) -> Option<Diagnostic> {
-    let is_set = |name: &str| match aws.field(name) {
-        Value::Null => Some(false),
-        name => name.text().map(|text| !text.is_empty()),
-    };
-    let missing = match (is_set("access_key")?, is_set("secret_key")?) {
-        (true, false) => "secret_key",
-        (false, true) => "access_key",
-        _ => return None,
-    };
+    let missing = missing_half(aws, ["access_key", "secret_key"])?;
     let detail =
         "aws.access_key and aws.secret_key of the provider block go together. Set both or none.";
     Some(Diagnostic::error("AWS keys are incomplete", detail).at(at.attribute(missing)))

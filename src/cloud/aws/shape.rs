@@ -115,34 +115,24 @@ fn attributes() -> Vec<Attribute> {
 }
 
 fn root_volume() -> Vec<Attribute> {
-    let mut attributes = volume("Size in GiB; at least the image's. Without it the image's.");
-    attributes.insert(
-        0,
-        Attribute::string("device_name", "The image's root device.")
-            .default(ROOT_DEVICE)
-            .filled(),
-    );
-    attributes
+    let device = Attribute::string("device_name", "The image's root device.").default(ROOT_DEVICE);
+    volume(
+        device,
+        "Size in GiB; at least the image's. Without it the image's.",
+    )
 }
 
 fn data_volume() -> Vec<Attribute> {
-    let mut attributes = volume("Size in GiB. Needed unless a snapshot says it.");
-    attributes.insert(
-        0,
-        Attribute::string("device_name", "Device, such as `/dev/sdf`.")
-            .required()
-            .filled(),
-    );
-    attributes.push(
-        Attribute::string("snapshot_id", "Snapshot to start from.")
-            .optional()
-            .filled(),
-    );
+    let device = Attribute::string("device_name", "Device, such as `/dev/sdf`.").required();
+    let mut attributes = volume(device, "Size in GiB. Needed unless a snapshot says it.");
+    let snapshot = Attribute::string("snapshot_id", "Snapshot to start from.");
+    attributes.push(snapshot.optional().filled());
     attributes
 }
 
-fn volume(size: &str) -> Vec<Attribute> {
+fn volume(device: Attribute, size: &str) -> Vec<Attribute> {
     vec![
+        device.filled(),
         Attribute::number("size", size).optional().range(1..=65_536),
         Attribute::string("type", "Volume type.")
             .default(VOLUME_TYPE)

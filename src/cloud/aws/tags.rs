@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use aws_sdk_ec2::types::{Instance, InstanceStateName, Tag};
+use aws_sdk_ec2::types::{Instance, InstanceStateName as State, Tag};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::api::{self, claim, tag};
@@ -16,7 +16,7 @@ use super::failure::asked;
 use super::seen::{self, claims};
 use super::shape::{OWN, Shape, TARGET_GROUPS};
 use super::targets::Targets;
-use crate::worker_group::cloud::{CloudError, Kind, Machine, Mark};
+use crate::worker_group::cloud::{Answered, Kind, Machine, Mark};
 
 /// Marks alone where there is no shape; else also the user's tags, the security groups and the target groups.
 pub(super) async fn rewrite(
@@ -25,10 +25,8 @@ pub(super) async fn rewrite(
     machines: &[Machine],
     mark: &Mark,
     shape: Option<Shape>,
-) -> Result<(), CloudError> {
-    let young = machines
-        .iter()
-        .filter(|machine| session.may_be_hidden(machine));
+) -> Answered<()> {
+    let young = machines.iter().filter(|one| session.may_be_hidden(one));
     let young: Vec<&str> = young.map(|machine| machine.id.as_str()).collect();
     let retag = Retag { session, young };
     let mut tags = api::mark_tags(mark);
@@ -43,25 +41,19 @@ pub(super) async fn rewrite(
     let user_tags = session.tagging.watched(shape.tags.take());
     let user_tags = user_tags.unwrap_or_default();
     let left = OWN.left(machines, &user_tags);
-    let groups = Targets::transfer(
-        shape.target_group_arns.iter().flatten().cloned(),
-        instances.iter().flat_map(claims),
-    );
+    let arns = shape.target_group_arns.iter().flatten().cloned();
+    let groups = Targets::transfer(arns, instances.iter().flat_map(claims));
     let mut of_parts = api::part_tags(mark);
     tags.extend(api::user_tags(&user_tags));
     of_parts.extend(api::user_tags(&user_tags));
-    tags.extend(
-        groups
-            .meanwhile()
-            .map(|ids| tag(TARGET_GROUPS, &claim(ids))),
-    );
+    let meanwhile = groups.meanwhile();
+    tags.extend(meanwhile.map(|ids| tag(TARGET_GROUPS, &claim(ids))));
     retag.all(&ids, &tags, &left).await?;
     retag.all(&parts, &of_parts, &left).await?;
     regroup(session, &instances, &shape).await?;
     let running = instances.iter().filter(seen::is_running).filter_map(id);
-    targets
-        .carry_out(&groups, &running.collect::<Vec<_>>(), ids.clone())
-        .await?;
+    let running: Vec<String> = running.collect();
+    targets.carry_out(&groups, &running, ids.clone()).await?;
     match groups.afterwards() {
         None => Ok(()),
         Some(now) => {
@@ -72,21 +64,16 @@ pub(super) async fn rewrite(
 }
 
 /// Starts those of these machines that are stopped. One that is still stopping cannot be started yet.
-pub(super) async fn start(session: &Session, machines: &[Machine]) -> Result<(), CloudError> {
+pub(super) async fn start(session: &Session, machines: &[Machine]) -> Answered<()> {
     let instances = session.alive(machines).await?;
     let is_stopped = |instance: &&Instance| {
         let state = instance.state().and_then(|state| state.name());
-        matches!(
-            state,
-            Some(InstanceStateName::Stopped | InstanceStateName::Stopping)
-        )
+        matches!(state, Some(State::Stopped | State::Stopping))
     };
     let stopped: Vec<String> = instances.iter().filter(is_stopped).filter_map(id).collect();
     for ids in stopped.chunks(TAGGED_AT_ONCE) {
-        let call = session
-            .ec2
-            .start_instances()
-            .set_instance_ids(Some(ids.to_vec()));
+        let call = session.ec2.start_instances();
+        let call = call.set_instance_ids(Some(ids.to_vec()));
         let object = format!("{} instances", ids.len());
         match asked("EC2 StartInstances", &object, call.send()).await {
             Err(error) if error.code() == "IncorrectInstanceState" => {
@@ -99,11 +86,7 @@ pub(super) async fn start(session: &Session, machines: &[Machine]) -> Result<(),
 }
 
 /// Gives the first interface of each instance the security groups of the shape, where it has others. A shape without any says nothing.
-async fn regroup(
-    session: &Session,
-    instances: &[Instance],
-    shape: &Shape,
-) -> Result<(), CloudError> {
+async fn regroup(session: &Session, instances: &[Instance], shape: &Shape) -> Answered<()> {
     let Some(wanted) = &shape.vpc_security_group_ids else {
         return Ok(());
     };
@@ -119,13 +102,7 @@ async fn regroup(
         let call = session.ec2.modify_network_interface_attribute();
         let call = call.network_interface_id(interface);
         let call = call.set_groups(Some(wanted.iter().cloned().collect()));
-        match asked(
-            "EC2 ModifyNetworkInterfaceAttribute",
-            interface,
-            call.send(),
-        )
-        .await
-        {
+        match asked(REGROUP, interface, call.send()).await {
             // It went with its instance.
             Err(error) if error.code() == "InvalidNetworkInterfaceID.NotFound" => Ok(()),
             answer => answer.map(drop),
@@ -144,12 +121,7 @@ struct Retag<'a> {
 }
 
 impl Retag<'_> {
-    async fn all(
-        &self,
-        ids: &[String],
-        tags: &[Tag],
-        left: &BTreeSet<&str>,
-    ) -> Result<(), CloudError> {
+    async fn all(&self, ids: &[String], tags: &[Tag], left: &BTreeSet<&str>) -> Answered<()> {
         for ids in ids.chunks(TAGGED_AT_ONCE) {
             self.some(ids, tags).await?;
             if !left.is_empty() {
@@ -160,7 +132,7 @@ impl Retag<'_> {
     }
 
     /// One that is gone makes EC2 refuse them all: then once more with those that are there. One that is young may only not be shown yet.
-    async fn some(&self, ids: &[String], tags: &[Tag]) -> Result<(), CloudError> {
+    async fn some(&self, ids: &[String], tags: &[Tag]) -> Answered<()> {
         let told = match self.tag(ids, tags).await {
             Err(told) if told.is_not_found() => told,
             done => return done,
@@ -176,25 +148,21 @@ impl Retag<'_> {
         self.tag(&there, tags).await
     }
 
-    async fn tag(&self, ids: &[String], tags: &[Tag]) -> Result<(), CloudError> {
+    async fn tag(&self, ids: &[String], tags: &[Tag]) -> Answered<()> {
         if ids.is_empty() {
             return Ok(());
         }
         let call = self.session.ec2.create_tags().set_tags(Some(tags.to_vec()));
         let call = call.set_resources(Some(ids.to_vec()));
         let object = format!("{} resources", ids.len());
-        asked("EC2 CreateTags", &object, call.send())
-            .await
-            .map(drop)
+        let answer = asked("EC2 CreateTags", &object, call.send()).await;
+        answer.map(drop)
     }
 
-    async fn untag(&self, ids: &[String], keys: &BTreeSet<&str>) -> Result<(), CloudError> {
+    async fn untag(&self, ids: &[String], keys: &BTreeSet<&str>) -> Answered<()> {
         let tags = keys.iter().map(|key| Tag::builder().key(*key).build());
-        let call = self
-            .session
-            .ec2
-            .delete_tags()
-            .set_tags(Some(tags.collect()));
+        let call = self.session.ec2.delete_tags();
+        let call = call.set_tags(Some(tags.collect()));
         let call = call.set_resources(Some(ids.to_vec()));
         let object = format!("{} resources", ids.len());
         match asked("EC2 DeleteTags", &object, call.send()).await {
@@ -218,6 +186,7 @@ fn parts(instance: &Instance) -> Vec<String> {
     volumes.chain(interfaces).map(str::to_owned).collect()
 }
 
+const REGROUP: &str = "EC2 ModifyNetworkInterfaceAttribute";
 /// EC2 takes some calls of this kind a second, and each is about one machine.
 const REGROUPED_AT_A_TIME: usize = 5;
 /// CreateTags takes 1,000 resources; Amazon advises smaller batches.

@@ -14,7 +14,7 @@ use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
 use super::failure::asked;
 use super::health::{fresh, judged};
 use super::shape::id_of;
-use crate::worker_group::cloud::{Backends, CloudError, Kind, Member, Pages, Traffic};
+use crate::worker_group::cloud::{Answered, Backends, Kind, Member, Pages, Traffic};
 
 /// The target groups of one group of machines.
 pub(super) type Targets = Traffic<TargetGroups>;
@@ -35,7 +35,7 @@ impl Backends for TargetGroups {
         fresh(arn)
     }
 
-    async fn members(&self, arn: &str) -> Result<HashMap<String, Member>, CloudError> {
+    async fn members(&self, arn: &str) -> Answered<HashMap<String, Member>> {
         let call = self.0.describe_target_health().target_group_arn(arn);
         let answer = match asked("ELB DescribeTargetHealth", arn, call.send()).await {
             Err(error) if error.code() == NO_GROUP => return Ok(HashMap::new()),
@@ -56,7 +56,7 @@ impl Backends for TargetGroups {
         Ok(found)
     }
 
-    async fn enter(&self, arn: &str, instances: &[String]) -> Result<(), CloudError> {
+    async fn enter(&self, arn: &str, instances: &[String]) -> Answered<()> {
         let call = self.0.register_targets().target_group_arn(arn);
         let call = call.set_targets(Some(targets(instances)));
         let answer = asked("ELB RegisterTargets", arn, call.send()).await;
@@ -68,7 +68,7 @@ impl Backends for TargetGroups {
         })
     }
 
-    async fn take_out(&self, arn: &str, instances: &[String]) -> Result<(), CloudError> {
+    async fn take_out(&self, arn: &str, instances: &[String]) -> Answered<()> {
         let some = async |instances: &[String]| {
             let call = self.0.deregister_targets().target_group_arn(arn);
             let call = call.set_targets(Some(targets(instances)));
@@ -91,7 +91,7 @@ impl Backends for TargetGroups {
     }
 
     /// Load balancing has no filter by id.
-    async fn named(&self, ids: &BTreeSet<String>) -> Result<Vec<String>, CloudError> {
+    async fn named(&self, ids: &BTreeSet<String>) -> Answered<Vec<String>> {
         const GROUPS: &str = "ELB DescribeTargetGroups";
         let page = async |next| {
             let call = self.0.describe_target_groups().page_size(PAGE);

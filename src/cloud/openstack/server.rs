@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::shape::{FIELD, FIXED_IPS, GROUPS, IMAGE, OWN, POOL, Shape, ZONES, listed};
+use super::shape::{FIELD, FIXED_IPS, GROUPS, IMAGE, OWN, POOL, Shape, ZONES};
 use crate::flatcar::Date;
-use crate::worker_group::cloud::{Facet, Machine, Mark, Phase};
+use crate::worker_group::cloud::{Facet, Machine, Mark, Phase, listed};
 
 /// A server as `GET /servers/detail` shows it, at microversion 2.52.
 #[derive(Deserialize)]
@@ -165,7 +165,7 @@ pub(super) const FACETS: &[Facet<Shape, Server>] = &[
             .iter()
             .map(|group| group.name.as_str());
         let groups: BTreeSet<&str> = groups.collect();
-        (!groups.is_empty()).then(|| listed(&groups))
+        (!groups.is_empty()).then(|| listed(&groups, ", "))
     }),
     Facet::whole(
         ZONES,

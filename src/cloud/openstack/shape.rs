@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::provider::convert::or_empty;
 use crate::provider::rules::{addresses, exactly_one};
 use crate::provider::{Attribute, Diagnostics, Path, Type, Value};
-use crate::worker_group::cloud::{Named, OwnTags, is_uuid};
+use crate::worker_group::cloud::{Named, OwnTags, is_uuid, listed};
 
 /// The attribute `openstack` of the group: one machine's shape.
 pub(super) fn group_schema() -> Attribute {
@@ -137,14 +137,8 @@ impl Shape {
     pub(super) fn groups(&self) -> Option<String> {
         let groups: BTreeSet<&str> = self.security_groups.iter().map(String::as_str).collect();
         let is_comparable = !groups.is_empty() && !groups.iter().any(|group| is_uuid(group));
-        is_comparable.then(|| listed(&groups))
+        is_comparable.then(|| listed(&groups, ", "))
     }
-}
-
-/// Security groups as they are compared.
-pub(super) fn listed(groups: &BTreeSet<&str>) -> String {
-    let groups: Vec<&str> = groups.iter().copied().collect();
-    groups.join(", ")
 }
 
 /// Pure; values may be unknown.

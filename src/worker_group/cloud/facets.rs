@@ -80,6 +80,12 @@ fn parts(field: &str, values: Looks) -> Looks {
         .collect()
 }
 
+/// Several names of a field as one text, whatever their order was.
+pub fn listed<T: AsRef<str>>(names: &BTreeSet<T>, separator: &str) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    names.join(separator)
+}
+
 /// The user's tags on machines that carry tags of others too: one more tag lists which they are.
 /// Those that left the configuration are taken off by it; those of others stay, and are not
 /// compared.
