@@ -103,11 +103,11 @@ impl Fault {
 }
 
 /// A cloud of the matrix.
-pub(crate) trait Stage: Sync {
+pub(crate) trait FaultyCloud: Sync {
     /// The user's word, and the head of its section.
     fn name(&self) -> &'static str;
     /// A place for one life, where nothing else happens.
-    fn bench(&self, number: usize) -> BoxFuture<'_, Box<dyn Bench + '_>>;
+    fn place(&self, number: usize) -> BoxFuture<'_, Box<dyn FaultyLife + '_>>;
     /// Whether a call can meet a fault at all, in an operation that creates or deletes machines, or does not.
     fn can_meet(&self, step: &Step, call: &str, fault: Fault) -> bool;
     /// How diagnostics name a call.
@@ -131,7 +131,7 @@ pub(crate) trait Stage: Sync {
 }
 
 /// One life's own part of a cloud.
-pub(crate) trait Bench: Send + Sync {
+pub(crate) trait FaultyLife: Send + Sync {
     /// The provider block.
     fn provider(&self) -> Json;
     /// The group's arguments that depend on the cloud, with these tags.
@@ -201,8 +201,8 @@ pub(crate) const OPERATIONS: [&str; 7] = [
 /// Only where somebody can stop a machine.
 const START: &str = "start";
 
-fn life(stage: &dyn Stage) -> Vec<Step> {
-    let count = stage.machines();
+fn life(cloud: &dyn FaultyCloud) -> Vec<Step> {
+    let count = cloud.machines();
     let (first, second) = (json!({"team": "a", "cost": "1"}), json!({"team": "b"}));
     let steps = [
         (count + 1, &first, "first", (true, false)),
@@ -213,7 +213,7 @@ fn life(stage: &dyn Stage) -> Vec<Step> {
         (count, &second, "second", (true, true)),
         (0, &second, "second", (false, true)),
     ];
-    let stops = stage.stops();
+    let stops = cloud.stops();
     let steps = steps.into_iter().enumerate();
     steps
         .filter(|(operation, _)| stops || OPERATIONS[*operation] != START)
@@ -232,7 +232,7 @@ fn life(stage: &dyn Stage) -> Vec<Step> {
 }
 
 impl Step {
-    fn config(&self, bench: &dyn Bench) -> Json {
+    fn config(&self, place: &dyn FaultyLife) -> Json {
         let contents = format!("data:,{}", self.message);
         let files = json!([{"path": "/etc/motd", "contents": {"source": contents}}]);
         let ignition = json!({"ignition": {"version": "3.3.0"}, "storage": {"files": files}});
@@ -243,7 +243,7 @@ impl Step {
             "user_data": ignition.to_string(),
             "on_stopped": self.on_stopped,
         });
-        let shape = bench.shape(&self.tags);
+        let shape = place.shape(&self.tags);
         for (name, value) in shape.as_object().into_iter().flatten() {
             config[name] = value.clone();
         }
@@ -279,11 +279,11 @@ impl Choice {
         }
     }
 
-    fn of(&self, stage: &dyn Stage, mut cells: Vec<Cell>) -> Vec<Cell> {
+    fn of(&self, cloud: &dyn FaultyCloud, mut cells: Vec<Cell>) -> Vec<Cell> {
         match self {
             Self::All => {}
             Self::Blank => {
-                let seen = page::seen(stage);
+                let seen = page::seen(cloud);
                 cells.retain(|cell| !seen.contains(cell));
             }
             Self::Quick => cells.retain(|(_, fault)| *fault != Fault::Silence),
@@ -300,18 +300,18 @@ impl Choice {
 type Outcome = (Cell, Result<Seen, String>);
 
 /// Fails with every cell that is not good, and where the page says something else.
-pub(crate) async fn show(stage: &dyn Stage, sample: Option<usize>) {
+pub(crate) async fn show(cloud: &dyn FaultyCloud, sample: Option<usize>) {
     let began = Instant::now();
     let choice = Choice::new(sample);
     let (calls, outcomes) = match choice {
         // A life takes long where a sample is wanted: the page knows the calls, and whether it is right is seen meanwhile.
         Choice::Sample(_) => {
-            let cells = choice.of(stage, cells(stage, &page::calls(stage)));
-            futures::join!(undisturbed(stage), all(stage, cells))
+            let cells = choice.of(cloud, cells(cloud, &page::calls(cloud)));
+            futures::join!(undisturbed(cloud), all(cloud, cells))
         }
         _ => {
-            let calls = undisturbed(stage).await;
-            let outcomes = all(stage, choice.of(stage, cells(stage, &calls))).await;
+            let calls = undisturbed(cloud).await;
+            let outcomes = all(cloud, choice.of(cloud, cells(cloud, &calls))).await;
             (calls, outcomes)
         }
     };
@@ -321,13 +321,13 @@ pub(crate) async fn show(stage: &dyn Stage, sample: Option<usize>) {
         .collect();
     println!(
         "{}: {} cells, {} failed ({:.1?})",
-        stage.name(),
+        cloud.name(),
         outcomes.len(),
         wrong.len(),
         began.elapsed()
     );
-    wrong.extend(page::shows(stage, &calls, &outcomes));
-    assert!(wrong.is_empty(), "{}:\n{}", stage.name(), wrong.join("\n"));
+    wrong.extend(page::shows(cloud, &calls, &outcomes));
+    assert!(wrong.is_empty(), "{}:\n{}", cloud.name(), wrong.join("\n"));
 }
 
 /// `roll: EC2 RunInstances × 403`
@@ -336,18 +336,18 @@ pub(crate) fn named(((step, call), fault): &Cell) -> String {
 }
 
 /// The calls of a life to which nothing happens.
-async fn undisturbed(stage: &dyn Stage) -> BTreeSet<Call> {
-    let bench = stage.bench(0).await;
-    let bench = bench.as_ref();
-    let mut group = Group::start(&bench.provider()).await;
+async fn undisturbed(cloud: &dyn FaultyCloud) -> BTreeSet<Call> {
+    let place = cloud.place(0).await;
+    let place = place.as_ref();
+    let mut group = Group::start(&place.provider()).await;
     let mut calls = BTreeSet::new();
-    for step in &life(stage) {
+    for step in &life(cloud) {
         let number = step.operation;
-        bench.calm();
-        let problems = take(&mut group, step, bench).await;
+        place.calm();
+        let problems = take(&mut group, step, place).await;
         assert!(problems.is_empty(), "{problems:?}");
-        calls.extend(bench.calls().into_iter().map(|call| (number, call)));
-        let settled = is_settled(&mut group, bench, step).await;
+        calls.extend(place.calls().into_iter().map(|call| (number, call)));
+        let settled = is_settled(&mut group, place, step).await;
         assert_eq!(settled, Ok(()), "{}", OPERATIONS[number]);
     }
     group.end().await;
@@ -355,14 +355,14 @@ async fn undisturbed(stage: &dyn Stage) -> BTreeSet<Call> {
 }
 
 /// Every cell that can be.
-pub(crate) fn cells(stage: &dyn Stage, calls: &BTreeSet<Call>) -> Vec<Cell> {
-    let life = life(stage);
+pub(crate) fn cells(cloud: &dyn FaultyCloud, calls: &BTreeSet<Call>) -> Vec<Cell> {
+    let life = life(cloud);
     let all = calls.iter().flat_map(|call| {
         let steps = life.iter().filter(move |step| step.operation == call.0);
         steps.map(move |step| (call, step))
     });
     let all = all.flat_map(|(call, step)| {
-        let can = move |fault: &Fault| stage.can_meet(step, &call.1, *fault);
+        let can = move |fault: &Fault| cloud.can_meet(step, &call.1, *fault);
         let faults = Fault::ALL.into_iter().filter(can);
         faults.map(move |fault| (call.clone(), fault))
     });
@@ -398,7 +398,7 @@ fn lot(name: &str) -> u64 {
 }
 
 /// Lives in which all these cells are.
-async fn all(stage: &dyn Stage, mut cells: Vec<Cell>) -> Vec<Outcome> {
+async fn all(cloud: &dyn FaultyCloud, mut cells: Vec<Cell>) -> Vec<Outcome> {
     // One for each operation in a life; those that take long are not all in the same ones.
     cells.sort_by_key(|cell| lot(&named(cell)));
     let mut lives: Vec<Vec<Cell>> = Vec::new();
@@ -412,23 +412,23 @@ async fn all(stage: &dyn Stage, mut cells: Vec<Cell>) -> Vec<Outcome> {
         }
     }
     stream::iter(lives.into_iter().enumerate())
-        .map(|(number, cells)| one(stage, number + 1, cells))
-        .buffer_unordered(stage.at_once())
+        .map(|(number, cells)| one(cloud, number + 1, cells))
+        .buffer_unordered(cloud.at_once())
         .concat()
         .await
 }
 
 /// What was seen in a life. Where it ends before its time, the cell at which it did is to blame, and those after it were not seen. Cells that were
 /// asked for may take an hour, so each is told as it comes, past the capture of the tests' output.
-async fn one(stage: &dyn Stage, number: usize, cells: Vec<Cell>) -> Vec<Outcome> {
+async fn one(cloud: &dyn FaultyCloud, number: usize, cells: Vec<Cell>) -> Vec<Outcome> {
     let mut seen = Vec::new();
-    let lived = AssertUnwindSafe(lived(stage, number, &cells, &mut seen)).catch_unwind();
+    let lived = AssertUnwindSafe(lived(cloud, number, &cells, &mut seen)).catch_unwind();
     let end = lived.await.unwrap_or_else(|panic| Err(said(&*panic)));
     if end.is_err() && seen.len() == cells.len() {
         seen.pop();
     }
     let met = seen.len();
-    let name = stage.name();
+    let name = cloud.name();
     let tells = std::env::var_os("FLATCAR_FAULTS").is_some();
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (number, cell) in cells.into_iter().enumerate() {
@@ -451,15 +451,15 @@ async fn one(stage: &dyn Stage, number: usize, cells: Vec<Cell>) -> Vec<Outcome>
 
 /// A life from the operation of the first of these cells on, each of which is of another; what was seen is added as it is.
 async fn lived(
-    stage: &dyn Stage,
+    cloud: &dyn FaultyCloud,
     number: usize,
     cells: &[Cell],
     seen: &mut Vec<Seen>,
 ) -> Result<(), String> {
-    let bench = stage.bench(number).await;
-    let bench = bench.as_ref();
-    let life = life(stage);
-    let mut group = Group::start(&bench.provider()).await;
+    let place = cloud.place(number).await;
+    let place = place.as_ref();
+    let life = life(cloud);
+    let mut group = Group::start(&place.provider()).await;
     let (first, last) = match cells {
         [((first, _), _), .., ((last, _), _)] => (*first, *last),
         [((only, _), _)] => (*only, *only),
@@ -476,20 +476,20 @@ async fn lived(
         let began = Instant::now();
         match cells.iter().find(|((of, _), _)| *of == at) {
             Some(cell) => {
-                let result = disturbed(stage, &mut group, bench, step, cell).await?;
-                let (name, took) = (stage.name(), began.elapsed());
+                let result = disturbed(cloud, &mut group, place, step, cell).await?;
+                let (name, took) = (cloud.name(), began.elapsed());
                 println!("  {name}: {}: {} ({took:.1?})", named(cell), result.word());
                 seen.push(result);
             }
             None => {
-                let problems = take(&mut group, step, bench).await;
+                let problems = take(&mut group, step, place).await;
                 if !problems.is_empty() {
                     return Err(format!(
                         "{} fails without a fault: {problems:?}",
                         OPERATIONS[at]
                     ));
                 }
-                is_settled(&mut group, bench, step).await?;
+                is_settled(&mut group, place, step).await?;
             }
         }
     }
@@ -497,10 +497,10 @@ async fn lived(
     if !left.is_empty() {
         return Err(format!("the end of the group fails: {left:?}"));
     }
-    is_true(&group, bench, 0).await?;
+    is_true(&group, place, 0).await?;
     let log = group.end().await;
     let tries = log.matches("tries a call to the cloud again").count();
-    let logged = cells.iter().filter(|(_, fault)| stage.is_logged(*fault));
+    let logged = cells.iter().filter(|(_, fault)| cloud.is_logged(*fault));
     match tries < logged.count() {
         true => Err(format!("{tries} retries in the log: {log}")),
         false => Ok(()),
@@ -509,63 +509,67 @@ async fn lived(
 
 /// An operation whose calls of one name meet a fault.
 async fn disturbed(
-    stage: &dyn Stage,
+    cloud: &dyn FaultyCloud,
     group: &mut Group,
-    bench: &dyn Bench,
+    place: &dyn FaultyLife,
     step: &Step,
     cell: &Cell,
 ) -> Result<Seen, String> {
     let ((_, call), fault) = cell;
-    bench.order(call, *fault);
-    let problems = take(group, step, bench).await;
-    if !bench.met() {
+    place.order(call, *fault);
+    let problems = take(group, step, place).await;
+    if !place.met() {
         return Err(format!("nothing met the fault: {problems:?}"));
     }
     let seen = match problems.is_empty() {
         true if group.warned(TRAFFIC) => Seen::Warned,
         true => Seen::CarriedOn,
         false => {
-            judge(stage, cell, &problems)?;
+            judge(cloud, cell, &problems)?;
             if std::env::var_os("FLATCAR_FAULTS").is_some() {
                 println!("{}: {problems:#?}", named(cell));
             }
-            true_to_itself(group, bench).await?;
-            bench.calm();
-            let again = take(group, step, bench).await;
+            true_to_itself(group, place).await?;
+            place.calm();
+            let again = take(group, step, place).await;
             if !again.is_empty() {
                 return Err(format!("the next apply fails too: {again:?}"));
             }
             Seen::SaidSo
         }
     };
-    is_settled(group, bench, step).await?;
+    is_settled(group, place, step).await?;
     Ok(seen)
 }
 
-async fn take(group: &mut Group, step: &Step, bench: &dyn Bench) -> Vec<Problem> {
+async fn take(group: &mut Group, step: &Step, place: &dyn FaultyLife) -> Vec<Problem> {
     if OPERATIONS[step.operation] == START {
-        bench.stop();
+        place.stop();
     }
     match step.replicas {
         0 => group.destroy().await,
-        _ => group.apply(&step.config(bench)).await,
+        _ => group.apply(&step.config(place)).await,
     }
 }
 
 /// One error, with the call's name and the cloud's word.
-fn judge(stage: &dyn Stage, ((_, call), fault): &Cell, problems: &[Problem]) -> Result<(), String> {
+fn judge(
+    cloud: &dyn FaultyCloud,
+    ((_, call), fault): &Cell,
+    problems: &[Problem],
+) -> Result<(), String> {
     let [problem] = problems else {
         return Err(format!("it is said {} times: {problems:?}", problems.len()));
     };
     if problem.summary.len() > 60 || problem.summary.ends_with('.') {
         return Err(format!("it is no summary: {problem:?}"));
     }
-    let action = stage.action(call);
+    let action = cloud.action(call);
     // Of a server that is gone, any call may be the first to tell.
     if *fault != Fault::Refused && !problem.detail.contains(&action) {
         return Err(format!("{action:?} is not named: {problem:?}"));
     }
-    let words = stage.words(*fault);
+    let words = cloud.words(*fault);
     match words.iter().any(|word| problem.detail.contains(word)) {
         true => Ok(()),
         false => Err(format!("none of {words:?} is said: {problem:?}")),
@@ -573,9 +577,9 @@ fn judge(stage: &dyn Stage, ((_, call), fault): &Cell, problems: &[Problem]) -> 
 }
 
 /// State is true after an operation, and there is nothing more to do. What a create did is saved by the operation that follows it, a refresh.
-async fn is_settled(group: &mut Group, bench: &dyn Bench, step: &Step) -> Result<(), String> {
-    is_true(group, bench, step.replicas).await?;
-    bench.calm();
+async fn is_settled(group: &mut Group, place: &dyn FaultyLife, step: &Step) -> Result<(), String> {
+    is_true(group, place, step.replicas).await?;
+    place.calm();
     match OPERATIONS[step.operation] {
         "create" | "destroy" => return Ok(()),
         "refresh" if group.changed => {
@@ -583,21 +587,21 @@ async fn is_settled(group: &mut Group, bench: &dyn Bench, step: &Step) -> Result
         }
         _ => {}
     }
-    match group.unsettled(&step.config(bench)).await {
+    match group.unsettled(&step.config(place)).await {
         Some(unsettled) => Err(unsettled),
         None => Ok(()),
     }
 }
 
 /// What state has is what the cloud has: so many machines.
-async fn is_true(group: &Group, bench: &dyn Bench, replicas: usize) -> Result<(), String> {
-    true_to_itself(group, bench).await?;
+async fn is_true(group: &Group, place: &dyn FaultyLife, replicas: usize) -> Result<(), String> {
+    true_to_itself(group, place).await?;
     if !group.warned(TRAFFIC) {
         let ids = group.machines().into_values().collect();
-        bench.traffic(ids).await?;
+        place.traffic(ids).await?;
     }
     let left = match replicas {
-        0 => bench.others().await,
+        0 => place.others().await,
         _ => Vec::new(),
     };
     match group.machines().len() {
@@ -607,8 +611,8 @@ async fn is_true(group: &Group, bench: &dyn Bench, replicas: usize) -> Result<()
     }
 }
 
-async fn true_to_itself(group: &Group, bench: &dyn Bench) -> Result<(), String> {
-    let mut exist = bench.machines().await;
+async fn true_to_itself(group: &Group, place: &dyn FaultyLife) -> Result<(), String> {
+    let mut exist = place.machines().await;
     exist.sort();
     let recorded: Vec<(String, String)> = group.machines().into_iter().collect();
     match exist == recorded {

@@ -14,7 +14,7 @@ use super::world::World;
 use super::{server, targets};
 use crate::proxy::{Fate, Proxy};
 use crate::worker_group::faults::wire::Wire;
-use crate::worker_group::faults::{Bench, Fault, Stage, Step, show};
+use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn aws_carries_on_or_says_so() {
@@ -38,12 +38,12 @@ struct Place<'a> {
     cluster: String,
 }
 
-impl Stage for Aws {
+impl FaultyCloud for Aws {
     fn name(&self) -> &'static str {
         "aws"
     }
 
-    fn bench(&self, number: usize) -> BoxFuture<'_, Box<dyn Bench + '_>> {
+    fn place(&self, number: usize) -> BoxFuture<'_, Box<dyn FaultyLife + '_>> {
         async move {
             let endpoint = &self.server.endpoint;
             let world = World::at(endpoint, REGIONS[number % REGIONS.len()]).await;
@@ -55,7 +55,7 @@ impl Stage for Aws {
                 endpoint,
                 cluster: format!("faults-{number}"),
             };
-            let place: Box<dyn Bench> = Box::new(place);
+            let place: Box<dyn FaultyLife> = Box::new(place);
             place
         }
         .boxed()
@@ -93,7 +93,7 @@ impl Stage for Aws {
     }
 }
 
-impl Bench for Place<'_> {
+impl FaultyLife for Place<'_> {
     fn provider(&self) -> Json {
         json!({"aws": self.world.block(&self.proxy.endpoint(0))})
     }

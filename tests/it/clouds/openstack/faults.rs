@@ -13,7 +13,7 @@ use super::server::{self, EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
 use super::world::World;
 use crate::proxy::Fate;
 use crate::worker_group::faults::wire::Wire;
-use crate::worker_group::faults::{Bench, Fault, Stage, Step, show};
+use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn openstack_carries_on_or_says_so() {
@@ -32,18 +32,18 @@ struct Place {
     wire: Wire,
 }
 
-impl Stage for OpenStack {
+impl FaultyCloud for OpenStack {
     fn name(&self) -> &'static str {
         "openstack"
     }
 
-    fn bench(&self, _: usize) -> BoxFuture<'_, Box<dyn Bench + '_>> {
+    fn place(&self, _: usize) -> BoxFuture<'_, Box<dyn FaultyLife + '_>> {
         async move {
             let place = Place {
                 world: World::of(self.server.clone()).await,
                 wire: Wire::default(),
             };
-            let place: Box<dyn Bench> = Box::new(place);
+            let place: Box<dyn FaultyLife> = Box::new(place);
             place
         }
         .boxed()
@@ -113,7 +113,7 @@ impl Stage for OpenStack {
     }
 }
 
-impl Bench for Place {
+impl FaultyLife for Place {
     fn provider(&self) -> Json {
         json!({"openstack": self.world.block()})
     }

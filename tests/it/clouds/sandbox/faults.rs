@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
 
 use super::world::{World, word};
-use crate::worker_group::faults::{Bench, Fault, Stage, Step, show};
+use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sandbox_carries_on_or_says_so() {
@@ -16,16 +16,16 @@ async fn the_sandbox_carries_on_or_says_so() {
 
 struct Sandbox;
 
-impl Stage for Sandbox {
+impl FaultyCloud for Sandbox {
     fn name(&self) -> &'static str {
         "sandbox"
     }
 
-    fn bench(&self, _: usize) -> BoxFuture<'_, Box<dyn Bench + '_>> {
+    fn place(&self, _: usize) -> BoxFuture<'_, Box<dyn FaultyLife + '_>> {
         let world = World::new();
         world.calm();
-        let bench: Box<dyn Bench> = Box::new(world);
-        async { bench }.boxed()
+        let place: Box<dyn FaultyLife> = Box::new(world);
+        async { place }.boxed()
     }
 
     fn can_meet(&self, step: &Step, call: &str, fault: Fault) -> bool {
@@ -78,7 +78,7 @@ impl World {
     }
 }
 
-impl Bench for World {
+impl FaultyLife for World {
     fn provider(&self) -> Json {
         json!({"sandbox": self.block()})
     }

@@ -5,35 +5,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Call, Cell, Fault, OPERATIONS, Outcome, Stage, cells, named};
+use super::{Call, Cell, Fault, FaultyCloud, OPERATIONS, Outcome, cells, named};
 use crate::harness::ROOT;
 
 /// The tests of several clouds run at a time, and share the page.
 static PAGE: Mutex<()> = Mutex::new(());
 
 /// The calls that the page has.
-pub(super) fn calls(stage: &dyn Stage) -> BTreeSet<Call> {
+pub(super) fn calls(cloud: &dyn FaultyCloud) -> BTreeSet<Call> {
     let _page = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
-    let [_, section, _] = parts(stage);
+    let [_, section, _] = parts(cloud);
     rows(&section).map(|(call, _)| call).collect()
 }
 
 /// The cells of which the page says what was seen.
-pub(super) fn seen(stage: &dyn Stage) -> BTreeSet<Cell> {
+pub(super) fn seen(cloud: &dyn FaultyCloud) -> BTreeSet<Cell> {
     let _page = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
-    let [_, section, _] = parts(stage);
+    let [_, section, _] = parts(cloud);
     read(&section).into_keys().collect()
 }
 
 /// The page says what was seen: where it does not.
 pub(super) fn shows(
-    stage: &dyn Stage,
+    cloud: &dyn FaultyCloud,
     calls: &BTreeSet<Call>,
     outcomes: &[Outcome],
 ) -> Vec<String> {
     let _page = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
-    let [before, section, after] = parts(stage);
-    let all: BTreeSet<Cell> = cells(stage, calls).into_iter().collect();
+    let [before, section, after] = parts(cloud);
+    let all: BTreeSet<Cell> = cells(cloud, calls).into_iter().collect();
     let mut written = read(&section);
     if std::env::var_os("UPDATE").is_some() {
         written.retain(|cell, _| all.contains(cell));
@@ -72,9 +72,9 @@ fn path() -> PathBuf {
 }
 
 /// What is before the cloud's table, with its head; the table; the rest.
-fn parts(stage: &dyn Stage) -> [String; 3] {
+fn parts(cloud: &dyn FaultyCloud) -> [String; 3] {
     let page = std::fs::read_to_string(path()).expect("the page");
-    let head = format!("\n## {}\n", stage.name());
+    let head = format!("\n## {}\n", cloud.name());
     let (before, rest) = page.split_once(&head).expect("the cloud's section");
     let (section, after) = match rest.find("\n## ") {
         Some(end) => rest.split_at(end),
