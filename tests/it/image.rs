@@ -4,7 +4,7 @@ mod cores;
 mod keys;
 mod mirror;
 mod recorded;
-mod server;
+pub(crate) mod server;
 mod tampered;
 
 use std::collections::BTreeMap;

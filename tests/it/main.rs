@@ -24,6 +24,7 @@ mod ignition_bounds;
 mod ignition_documents;
 mod ignition_fuzz;
 mod image;
+mod install;
 mod kubernetes;
 mod protocol;
 mod proxy;

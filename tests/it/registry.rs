@@ -43,6 +43,21 @@ fn the_registrys_own_check_accepts_the_docs() {
     );
 }
 
+#[test]
+fn the_workflows_are_such_as_their_own_check_accepts() {
+    let Some(tool) = built("actionlint") else {
+        return;
+    };
+    // Without the shell's own check, which may or may not be on a machine.
+    let check = Command::new(tool)
+        .args(["-shellcheck=", "-pyflakes="])
+        .current_dir(ROOT)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(check.status.success(), "{said}");
+}
+
 /// What a registry shows of `docs/`, beside `index.md`.
 const SHOWN: [&str; 5] = [
     "data-sources",

@@ -139,6 +139,11 @@ impl Server {
         &self.base
     }
 
+    /// The certificate, in PEM, that a client of it has to trust.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// The next `times` requests of a path go wrong.
     pub(crate) fn fault(&self, path: &str, fault: Fault, times: usize) {
         let mut state = self.state.lock().unwrap();
