@@ -203,8 +203,9 @@ fn push_string(out: &mut String, text: &str, longest: usize) {
     out.push('"');
 }
 
-/// RFC 3339 with exactly six decimals: core shows a line with any other as it is.
-fn timestamp(now: SystemTime) -> String {
+/// RFC 3339 with exactly six decimals, for core shows a line with any other as it is:
+/// `2026-01-02T03:04:05.000006Z`.
+pub fn timestamp(now: SystemTime) -> String {
     let since = now
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or(Duration::ZERO);

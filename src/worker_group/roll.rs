@@ -15,6 +15,7 @@ mod joining;
 mod observe;
 mod ownership;
 mod places;
+mod progress;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -41,6 +42,7 @@ pub(crate) use self::observe::{Observed, Own, Recorded, observe, take_twins};
 use self::ownership::Ownership;
 use self::places::Forgotten;
 pub(crate) use self::places::NodesAndTraffic;
+use self::progress::Progress;
 use self::watch::Seen;
 
 /// What is to be done.
@@ -179,6 +181,7 @@ pub(crate) struct Roll<'a> {
     to_reopen: Vec<Host>,
     /// When no more step begins: the rest of the time is for calls under way, and for a last look.
     closes: Instant,
+    progress: Progress,
 }
 
 /// A machine that exists, or whose create is under way.
@@ -293,6 +296,7 @@ impl<'a> Roll<'a> {
                 }
             })
             .collect();
+        let progress = Progress::new(&order);
         Self {
             gone: order.ignored_ids.clone(),
             queue: order.creates.iter().map(|name| (name.clone(), 0)).collect(),
@@ -315,6 +319,7 @@ impl<'a> Roll<'a> {
             adopted: Vec::new(),
             twins: BTreeMap::new(),
             closes: calls.closes(),
+            progress,
         }
     }
 
@@ -375,6 +380,7 @@ impl<'a> Roll<'a> {
             let begun = self.begin(busy, under_way);
             busy += begun;
             self.forget_gone(under_way);
+            self.progress.look(&self.tracked);
             // Steps that follow each other do not make each other's looks come faster.
             if begun > 0 && !waited {
                 pause = first_pause;

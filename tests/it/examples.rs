@@ -3,11 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use crate::core::{Core, Workspace};
 use crate::harness::{ROOT, clouds_left_out};
 
-/// The quickstart is applied as a whole by `end_to_end`, and the module is tested here.
-const APPLIED: [&str; 2] = ["quickstart", "testing"];
+/// The quickstart is applied as a whole by `end_to_end`, the others are here.
+const APPLIED: [&str; 4] = ["quickstart", "testing", "canary", "several-groups"];
 
 #[test]
 fn every_example_is_valid() {
@@ -97,6 +99,68 @@ fn a_module_is_tested_as_the_guide_says() {
             run.stderr
         );
     }
+}
+
+/// With the commands of `docs/guides/upgrading-flatcar.md`.
+#[test]
+fn a_canary_gets_a_release_before_the_others() {
+    let (old, new) = ("flatcar-stable-4593.2.4", "flatcar-stable-4593.2.5");
+    for name in ["terraform", "tofu"] {
+        let Some(core) = Core::find(name) else {
+            continue;
+        };
+        let workspace = example(&core, "canary");
+        let images = |variables: &[&str]| {
+            let more = variables.iter().flat_map(|one| ["-var", one]);
+            let arguments = ["apply", "-no-color", "-auto-approve"].into_iter();
+            let arguments: Vec<&str> = arguments.chain(more).collect();
+            let run = workspace.run(&arguments).success();
+            (output(&workspace, "images"), run.stdout)
+        };
+        let next = format!("next={new}");
+        let proved = format!("proved={new}");
+        let (first, _) = images(&[&format!("next={old}")]);
+        assert_eq!(first, json!({"canary": old, "workers": old}), "{name}");
+        let (second, shown) = images(&[&next]);
+        assert_eq!(second, json!({"canary": new, "workers": old}), "{name}");
+        assert!(shown.contains("1 changed"), "{name}: {shown}");
+        let (third, shown) = images(&[&next, &proved]);
+        assert_eq!(third, json!({"canary": new, "workers": new}), "{name}");
+        assert!(shown.contains("1 changed"), "{name}: {shown}");
+    }
+}
+
+#[test]
+fn several_groups_are_one_map() {
+    for name in ["terraform", "tofu"] {
+        let Some(core) = Core::find(name) else {
+            continue;
+        };
+        let workspace = example(&core, "several-groups");
+        workspace.apply();
+        let machines = output(&workspace, "machines");
+        assert_eq!(machines, json!({"general": 3, "batch": 2}), "{name}");
+        // One that is taken out leaves the others alone.
+        workspace.variables(&json!({"groups": {"batch": {"replicas": 2, "size": "large", "motd": "a worker for what may be interrupted"}}}));
+        let run = workspace.apply();
+        let done = "0 added, 0 changed, 1 destroyed";
+        assert!(run.stdout.contains(done), "{name}: {}", run.stdout);
+    }
+}
+
+/// A workspace with all files of an example.
+fn example(core: &Core, name: &str) -> Workspace {
+    let place = Path::new(ROOT).join("examples").join(name);
+    let workspace = Workspace::new(core);
+    beside(&place, &workspace, "");
+    let main = fs::read_to_string(place.join("main.tf"));
+    workspace.write("main.tf", &main.expect("an example"));
+    workspace
+}
+
+fn output(workspace: &Workspace, name: &str) -> Value {
+    let shown = workspace.run(&["output", "-json", name]).success();
+    serde_json::from_str(&shown.stdout).expect("JSON")
 }
 
 /// The example without the top-level blocks of other providers, which cannot be had here.

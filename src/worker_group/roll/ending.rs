@@ -51,7 +51,8 @@ impl<'a> Roll<'a> {
     }
 
     /// What exists now.
-    pub(super) fn end(self) -> Ended {
+    pub(super) fn end(mut self) -> Ended {
+        self.progress.look(&self.tracked);
         let machines = self
             .tracked
             .into_iter()

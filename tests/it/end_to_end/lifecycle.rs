@@ -1,10 +1,11 @@
 //! What cores do around a group besides changing it: states of earlier releases, `removed`, replacement, imports, saved plans that the
 //! cloud has overtaken, and a sandbox that another process holds.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::{GROUP, Stage, complete, configuration, recorded, settled, workspace};
 use crate::clouds::sandbox::{Sandbox, order};
@@ -81,6 +82,50 @@ fn copy(from: &Path, to: &Path) {
             fs::copy(entry.path(), &place).expect("a copy");
         }
     }
+}
+
+/// The commands of `docs/guides/troubleshooting.md`.
+#[test]
+fn whoever_watches_an_apply_reads_a_line_for_each_step() {
+    under_each(|core| {
+        let mut workspace = workspace(core, &Sandbox);
+        workspace.set("FLATCAR_PROGRESS", "progress.jsonl");
+        let steps = |workspace: &Workspace| -> BTreeMap<String, Vec<String>> {
+            let path = workspace.path().join("progress.jsonl");
+            let text = fs::read_to_string(&path).expect("lines");
+            fs::remove_file(path).expect("ours");
+            let mut steps = BTreeMap::<String, Vec<String>>::new();
+            let mut last = Json::Null;
+            for line in text.lines() {
+                last = serde_json::from_str(line).expect("a line of JSON");
+                assert_eq!(last["group"], "workers", "{line}");
+                let step = last["step"].as_str().expect("a word");
+                let machine = last["machine"].as_str().expect("a name");
+                steps
+                    .entry(machine.to_owned())
+                    .or_default()
+                    .push(step.to_owned());
+            }
+            assert_eq!(last["done"], last["of"], "{text}");
+            steps
+        };
+        let comes = ["creating", "starting", "ready"];
+        let goes = ["deleting", "gone"];
+        workspace.apply();
+        let made = steps(&workspace);
+        assert_eq!(made.len(), 3, "{made:?}");
+        assert!(made.values().all(|steps| *steps == comes), "{made:?}");
+        workspace.variables(&json!({"message": "second"}));
+        workspace.apply();
+        let rolled = steps(&workspace);
+        assert_eq!(rolled.len(), 6, "{rolled:?}");
+        for (machine, steps) in rolled {
+            match made.contains_key(&machine) {
+                true => assert_eq!(steps, goes, "{machine}"),
+                false => assert_eq!(steps, comes, "{machine}"),
+            }
+        }
+    });
 }
 
 #[test]
