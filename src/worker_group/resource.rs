@@ -1,6 +1,6 @@
-//! `resource "flatcar_worker_group"`: validates, plans, reads, creates, updates, deletes and imports groups.
+//! `resource "flatcar_worker_group"`: validates, plans, reads, creates, updates, deletes, imports.
 //!
-//! Everything that decides or performs is in `plan`, `apply` and `roll`; here it meets Terraform's state and diagnostics.
+//! What decides or performs is in `plan`, `apply` and `roll`; here it meets Terraform's state.
 
 mod assessment;
 mod check;

@@ -1,6 +1,6 @@
 //! EC2's words: requests from specs, and tags. Pure; nothing is sent here.
 //!
-//! In: a spec and one subnet. Out: the input of one RunInstances. See: EC2 API reference, 2016-11-15.
+//! In: a spec and one subnet. Out: one RunInstances. See: EC2 API reference, 2016-11-15.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ pub(super) fn run_instances(
     network(request, shape, subnet)
 }
 
-/// The same for the same machine, attempt and subnet, and for nothing else: EC2 then makes it once. At most 64 ASCII characters.
+/// One a machine, attempt and subnet: EC2 then makes it once. At most 64 ASCII characters.
 pub(super) fn client_token(spec: &Spec<'_>, subnet: Option<&str>) -> String {
     let subnet = subnet.unwrap_or_default();
     hash(&format!("{}\n{}\n{subnet}", spec.name, spec.attempt))
@@ -73,7 +73,7 @@ pub(super) fn subnets(shape: &Shape, ordinal: u64) -> Vec<Option<&str>> {
     }
 }
 
-/// Only where a public address is said: then subnet and groups must be said of the interface, and nowhere else.
+/// With a public address, subnet and groups must be said of the interface, and nowhere else.
 fn network(
     request: RunInstancesInputBuilder,
     shape: &Shape,
@@ -96,7 +96,7 @@ fn network(
     }
 }
 
-/// That they go with their machine is said of each: EC2's default for volumes beside the root one is to leave them.
+/// Each has to be said to go with its machine: EC2 else leaves volumes beside the root one.
 fn block_devices(shape: &Shape) -> Vec<BlockDeviceMapping> {
     let device = |(volume, snapshot): (Volume, Option<String>)| {
         let disk = EbsBlockDevice::builder()
@@ -134,7 +134,7 @@ fn profile(profile: &str) -> IamInstanceProfileSpecification {
     }
 }
 
-/// One-time requests that end in termination: a group replaces machines, it does not wait for one to come back.
+/// One-time requests that end in termination: a group replaces machines that are taken away.
 fn market(shape: &Shape) -> Option<InstanceMarketOptionsRequest> {
     let spot = shape.spot.as_ref()?;
     let options = SpotMarketOptions::builder()

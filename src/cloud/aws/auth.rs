@@ -1,8 +1,8 @@
-//! Who asks and where: the provider block, AWS's own variables and files, and the account behind them.
+//! Who asks and where: the provider block, AWS's variables and files, and their account.
 //!
-//! In: `{ region = "eu-central-1", profile = "prod" }`. Out: one connected session for the life of a configuration, and the scope that
-//! state records: `"123456789012/eu-central-1"`. The account is part of it, for with another account's credentials every machine
-//! would look gone; it costs one STS GetCallerIdentity, which needs no permission, and only when nobody has said the account.
+//! In: `{ region = "eu-central-1", profile = "prod" }`. Out: one session for the life of a
+//! configuration, and the scope that state records: `"123456789012/eu-central-1"`. With another
+//! account every machine would look gone; STS GetCallerIdentity says it where nobody else has.
 
 use std::collections::HashSet;
 use std::path::Path as FsPath;
@@ -42,12 +42,12 @@ pub(super) struct Session {
     /// The user's own, if any.
     pub(super) endpoint: Option<String>,
     account: OnceCell<String>,
-    /// Ids that this process has ended, or has seen going: EC2 answers a repeated client token with them all the same.
+    /// Ids that are ended, or were seen going: EC2 answers a repeated token with them as well.
     pub(super) ended: Mutex<HashSet<String>>,
 }
 
 impl Session {
-    /// Reads configuration, variables and files; dials nothing but what an assumed role or a metadata service needs.
+    /// Dials nothing but what an assumed role or a metadata service needs.
     ///
     /// # Errors
     /// What is missing or wrong, and which attribute or variable would set it.
@@ -126,7 +126,7 @@ impl Session {
     }
 }
 
-/// The SDK panics on a variable that is set to nothing, and prints whole requests with one that is no URL.
+/// The SDK panics on an empty variable, and prints whole requests with one that is no URL.
 ///
 /// # Errors
 /// Such a variable.
@@ -317,5 +317,5 @@ const ENDPOINTS: [&str; 6] = [
     "AWS_ENDPOINT_URL_SSO_OIDC",
 ];
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Below the engine's own limit for an answer, so that a silent call is made once more with the same client token.
+/// Below the engine's own limit, so that a silent call is made once more with the same token.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(25);

@@ -1,6 +1,6 @@
-//! The SDK's HTTP client with an end to its answers: it reads a body into memory, whatever its length.
+//! The SDK's HTTP client, which reads whole bodies into memory, with an end to them.
 //!
-//! In: a client. Out: the same, whose answers end with [`TooLong`] where they are longer than any that this provider reads.
+//! In: a client. Out: the same, whose answers end with [`TooLong`] where they are too long.
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,

@@ -1,6 +1,7 @@
-//! What a call that failed means: a kind from the error code, the attribute to blame, and EC2's own words.
+//! What a failed call means: its kind, the attribute to blame, and EC2's own words.
 //!
-//! In: `400 InvalidSubnetID.NotFound`. Out: a bad request, blamed on `aws.subnet_ids`. See: EC2 API reference, 2016-11-15, "Error codes".
+//! In: `400 InvalidSubnetID.NotFound`. Out: a bad request, blamed on `aws.subnet_ids`.
+//! See: EC2 API reference, 2016-11-15, "Error codes".
 
 use std::error::Error;
 use std::future::Future;
@@ -87,7 +88,7 @@ where
     }
 }
 
-/// `400 InvalidSubnetID.NotFound: The subnet ID 'subnet-1' does not exist`, or what stood in the way of an answer.
+/// `400 InvalidSubnetID.NotFound: The subnet ID ...`, or what stood in the way of an answer.
 fn words<E: ProvideErrorMetadata + Error + 'static>(
     error: &SdkError<E>,
     status: Option<u16>,

@@ -1,8 +1,8 @@
 //! Amazon EC2: one RunInstances a machine, one DescribeInstances a page of the group.
 //!
-//! What a machine looks like is in `shape` and `checks`, requests are in `api`, answers in `seen`, what refusals mean in `failure`, the provider block
-//! in `settings`, credentials and the scope in `auth`, what is listed in `instances`, what is asked before an apply in
-//! `preflight`, what is changed on machines in `tags`, and where they get traffic in `targets`.
+//! The shape is in `shape` and `checks`, requests are in `api`, answers in `seen` and `instances`,
+//! refusals in `failure`, the provider block in `settings`, logins and the scope in `auth`, what is
+//! changed on machines in `tags`, and where they get traffic in `targets`.
 //! See: EC2 API reference, 2016-11-15.
 
 mod api;
@@ -241,15 +241,15 @@ impl Aws {
         if error.code() != "IdempotentParameterMismatch" {
             return Err(error);
         }
-        // Whose token it is: this very machine's, made by another version of this provider or of its group, or somebody else's.
+        // Whose token it is: this machine's, of another version or of its group, or another's.
         let tokens = [filter("client-token", [api::client_token(spec, subnet)])];
         let instances = self.session.describe(&tokens, spec.name).await?;
         let mut instances = instances.iter();
         instances.find_map(|one| holder(one, spec)).ok_or(error)
     }
 
-    /// The machine of an answer. A token outlives its instance: an instance that is older than the call, or that this process has
-    /// ended, is looked at again, for the answer to a repeat says what was true at first.
+    /// The machine of an answer. An instance that is older than the call, or that was ended here, is
+    /// looked at again: the answer to a repeated token says what was true at first.
     async fn born(
         &self,
         instances: &[Instance],
@@ -293,8 +293,8 @@ fn named(instance: &Instance, spec: &Spec<'_>) -> Machine {
         .unwrap_or_else(|| seen::machine_of(instance, spec.name, spec.mark.clone()))
 }
 
-/// The machine that has this spec's token, where the token is rightly its own. One that has ended, or is about to, holds the token for a
-/// day and more whatever it was made from, and EC2 drops its tags some time after its end.
+/// The machine that has this spec's token, where that is its own. One that has ended holds the token
+/// for a day and more, and EC2 drops its tags some time after its end.
 fn holder(instance: &Instance, spec: &Spec<'_>) -> Option<Machine> {
     let found = seen::found(instance);
     let is_ours = found.mark.uid == spec.mark.uid;

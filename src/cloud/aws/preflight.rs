@@ -1,9 +1,9 @@
-//! What only EC2 knows, asked before the first machine is deleted: the image and its architecture, the type, the subnets, and a
-//! RunInstances that is not carried out (permissions, groups, keys, profiles).
+//! What only EC2 knows, asked before the first machine is deleted: image, architecture, type, subnets,
+//! and a RunInstances that is not carried out (permissions, groups, keys, profiles).
 //!
-//! In: an image, a shape and how many machines are about to be made. Out: one problem a fault, on its attribute. Four calls, one more
-//! for each subnet that cannot have the type, and three a target group. What the credentials may not ask is not asked again: the dry run
-//! decides.
+//! In: an image, a shape, how many machines are to come. Out: one problem a fault, on its attribute.
+//! Four calls, one more for each subnet that cannot have the type, and three a target group. What the
+//! credentials may not ask is not asked again: the dry run decides.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ use crate::worker_group::cloud::{
     Answered, CloudError, Findings, Growth, Kind, Mark, Refusal, Spec,
 };
 
-/// Asks all of it at once. Where nothing is to be created, only what changes in place is asked about: the target groups.
+/// Asks all of it at once; where nothing is to be created, about the target groups alone.
 ///
 /// # Errors
 /// A question that was not answered and is worth another try.
@@ -67,11 +67,11 @@ pub(super) async fn check(
     Ok(found.told())
 }
 
-/// One cause is one fault: of one attribute, or of all that no attribute is to blame for. Each target group that is wrong has a
-/// cause of its own; permissions are for all of them.
+/// One cause is one fault: of an attribute, or of all that no attribute is to blame for. Each wrong
+/// target group has a cause of its own; permissions are for all of them.
 fn refusal(error: &CloudError) -> Option<Refusal> {
     let (kind, attribute) = (error.kind, error.attribute);
-    // A refusal of a question is not a fault of the group; what is tried tells whether machines may be made and registered.
+    // A refused question is no fault of the group; trials tell whether machines may be made.
     let is_question = ![DRY_RUN, TRY_REGISTER, TRY_DEREGISTER].contains(&error.action);
     if kind == Kind::Forbidden && is_question {
         return None;
@@ -135,7 +135,7 @@ async fn subnets_of(client: &Client, shape: &Shape) -> Answered<Vec<Subnet>> {
     Ok(answer.subnets.unwrap_or_default())
 }
 
-/// EC2 answers a dry run that would have worked with an error too. Subnets are passed over as by a create: one that can do is enough.
+/// EC2 answers a good dry run with an error, too. As in a create, one subnet that can do is enough.
 async fn dry_run(client: &Client, image: &str, shape: &Shape) -> Answered<()> {
     let mark = Mark::trial();
     let spec = Spec::trial(&mark, image);
@@ -289,8 +289,8 @@ async fn target_group_of(client: &elb::Client, arn: &str) -> Groups {
     vec![Ok(group), may_change(client, arn).await.map(|()| None)]
 }
 
-/// Load balancing has no dry run: an instance that cannot exist is refused as such where registering is allowed, and deregistering what is
-/// not registered does nothing.
+/// Load balancing has no dry run: an instance that cannot exist is refused as such where registering
+/// is allowed, and deregistering what is not registered does nothing.
 async fn may_change(client: &elb::Client, arn: &str) -> Answered<()> {
     let nobody = || Some(targets::targets(&[NOBODY.to_owned()]));
     let register = client.register_targets().target_group_arn(arn);

@@ -1,4 +1,4 @@
-//! What the SDK does not see in an answer: that it is cut short, and that credentials have ended, so that they have to be read anew.
+//! What the SDK does not see: answers that are cut short, and credentials that have ended.
 //!
 //! In: `<Code>RequestExpired</Code>`. Out: the call is made once more, within the SDK's own retries, with what the files, the role or
 //! the process say by then.
@@ -88,7 +88,7 @@ impl fmt::Debug for Renewable {
     }
 }
 
-/// Says that a call is worth another try where its answer was cut short, or its credentials have ended.
+/// Tries again where an answer was cut short, or its credentials have ended.
 #[derive(Debug, Clone)]
 pub(super) struct RetryExpired(pub(super) Arc<Renewable>);
 
@@ -128,7 +128,7 @@ fn has_ended(body: &[u8]) -> bool {
     code.is_some_and(|(code, _)| ENDED.contains(&code))
 }
 
-/// The SDK reads XML that ends too early as if it were complete: a list would then lack machines that exist.
+/// The SDK takes XML that ends too early for complete: a list would lack machines that exist.
 #[derive(Debug)]
 pub(super) struct WholeAnswers;
 

@@ -1,4 +1,4 @@
-//! What EC2 says of an instance, as a machine: its phase, its mark, and its shape as far as that can be seen. Pure.
+//! What EC2 says of an instance, as a machine: its phase, its mark, its shape as far as seen. Pure.
 //!
 //! In: an instance of DescribeInstances. Out: a machine. See: EC2 API reference, 2016-11-15.
 
@@ -21,7 +21,7 @@ pub(super) fn machine(instance: &Instance) -> Option<Machine> {
     is_ours.then_some(machine)
 }
 
-/// The same whatever its tags are: what it lacks of the mark is empty, and so is its name where no tag says one.
+/// The same whatever its tags are: what it lacks of mark and name is empty.
 pub(super) fn found(instance: &Instance) -> Machine {
     let tags = tags(instance);
     let part = |key: &str| tags.get(key).copied().filter(|value| !value.is_empty());

@@ -1,4 +1,4 @@
-//! What a user says about access to AWS: the attribute `aws` of the provider block, as schema and as struct.
+//! Access to AWS: the attribute `aws` of the provider block, as schema and as struct.
 //!
 //! In: `{ region = "eu-central-1", profile = "prod" }`. Out: a struct in which nothing is empty.
 

@@ -1,4 +1,4 @@
-//! What a user says about one machine on EC2: the attribute `aws` of the group as schema and as struct, and what machines carry of it.
+//! One machine on EC2: the attribute `aws` of the group as schema and as struct, and its tags.
 //!
 //! Names are those of `aws_instance` where it has them. See: EC2 RunInstances, 2016-11-15.
 
@@ -260,7 +260,7 @@ pub(super) fn id_of(arn: &str) -> &str {
 pub(super) const NAME: &str = "Name";
 /// The machine's name, as the provider reads it: people edit [`NAME`].
 pub(super) const MACHINE: &str = "flatcar-machine";
-/// Which of the tags are the user's: 42 short hashes and their commas fit into one tag's 256 characters.
+/// Which tags are the user's: 42 short hashes and their commas fit into 256 characters.
 pub(super) const OWN: OwnTags = OwnTags {
     field: "tags",
     list: "flatcar-tags",
@@ -284,7 +284,7 @@ pub(super) const RESERVED: [&str; 10] = [
 const MOST_TARGET_GROUPS: usize = 7;
 /// EC2 takes so many.
 pub(super) const TAGS_TAKEN: usize = 50;
-/// The proof gives way where a configuration uses all of the others, as it could before there was one.
+/// The proof gives way where a configuration uses all others, as it could before there was one.
 const MOST_TAGS: usize = TAGS_TAKEN - (RESERVED.len() - 1);
 pub(super) const ROOT_DEVICE: &str = "/dev/xvda";
 const VOLUME_TYPE: &str = "gp3";

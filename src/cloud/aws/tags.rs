@@ -1,7 +1,7 @@
 //! What is changed on machines that exist: marks, the user's tags on them and on their volumes and interfaces, their security groups and
 //! their target groups; and whether they run.
 //!
-//! In: machines, a mark and a shape. Out: nothing, when all of them are so. As few calls as EC2 allows, whatever the number of machines.
+//! In: machines, a mark and a shape. Out: nothing, when all are so. As few calls as EC2 allows.
 //! See: EC2 API reference, 2016-11-15, CreateTags, DeleteTags, ModifyNetworkInterfaceAttribute,
 //! StartInstances.
 
@@ -18,7 +18,7 @@ use super::shape::{OWN, Shape, TARGET_GROUPS};
 use super::targets::Targets;
 use crate::worker_group::cloud::{Answered, Kind, Machine, Mark};
 
-/// Marks alone where there is no shape; else also the user's tags, the security groups and the target groups.
+/// Marks alone where there is no shape; else also the user's tags, security and target groups.
 pub(super) async fn rewrite(
     session: &Session,
     targets: &Targets,
@@ -63,7 +63,7 @@ pub(super) async fn rewrite(
     }
 }
 
-/// Starts those of these machines that are stopped. One that is still stopping cannot be started yet.
+/// Starts those that are stopped. One that is still stopping cannot be started yet.
 pub(super) async fn start(session: &Session, machines: &[Machine]) -> Answered<()> {
     let instances = session.alive(machines).await?;
     let is_stopped = |instance: &&Instance| {
@@ -85,7 +85,7 @@ pub(super) async fn start(session: &Session, machines: &[Machine]) -> Answered<(
     Ok(())
 }
 
-/// Gives the first interface of each instance the security groups of the shape, where it has others. A shape without any says nothing.
+/// Gives each instance's first interface the shape's security groups, where it names any.
 async fn regroup(session: &Session, instances: &[Instance], shape: &Shape) -> Answered<()> {
     let Some(wanted) = &shape.vpc_security_group_ids else {
         return Ok(());
@@ -131,7 +131,8 @@ impl Retag<'_> {
         Ok(())
     }
 
-    /// One that is gone makes EC2 refuse them all: then once more with those that are there. One that is young may only not be shown yet.
+    /// One that is gone makes EC2 refuse them all: then once more with those that are there. A young
+    /// one may only not be shown yet.
     async fn some(&self, ids: &[String], tags: &[Tag]) -> Answered<()> {
         let told = match self.tag(ids, tags).await {
             Err(told) if told.is_not_found() => told,

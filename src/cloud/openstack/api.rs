@@ -78,7 +78,7 @@ impl Session {
 
     async fn answer(&self, service: Service, mut call: Call) -> Result<Json, Failure> {
         let (keystone, kind) = (&self.keystone, service.kind);
-        // Catalogues name the root of a service: which versions are below it is asked before the first call.
+        // Catalogues name a service's root: which versions it has is asked before the first call.
         let found = async || {
             let token = self.token.current().await;
             let endpoint = keystone.endpoint(kind, service.version, &self.login, &token);
@@ -157,7 +157,7 @@ pub(super) struct Service {
 
 pub(super) const GLANCE: Service = service("image", (2, 0), None, 0);
 pub(super) const NEUTRON: Service = service("network", (2, 0), None, 1);
-/// At the first microversion with tags in the create, which is older than any cloud that is still supported (Pike, 2017).
+/// The first microversion with tags in the create (Pike, 2017).
 pub(super) const NOVA: Service = service("compute", (2, 1), Some((2, 52)), 2);
 /// With volume types in the create.
 pub(super) const NOVA_OF_VOLUME_TYPES: Service = service("compute", (2, 1), Some((2, 67)), 2);
@@ -207,7 +207,7 @@ const MEANINGS: &[Meaning] = &[
 
 /// What block storage is called in catalogues begins so: `volumev3`, `block-storage`.
 const VOLUMES: [&str; 2] = ["volume", "block-stor"];
-/// The services' own limit of a page, unless the cloud has a smaller one: it then says that there is more.
+/// The services' own limit of a page; a cloud with a smaller one says that there is more.
 const PAGE: &str = "1000";
 const TOO_OLD: &str =
     "nothing: this cloud's Nova is too old (2.52 is needed, 2.67 for openstack.boot_volume.type)";

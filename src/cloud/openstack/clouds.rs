@@ -1,4 +1,4 @@
-//! `clouds.yaml`, where OpenStack's own tools find it, and what lies beside it: `clouds-public.yaml` and `secure.yaml`.
+//! `clouds.yaml`, where OpenStack's tools find it, and `clouds-public.yaml` and `secure.yaml`.
 //!
 //! In: the name of an entry. Out: the entry; or which file is wrong, and where, without a value of it, for it may be a secret.
 

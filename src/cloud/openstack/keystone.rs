@@ -151,7 +151,7 @@ impl Keystone {
     }
 }
 
-/// A version of this major and at least this minor number among those that a document at a URL lists.
+/// A version of this major and at least this minor number that a document at a URL lists.
 fn found(body: &[u8], at: &Url, (major, minor): Version) -> Option<Endpoint> {
     let document: Json = serde_json::from_slice(body).ok()?;
     let (one, many) = (&document["version"], &document["versions"]);

@@ -55,7 +55,7 @@ pub(super) static ENTRY: Entry = Entry {
     platform: "openstack",
     scope: "project or region",
     manner: Manner {
-        // Nova lists what its database has, and the create's answer comes after the row; cells lag for moments.
+        // Nova lists what its database has, before the create is answered; cells lag for moments.
         consistency_window: Duration::from_secs(10),
         poll_interval: Duration::from_secs(5),
         // Nova has no list by ids for an ordinary user.
@@ -90,7 +90,7 @@ fn connect(connect: Connect<'_>) -> Connecting<'_> {
 /// A project in a region, logged in.
 struct OpenStack {
     session: Arc<Session>,
-    /// Names that are being created, and the addresses that creates took: Nova shows them only some time after.
+    /// Names that are being created, and addresses that creates took: Nova shows them late.
     pool: Pool,
     /// What the shape names, by [`Shape::names`]: the preflight asks, where there is one.
     resolved: Once<Ids>,
@@ -252,7 +252,7 @@ impl OpenStack {
         let of_attempt = |server: &&Server| server.metadata.get(ATTEMPT) == Some(&attempt);
         let servers = servers.iter().filter(of_attempt);
         let mut machines = servers.filter_map(Server::machine);
-        // One to which the metadata of another were copied has another name than its proof is of, or none.
+        // One with another's metadata has another name than its proof is of, or none.
         let Some(machine) = machines.find(|machine| machine.mark.proof == spec.mark.proof) else {
             return Ok(None);
         };

@@ -1,6 +1,6 @@
-//! What only the cloud knows: what names stand for, and whether there is room, asked before the first machine is touched.
+//! What only the cloud knows, asked before the first machine is touched: names, and room.
 //!
-//! In: an image, a shape, how many servers are to come. Out: ids; or every problem, on its attribute.
+//! In: image, shape, how many servers are to come. Out: ids; or every problem, on its attribute.
 //! See: Compute API 2.1 `GET /limits`, `/os-keypairs`, Network API 2.0 `GET /quotas`.
 
 use serde_json::Value as Json;

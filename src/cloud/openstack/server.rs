@@ -65,7 +65,7 @@ impl Server {
             .map(|address| address.addr.as_str())
     }
 
-    /// `None` for a server that is gone or that belongs to no group, be it that it lacks only a part of its mark.
+    /// `None` for a server that is gone or that lacks a part of its mark.
     pub(super) fn machine(&self) -> Option<Machine> {
         self.machine_of(Mark::from_pairs(|key| self.datum(key))?)
     }
@@ -81,7 +81,7 @@ impl Server {
 
     fn machine_of(&self, mark: Mark) -> Option<Machine> {
         let phase = self.phase()?;
-        // As the user named it; Nova's id says nothing about that, where somebody has taken the name off.
+        // As the user named it: Nova's id says nothing about that.
         let image = self.datum(IMAGE).unwrap_or_default();
         let mut addresses: Vec<&Address> = self.addresses.values().flatten().collect();
         addresses.sort_by_key(|address| address.kind == FLOATING);

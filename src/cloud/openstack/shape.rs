@@ -185,7 +185,7 @@ pub(super) const OWN: OwnTags = OwnTags {
 };
 /// Metadata of ours begin so.
 const OURS: &str = "flatcar-";
-/// The image as the user named it: nova forgets it for a server that boots from a volume, and knows only ids.
+/// The image as the user named it: Nova knows ids alone, and none where a volume is booted.
 pub(super) const IMAGE: &str = "flatcar-image";
 /// The pool of its floating address, as the user named it.
 pub(super) const POOL: &str = "flatcar-floating-ip-pool";

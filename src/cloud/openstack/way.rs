@@ -1,4 +1,4 @@
-//! The ways to log in at Keystone: what each needs of a user, and what Keystone is asked with. Pure.
+//! The ways to log in at Keystone: what each needs, and what Keystone is asked with. Pure.
 //!
 //! In: what is known of a login, `{"user_name": "demo", "password": "..."}`. Out: the body of `POST /v3/auth/tokens`.
 //! See: Identity API 3.

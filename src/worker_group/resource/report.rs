@@ -1,4 +1,4 @@
-//! What operations say to the user: problems with what exists now, refusals, and warnings about what a look has found.
+//! What operations say to the user: problems, refusals, and warnings about what a look found.
 
 use crate::provider::{Attr, Diagnostic, Diagnostics, Path, Severity};
 use crate::worker_group::apply;
@@ -16,7 +16,7 @@ pub(super) fn diagnostic(problem: &Problem) -> Diagnostic {
     }
 }
 
-/// Errors, each of which says what exists now and how to go on. What befell many machines of these names is said once.
+/// Errors, each with what exists now and how to go on. What befell many machines is said once.
 pub(super) fn errors(problems: &[Problem], hint: &str, prefix: &str) -> Diagnostics {
     let mut kinds: Vec<(Problem, &Problem, Vec<String>)> = Vec::new();
     for problem in problems {
@@ -181,7 +181,7 @@ fn recorded(fields: &Fields) -> Vec<&str> {
     machines.map(|(name, _)| name.as_str()).collect()
 }
 
-/// What a replacement does to the machines of the group that goes; `rollout` is of the group that comes. Or why it is refused.
+/// What a replacement does to the machines of the group that goes, or why it is refused.
 pub(super) fn replaces(prior: &Fields, next: &Fields, changed: &[&str]) -> Diagnostics {
     let refused = protected(prior);
     let machines = recorded(prior);
@@ -245,7 +245,7 @@ pub(super) fn paused(changes: &Changes) -> Diagnostic {
     .at(Path::of("paused"))
 }
 
-/// A warning that names what happened between plan and apply; `left`: something was not done for it.
+/// A warning of what happened between plan and apply; `left`: something was not done for it.
 pub(super) fn news_since_the_plan(words: &[String], left: bool) -> Diagnostics {
     if words.is_empty() {
         return Diagnostics::none();
@@ -258,7 +258,7 @@ pub(super) fn news_since_the_plan(words: &[String], left: bool) -> Diagnostics {
     Diagnostic::warning("Group has changed since the plan", detail).into()
 }
 
-/// Names in `replace_machines` that no machine of the group has, or ever had: a slip of the pen would go unnoticed.
+/// Names in `replace_machines` that no machine of the group ever had: slips of the pen.
 pub(super) fn never_there(wanted: &Wanted, prior: &Fields, private: &Private) -> Diagnostics {
     let uid = prior.uid.known().cloned().unwrap_or_default();
     let prefix = apply::prefix(wanted, &uid);
@@ -289,7 +289,7 @@ pub(super) fn never_there(wanted: &Wanted, prior: &Fields, private: &Private) ->
     .into()
 }
 
-/// That another state has adopted machines of the group since the plan: others in their place would be a surprise.
+/// That another state has adopted machines since the plan: others would be a surprise.
 pub(super) fn taken_since_the_plan(observed: &Observed) -> Diagnostics {
     if observed.adopted.is_empty() {
         return Diagnostics::none();
@@ -346,7 +346,7 @@ pub(super) fn strangers(observed: &Observed) -> Diagnostics {
     problems
 }
 
-/// What a look has found that carries the group's marks without being known or proven to be its own.
+/// What carries the group's marks without being known or proven to be its own.
 pub(super) fn unproven(observed: &Observed) -> Diagnostics {
     let strangers: Vec<Machine> = observed
         .strangers
@@ -440,7 +440,7 @@ pub(super) fn adopted_meanwhile(machines: &[Machine], successor: Option<&str>) -
     .into()
 }
 
-/// What a deletion leaves behind, for it is another creation's; not what this process has made with the successor's uid.
+/// What a deletion leaves, for it is another creation's; not what this process has made.
 pub(super) fn left_alone(observed: &Observed, successor: Option<&str>) -> Diagnostics {
     let unsaved = never_saved(observed, successor);
     if unsaved.is_empty() {
@@ -465,7 +465,7 @@ fn never_saved(observed: &Observed, successor: Option<&str>) -> Vec<Machine> {
     others.cloned().collect()
 }
 
-/// What a creation has taken for what an earlier one of this configuration left when it was cut off.
+/// What a creation has taken over from an earlier one that was cut off.
 pub(super) fn taken_over(machines: &[Machine]) -> Diagnostics {
     if machines.is_empty() {
         return Diagnostics::none();
@@ -544,7 +544,7 @@ pub(super) fn first_of(names: &[&str]) -> String {
     }
 }
 
-/// The environment variable that lifts the protection of groups from their deletion: `prod/workers,test/workers`.
+/// The variable that lifts the protection of groups: `prod/workers,test/workers`.
 pub(super) const LIFT: &str = "FLATCAR_LIFT_PROTECTION";
 /// What to do about machines of a creation whose state was never seen.
 const GO_ON: &str = "Where a replacement with create_before_destroy was cut off, repeat it in the same way (with the same -replace, say): it \
