@@ -21,8 +21,7 @@ use tokio::sync::Mutex;
 
 use super::failure::is_too_long;
 
-/// Credentials that last until they end or AWS says that they have. The SDK's own cache believes the date alone, and its providers read
-/// a file once.
+/// Credentials that last until they end or AWS says so: the SDK's own cache believes the date alone.
 pub(super) struct Renewable {
     /// Reads configuration, variables and files again.
     read: Box<dyn Fn() -> BoxFuture<'static, Option<SharedCredentialsProvider>> + Send + Sync>,
@@ -165,8 +164,8 @@ fn is_whole(body: &[u8]) -> bool {
     text.trim_end().ends_with(&format!("</{name}>"))
 }
 
-/// Codes of EC2, STS and Elastic Load Balancing for keys that have ended. The last two come for keys that were never good as well: those
-/// are read anew to no avail, and the call is refused again.
+/// Codes of EC2, STS and Elastic Load Balancing for keys that have ended. The last two come for keys
+/// that were never good as well: those are read anew to no avail.
 const ENDED: [&str; 5] = [
     "RequestExpired",
     "ExpiredToken",

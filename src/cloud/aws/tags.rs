@@ -1,5 +1,5 @@
-//! What is changed on machines that exist: marks, the user's tags on them and on their volumes and interfaces, their security groups and
-//! their target groups; and whether they run.
+//! What is changed on machines that exist: marks, the user's tags, also on volumes and interfaces,
+//! security groups and target groups; and whether they run.
 //!
 //! In: machines, a mark and a shape. Out: nothing, when all are so. As few calls as EC2 allows.
 //! See: EC2 API reference, 2016-11-15, CreateTags, DeleteTags, ModifyNetworkInterfaceAttribute,
