@@ -356,8 +356,8 @@ fn refusal(service: &str, fault: Fault) -> Fate {
     }
 }
 
-/// Some two minutes; moto, which is one process, takes ten for all that do not wait.
-const SAMPLE: usize = 120;
+/// About a minute; moto, which is one process, takes ten for all that do not wait.
+const SAMPLE: usize = 72;
 
 /// Calls about instances that may be too young to be known everywhere.
 const BY_ID: [&str; 4] = [

@@ -33,7 +33,7 @@ fn a_group_lives_on_aws_under_opentofu() {
 
 #[test]
 fn an_apply_on_aws_goes_on_wherever_it_ended() {
-    each_point("aws", 60, || {
+    each_point("aws", 36, || {
         Some(Box::new(Moto::find_with_a_target_group()?))
     });
 }

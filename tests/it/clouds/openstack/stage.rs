@@ -18,7 +18,7 @@ use crate::proxy::Proxy;
 
 #[test]
 fn an_apply_on_openstack_goes_on_wherever_it_ended() {
-    each_point("openstack", 24, || Some(Box::new(Nova::find()?)));
+    each_point("openstack", 12, || Some(Box::new(Nova::find()?)));
 }
 
 /// The window within which the provider believes no absence.
