@@ -1,10 +1,12 @@
 //! The provider as its users install it: packed by `tests/package`, found by `init` in a folder or on a web server, and upgraded.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::core::{Core, Workspace};
@@ -75,7 +77,7 @@ fn a_folder_of_packages_is_a_mirror() {
         let path = mirror.path().display();
         let method = format!("filesystem_mirror {{\n path = \"{path}\"\n }}");
         let workspace = Workspace::new(&core);
-        installs_and_upgrades(&workspace, &method, &["h1:"]);
+        installs_and_upgrades(&workspace, &method);
     }
 }
 
@@ -96,7 +98,7 @@ async fn a_web_server_of_packages_is_a_mirror() {
         let authority = workspace.path().join("home/authority.pem");
         workspace.set("SSL_CERT_FILE", &authority.display().to_string());
         let method = format!("network_mirror {{\n url = \"{}/\"\n }}", server.base());
-        installs_and_upgrades(&workspace, &method, &["h1:", "zh:"]);
+        installs_and_upgrades(&workspace, &method);
     }
 }
 
@@ -109,7 +111,7 @@ fn packages() -> Vec<PathBuf> {
 }
 
 /// A group that one version has made is nothing to do for the next.
-fn installs_and_upgrades(workspace: &Workspace, method: &str, hashes: &[&str]) {
+fn installs_and_upgrades(workspace: &Workspace, method: &str) {
     let settings = format!("provider_installation {{\n {method}\n}}\n");
     workspace.write("home/settings.tfrc", &settings);
     for (version, constraint) in VERSIONS.into_iter().zip(["1.0.0", ">= 1.0.0"]) {
@@ -118,9 +120,7 @@ fn installs_and_upgrades(workspace: &Workspace, method: &str, hashes: &[&str]) {
         let lock = fs::read_to_string(workspace.path().join(".terraform.lock.hcl"));
         let lock = lock.expect("a lock file");
         assert!(lock.contains(&format!("\"{version}\"")), "{lock}");
-        for kind in hashes {
-            assert!(lock.contains(&format!("\"{kind}")), "{kind}: {lock}");
-        }
+        assert!(lock.contains("\"h1:"), "{lock}");
         if version == VERSIONS[0] {
             workspace.apply();
         }
@@ -138,12 +138,7 @@ fn installs_and_upgrades(workspace: &Workspace, method: &str, hashes: &[&str]) {
         hash.expect("a hash"),
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
     );
-    let without: String = other
-        .lines()
-        .filter(|line| !line.contains("\"zh:"))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    workspace.write(".terraform.lock.hcl", &without);
+    workspace.write(".terraform.lock.hcl", &other);
     fs::remove_dir_all(workspace.path().join(".terraform")).expect("what init made");
     let refused = workspace.run(&["init", "-no-color"]);
     assert!(!refused.status.success(), "{}", refused.stdout);
@@ -191,58 +186,149 @@ fn packing_twice_gives_the_same_bytes() {
     }
 }
 
-#[test]
-fn the_sums_are_signed_by_the_key_that_is_named() {
-    let home = scratch();
-    let gpg = |arguments: &[&str]| {
-        let run = Command::new("gpg")
+/// A key to sign with, and the agent that has it.
+struct Key {
+    home: TempDir,
+}
+
+impl Key {
+    const NAME: &str = "release@example.com";
+
+    /// `None` after having said why.
+    fn new() -> Option<Self> {
+        let key = Self { home: scratch() };
+        let gpg = Command::new("gpg").arg("--version").output();
+        if gpg.is_err() {
+            skip("gpg is not installed");
+            return None;
+        }
+        let make = ["--passphrase", "", "--quick-generate-key", Self::NAME];
+        key.gpg(&[&make[..], &["rsa3072", "sign", "never"]].concat());
+        Some(key)
+    }
+
+    fn gpg(&self, arguments: &[&str]) -> String {
+        let output = Command::new("gpg")
             .args(["--batch", "--no-tty"])
             .args(arguments)
-            .env("GNUPGHOME", home.path())
-            .output();
-        run.map(|output| {
-            (
-                output.status.success(),
-                String::from_utf8_lossy(&output.stderr).into_owned(),
-            )
-        })
+            .env("GNUPGHOME", self.home.path())
+            .output()
+            .expect("gpg starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+impl Drop for Key {
+    fn drop(&mut self) {
+        let end = Command::new("gpgconf")
+            .args(["--kill", "all"])
+            .env("GNUPGHOME", self.home.path())
+            .status();
+        drop(end);
+    }
+}
+
+/// The provider registry protocol: what is packed, told by a registry of one provider. A core checks the signature, and locks both kinds of hashes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_takes_what_is_packed() {
+    let Some(key) = Key::new() else {
+        return;
     };
-    let made = gpg(&[
-        "--passphrase",
-        "",
-        "--quick-generate-key",
-        "release@example.com",
-        "rsa3072",
-        "sign",
-        "never",
-    ]);
-    let Ok((made, said)) = made else {
-        return skip("gpg is not installed");
-    };
-    assert!(made, "{said}");
+    let [version, _] = VERSIONS;
     let folder = scratch();
-    let place = home.path().display().to_string();
-    pack(
-        folder.path(),
-        VERSIONS[0],
-        &[
-            ("GPG_FINGERPRINT", "release@example.com"),
-            ("GNUPGHOME", &place),
-        ],
-    );
-    let sums = folder.path().join(format!(
-        "terraform-provider-flatcar_{}_SHA256SUMS",
-        VERSIONS[0]
-    ));
-    let sums = sums.display().to_string();
-    let verify = || gpg(&["--verify", &format!("{sums}.sig"), &sums]).expect("gpg");
-    let (good, said) = verify();
-    assert!(good, "{said}");
-    let text = fs::read_to_string(&sums).expect("sums");
-    fs::write(&sums, text.replacen('a', "b", 1)).expect("sums");
-    assert!(!verify().0, "other sums are not signed");
-    let _ = Command::new("gpgconf")
-        .args(["--kill", "all"])
-        .env("GNUPGHOME", home.path())
-        .status();
+    let home = key.home.path().display().to_string();
+    let signed = [("GPG_FINGERPRINT", Key::NAME), ("GNUPGHOME", &home)];
+    pack(folder.path(), version, &signed);
+    let armor = key.gpg(&["--armor", "--export"]);
+    let listed = key.gpg(&["--list-keys", "--with-colons"]);
+    let line = listed.lines().find(|line| line.starts_with("pub:"));
+    let id = line.and_then(|line| line.split(':').nth(4)).expect("a key");
+    let platform = platform();
+    let (os, arch) = platform.split_once('_').expect("both");
+    let name = format!("terraform-provider-flatcar_{version}");
+    let zip = format!("{name}_{platform}.zip");
+    let sums = fs::read_to_string(folder.path().join(format!("{name}_SHA256SUMS")));
+    let sums = sums.expect("sums");
+    let sum = sums.lines().find_map(|line| line.strip_suffix(&zip));
+    let manifest = fs::read(folder.path().join(format!("{name}_manifest.json")));
+    let manifest: Value = serde_json::from_slice(&manifest.expect("it")).expect("JSON");
+    let protocols = &manifest["metadata"]["protocol_versions"];
+    let files = [
+        zip.clone(),
+        format!("{name}_SHA256SUMS"),
+        format!("{name}_SHA256SUMS.sig"),
+    ];
+    for (core, _) in CORES {
+        let Some(core) = Core::find(core) else {
+            continue;
+        };
+        let mut served: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        for file in &files {
+            let text = fs::read(folder.path().join(file)).expect("a file");
+            served.insert(format!("files/{file}"), text);
+        }
+        let at = "v1/providers/flatcar-iac/flatcar";
+        let there = json!([{"os": os, "arch": arch}]);
+        let versions =
+            json!({"versions": [{"version": version, "protocols": protocols, "platforms": there}]});
+        let download = json!({
+            "protocols": protocols,
+            "os": os,
+            "arch": arch,
+            "filename": zip,
+            "download_url": format!("/files/{zip}"),
+            "shasums_url": format!("/files/{name}_SHA256SUMS"),
+            "shasums_signature_url": format!("/files/{name}_SHA256SUMS.sig"),
+            "shasum": sum.expect("its sum").trim(),
+            "signing_keys": {"gpg_public_keys": [{"key_id": id, "ascii_armor": armor}]},
+        });
+        for (path, json) in [
+            (
+                ".well-known/terraform.json".to_owned(),
+                json!({"providers.v1": "/v1/providers/"}),
+            ),
+            (format!("{at}/versions"), versions),
+            (format!("{at}/{version}/download/{os}/{arch}"), download),
+        ] {
+            served.insert(path, json.to_string().into_bytes());
+        }
+        let server = Server::start(served).await;
+        let mut workspace = Workspace::new(&core);
+        workspace.write("home/authority.pem", server.authority());
+        let authority = workspace.path().join("home/authority.pem");
+        workspace.set("SSL_CERT_FILE", &authority.display().to_string());
+        workspace.write(
+            "home/settings.tfrc",
+            "provider_installation {\n direct {}\n}\n",
+        );
+        let host = server.base().replace("https://", "");
+        let group = GROUP.replace("CONSTRAINT", version);
+        workspace.write(
+            "main.tf",
+            &group.replace(
+                "flatcar-iac/flatcar",
+                &format!("{host}/flatcar-iac/flatcar"),
+            ),
+        );
+        let run = workspace.run(&["init", "-no-color"]).success();
+        assert!(
+            run.stdout.contains(&id[..8]),
+            "who signed it is said: {}",
+            run.stdout
+        );
+        let lock = fs::read_to_string(workspace.path().join(".terraform.lock.hcl"));
+        let lock = lock.expect("a lock file");
+        assert!(lock.contains("\"h1:") && lock.contains("\"zh:"), "{lock}");
+        workspace.apply();
+        // Other sums than those that were signed.
+        let other = sums.replacen('a', "b", 1).into_bytes();
+        server.replace(&format!("files/{name}_SHA256SUMS"), Some(other));
+        fs::remove_dir_all(workspace.path().join(".terraform")).expect("what init made");
+        fs::remove_file(workspace.path().join(".terraform.lock.hcl")).expect("a lock file");
+        let refused = workspace.run(&["init", "-no-color"]);
+        assert!(!refused.status.success(), "{}", refused.stdout);
+        assert!(refused.stderr.contains("signature"), "{}", refused.stderr);
+    }
 }

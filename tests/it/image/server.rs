@@ -325,8 +325,12 @@ async fn answer(
         head = bare(304, "");
         body.clear();
     } else {
+        let kind = match path.ends_with(".json") {
+            true => "json",
+            false => "octet-stream",
+        };
         head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nETag: {}\r\nContent-Length: {}\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: application/{kind}\r\nETag: {}\r\nContent-Length: {}\r\n\r\n",
             etag.unwrap_or_default(),
             body.len()
         );
