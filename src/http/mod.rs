@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod cache;
+pub mod jwt;
 mod local;
 pub mod pin;
 pub mod rest;
