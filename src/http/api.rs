@@ -4,11 +4,14 @@
 //! body, which `rest` reads; or a [`Failure`]. Redirects are not followed, for they would carry a login elsewhere; bodies
 //! are not unpacked, so that few bytes stay few; nothing is sent again, for only who calls knows what a second one does.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use reqwest::{Method, Url, redirect};
 use serde_json::Value as Json;
 
@@ -91,8 +94,14 @@ pub struct Call {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
-    headers: Vec<(&'static str, String)>,
-    body: Option<Json>,
+    headers: Vec<(Cow<'static, str>, String)>,
+    body: Option<Body>,
+}
+
+#[derive(Clone)]
+enum Body {
+    Json(Json),
+    Form(Vec<(&'static str, String)>),
 }
 
 impl Call {
@@ -101,7 +110,7 @@ impl Call {
         Self::new(Method::GET, path.into(), None, Effect::Reads)
     }
 
-    /// Makes one more of what is posted; see [`Call::repeatable`].
+    /// Makes one more of what is posted; see [`Call::repeatable`]. Null is no body.
     pub fn post(path: impl Into<String>, body: Json) -> Self {
         Self::new(Method::POST, path.into(), Some(body), Effect::Creates)
     }
@@ -116,6 +125,15 @@ impl Call {
         Self::new(Method::DELETE, path.into(), None, Effect::Repeats)
     }
 
+    /// Posts a form, as the token endpoints of OAuth take it: one more token changes nothing. See: RFC 6749, appendix B.
+    pub fn form(path: impl Into<String>, fields: Vec<(&'static str, String)>) -> Self {
+        let call = Self::new(Method::POST, path.into(), None, Effect::Repeats);
+        Self {
+            body: Some(Body::Form(fields)),
+            ..call
+        }
+    }
+
     fn new(method: Method, path: String, body: Option<Json>, effect: Effect) -> Self {
         Self {
             effect,
@@ -123,7 +141,7 @@ impl Call {
             path,
             query: Vec::new(),
             headers: Vec::new(),
-            body,
+            body: body.filter(|body| !body.is_null()).map(Body::Json),
         }
     }
 
@@ -159,8 +177,8 @@ impl Call {
 
     /// With a header, whose value no log shows.
     #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
         self
     }
 
@@ -181,13 +199,30 @@ impl Call {
             let value = HeaderValue::from_str(value);
             let mut value = value.map_err(|_| impossible(&format!("{name} is not ASCII text")))?;
             value.set_sensitive(true);
-            headers.insert(HeaderName::from_static(name), value);
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let name = name.map_err(|_| impossible("a header has a name that is none"))?;
+            headers.insert(name, value);
         }
-        if let Some(body) = &self.body {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
-            let bytes = serde_json::to_vec(body).map_err(|error| impossible(&error.to_string()))?;
-            *request.body_mut() = Some(bytes.into());
-        }
+        let (kind, bytes) = match &self.body {
+            None if self.method == Method::POST => {
+                // Servers refuse a post that does not say how long it is.
+                headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+                return Ok(request);
+            }
+            None => return Ok(request),
+            Some(Body::Json(json)) => {
+                let bytes = serde_json::to_vec(json);
+                (JSON, bytes.map_err(|error| impossible(&error.to_string()))?)
+            }
+            Some(Body::Form(fields)) => {
+                let mut form = base.clone();
+                form.query_pairs_mut().clear().extend_pairs(fields);
+                let form = form.query().unwrap_or_default();
+                (FORM, form.as_bytes().to_vec())
+            }
+        };
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        *request.body_mut() = Some(bytes.into());
         Ok(request)
     }
 }
@@ -199,6 +234,7 @@ impl fmt::Debug for Call {
 }
 
 const JSON: &str = "application/json";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What was answered, whatever its status. `Debug` shows no more than that, for an answer to a login is a secret.
 pub struct Answer {
@@ -474,6 +510,11 @@ mod tests {
         let request = call.request(&"http://a/v3/".parse().unwrap()).unwrap();
         assert_eq!(request.url().query(), Some("name=a%26b&name=c&name=d"));
         assert_eq!(request.headers()["x-auth-token"], "s3cret");
+        let form = Call::form("token", vec![("assertion", "a b&c".to_owned())]);
+        let form = form.request(&"http://a/v3/".parse().unwrap()).unwrap();
+        let sent = form.body().and_then(reqwest::Body::as_bytes);
+        assert_eq!(sent, Some(&b"assertion=a+b%26c"[..]));
+        assert_eq!(form.headers()[CONTENT_TYPE], FORM);
         let answer = Answer {
             status: 201,
             body: b"s3cret".to_vec(),

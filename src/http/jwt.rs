@@ -55,15 +55,21 @@ const BROKEN: &str = "the private key is none that can sign";
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
     use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
     use serde_json::json;
 
     use super::*;
 
+    fn pem(pair: &KeyPair) -> String {
+        let text = STANDARD.encode(pair.serialize_der());
+        format!("-----BEGIN PRIVATE KEY-----\n{text}\n-----END PRIVATE KEY-----\n")
+    }
+
     #[test]
     fn a_token_says_head_and_claims_and_is_signed_by_the_key() {
         let pair = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
-        let key = Key::from_pem(&pair.serialize_pem()).unwrap();
+        let key = Key::from_pem(&pem(&pair)).unwrap();
         let head = json!({"kid": "1"}).as_object().cloned().unwrap();
         let claims = json!({"iss": "a@b", "exp": 1_795_510_801});
         let token = key.sign(head, &claims).unwrap();
@@ -88,11 +94,7 @@ mod tests {
             .find(|(scheme, _)| *scheme == SignatureScheme::RSA_PKCS1_SHA256);
         let algorithm = of_scheme.unwrap().1[0];
         let public = pair.public_key_raw();
-        let is_signed = |bytes: &[u8]| {
-            algorithm
-                .verify_signature(public, bytes, signature)
-                .is_ok()
-        };
+        let is_signed = |bytes: &[u8]| algorithm.verify_signature(public, bytes, signature).is_ok();
         assert!(is_signed(signed));
         assert!(!is_signed(&signed[1..]));
     }
@@ -105,7 +107,7 @@ mod tests {
             ("", "no private key"),
             ("s3cret", "no private key"),
             (broken, "none that can sign"),
-            (&curve.serialize_pem(), "none of RSA"),
+            (&pem(&curve), "none of RSA"),
         ] {
             let Err(told) = Key::from_pem(pem) else {
                 panic!("{why}");

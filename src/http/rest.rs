@@ -87,7 +87,8 @@ pub fn read(status: u16, retry_after: Option<&str>, body: &[u8]) -> Result<Json,
 }
 
 /// A service's own words: the `message` at the top, or in an object of the top:
-/// `{"badRequest": {"code": 400, "message": "..."}}`. A page in HTML has none.
+/// `{"badRequest": {"code": 400, "message": "..."}}`, and Google's own word for the reason behind it:
+/// `{"error": {"message": "...", "errors": [{"reason": "quotaExceeded"}]}}`. A page in HTML has none.
 fn words_of(body: &[u8]) -> String {
     let parsed: Option<Json> = serde_json::from_slice(body).ok();
     let message = parsed.as_ref().and_then(|fault| {
@@ -95,9 +96,14 @@ fn words_of(body: &[u8]) -> String {
         let mut within = std::iter::once(fault).chain(fault.values().filter_map(Json::as_object));
         within.find_map(|object| object.get("message")?.as_str())
     });
-    match message {
-        Some(message) => message.chars().take(MESSAGE_CHARS).collect(),
-        None => "without words that a program can read".to_owned(),
+    let reason = parsed
+        .as_ref()
+        .and_then(|fault| fault.pointer("/error/errors/0/reason")?.as_str());
+    let cut = |text: &str| text.chars().take(MESSAGE_CHARS).collect::<String>();
+    match (message, reason) {
+        (Some(message), None) => cut(message),
+        (Some(message), Some(reason)) => format!("{} ({})", cut(message), cut(reason)),
+        (None, _) => "without words that a program can read".to_owned(),
     }
 }
 
@@ -151,6 +157,12 @@ mod tests {
                 None,
                 r#"{"message": "of the top", "error": {"message": "inner"}}"#,
                 refused(400, "of the top", None),
+            ),
+            (
+                403,
+                None,
+                r#"{"error": {"code": 403, "message": "Quota 'CPUS' exceeded.", "errors": [{"reason": "quotaExceeded"}]}}"#,
+                refused(403, "Quota 'CPUS' exceeded. (quotaExceeded)", None),
             ),
             (502, None, "<html>", refused(502, mute, None)),
         ] {
