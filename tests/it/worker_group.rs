@@ -173,7 +173,8 @@ impl<'a> Bench<'a> {
 
     pub(crate) async fn create(&self, ordinal: u64) -> Result<Machine, CloudError> {
         let created = self.create_on(self.cloud.as_ref(), ordinal, 0).await?;
-        match self.subject.takes_time() {
+        // What an earlier create of the name has come to may be gone: it never boots.
+        match self.subject.takes_time() && created.phase != Phase::Failed {
             false => Ok(created),
             true => Ok(self.booted(&created.id).await),
         }

@@ -92,6 +92,7 @@ pub(crate) fn observed_value(attribute: &Attribute, observed: &BTreeMap<String, 
     let text = |text: &str| Value::String(text.to_owned());
     let value = match (&attribute.kind, whole) {
         (Kind::Plain(Type::String), Some(whole)) => text(whole),
+        (Kind::Plain(Type::Bool), Some(whole)) => Value::Bool(whole == "true"),
         (Kind::Plain(Type::List(_) | Type::Set(_)), Some(whole)) => {
             Value::List(whole.split(',').map(|word| text(word.trim())).collect())
         }

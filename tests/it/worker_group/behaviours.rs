@@ -462,7 +462,10 @@ async fn pages(bench: &Bench<'_>) -> Shown {
     assert!(between >= before + 2, "{before} pages, then {between}");
     let ids: Vec<String> = made.iter().cloned().collect();
     assert_eq!(listed(bench.cloud.find(&ids).await.expect("finds")), made);
-    assert!(bench.subject.pages().await >= between + 2);
+    // One by one they have no pages.
+    if !bench.cloud.finds_one_by_one() {
+        assert!(bench.subject.pages().await >= between + 2);
+    }
     Ok(())
 }
 
@@ -618,10 +621,10 @@ async fn change_is_visible(bench: &Bench<'_>) -> Shown {
 }
 
 async fn user_data_limit(bench: &Bench<'_>) -> Shown {
-    // Does not compress: no wrapper helps.
+    // Does not compress: no wrapper helps. More than any cloud takes.
     let mut noise = String::new();
     let mut state = 1_u64;
-    while noise.len() < 64 * 1024 {
+    while noise.len() < 320 * 1024 {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
