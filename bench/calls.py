@@ -4,7 +4,7 @@
     calls.py --core terraform --scripts FOLDER [--peer PROVIDER] OURS
 
 FOLDER has apicount.py, plan.py and rusage_wrap.c (bench/run copies them there). EC2's stand-in is measured when AWS_ENDPOINT_URL_EC2 is set, OpenStack's
-services when OS_AUTH_URL is (tests/servers/with aws openstack). --peer is a binary of terraform-provider-openstack: its
+services when OS_AUTH_URL is, Compute Engine's stand-in when GCP_PLAIN_ENDPOINT is (tests/servers/with aws gcp openstack). --peer is a binary of terraform-provider-openstack: its
 openstack_compute_instance_v2 with `count = N` is then measured on the same services, in the same way.
 """
 import argparse
@@ -23,6 +23,8 @@ import group
 
 PORT = 36999
 OPENSTACK = ('openstack = { auth_url = "%s" }', '"flatcar-stable"', 'openstack = { flavor_name = "small", networks = [{ name = "workers" }] }')
+GCP = ('gcp = { project = "test-project", access_token = "test-token", endpoint = "%s" }', '"projects/kinvolk-public/global/images/flatcar-stable-4230-2-4"',
+       'gcp = { zones = ["europe-west3-a", "europe-west3-b"], machine_type = "e2-small" }')
 PEER = """terraform {
   required_providers {
     openstack = { source = "terraform-provider-openstack/openstack" }
@@ -87,17 +89,22 @@ def main():
                 return calls
             ours = group.Group(plan, core, provider, root, "aws", a.machines, f"http://127.0.0.1:{server.server_port}")
             details += life(ours.run, taken, "`flatcar_worker_group` on EC2's stand-in", a.machines)
-        auth = os.environ.get("OS_AUTH_URL")
-        if auth:
+        auth, google = os.environ.get("OS_AUTH_URL"), os.environ.get("GCP_PLAIN_ENDPOINT")
+        if auth or google:
             proxy = subprocess.Popen([sys.executable, os.path.join(a.scripts, "apicount.py"), "--port", str(PORT)])
             time.sleep(1)
+
+        def counted():
+            calls = ask("GET", "/_count")["calls"]
+            ask("POST", "/_reset")
+            return calls
+        if google:
+            group.CLOUDS["gcp"] = (GCP[0] % f"http://127.0.0.1:{PORT}/{google.rsplit(':', 1)[1]}/compute/v1/", *GCP[1:])
+            ours = group.Group(plan, core, provider, root, "gcp", a.machines)
+            details += life(ours.run, counted, "`flatcar_worker_group` on Compute Engine's stand-in", a.machines)
+        if auth:
             port, path = auth.split("//127.0.0.1:")[1].split("/", 1)
             through = f"http://127.0.0.1:{PORT}/{port}/{path}"
-
-            def counted():
-                calls = ask("GET", "/_count")["calls"]
-                ask("POST", "/_reset")
-                return calls
             group.CLOUDS["openstack"] = (OPENSTACK[0] % through, *OPENSTACK[1:])
             ours = group.Group(plan, core, provider, root, "openstack", a.machines)
             ours.env.update({k: v for k, v in os.environ.items() if k.startswith("OS_") and k != "OS_AUTH_URL"})

@@ -1,6 +1,8 @@
 //! The table of clouds, and nothing else.
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "gcp")]
+mod gcp;
 #[cfg(feature = "openstack")]
 mod openstack;
 mod sandbox;
@@ -12,6 +14,8 @@ pub static ALL: &[&Entry] = &[
     &sandbox::ENTRY,
     #[cfg(feature = "aws")]
     &aws::ENTRY,
+    #[cfg(feature = "gcp")]
+    &gcp::ENTRY,
     #[cfg(feature = "openstack")]
     &openstack::ENTRY,
 ];

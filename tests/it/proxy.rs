@@ -438,6 +438,9 @@ impl Message {
             };
             return format!("{service} {action}{only_asks}");
         }
+        if let Some(rest) = path.strip_prefix("/compute/v1/projects/") {
+            return google(method, rest, query);
+        }
         let (service, path) = SERVICES
             .iter()
             .find_map(|(prefix, service)| Some((*service, path.strip_prefix(prefix)?)))
@@ -454,6 +457,32 @@ impl Message {
             .to_owned()
     }
 }
+
+/// `compute GET /zones/{id}/instances/{id}`: what stands behind the name of a collection is one of it.
+fn google(method: &str, path: &str, query: &str) -> String {
+    let mut name = format!("compute {method} ");
+    let mut before = "";
+    for part in path.split('/').skip(1) {
+        let is_one = GOOGLES.contains(&before) && part != "family";
+        name += "/";
+        name += if is_one { "{id}" } else { part };
+        before = if is_one { "" } else { part };
+    }
+    // A create looks for its own name: another question than what there is.
+    let looks = before == "instances" && query.split('&').any(|of| of.starts_with("filter=name"));
+    name + if looks { "?name" } else { "" }
+}
+
+const GOOGLES: [&str; 8] = [
+    "family",
+    "images",
+    "instanceGroups",
+    "instances",
+    "operations",
+    "regions",
+    "subnetworks",
+    "zones",
+];
 
 /// `0a1b2c3d-…` with or without hyphens.
 fn is_id(part: &str) -> bool {
@@ -669,6 +698,14 @@ mod tests {
             (
                 "POST /v3/auth/tokens HTTP/1.1\r\n\r\n{}".to_owned(),
                 "keystone POST /auth/tokens",
+            ),
+            (
+                "POST /compute/v1/projects/p/zones/a-b/instances/5000/setLabels HTTP/1.1\r\n\r\n{}".to_owned(),
+                "compute POST /zones/{id}/instances/{id}/setLabels",
+            ),
+            (
+                "GET /compute/v1/projects/p/aggregated/instances?filter=name+%3D+%22w-0%22 HTTP/1.1\r\n\r\n".to_owned(),
+                "compute GET /aggregated/instances?name",
             ),
             ("GET / HTTP/1.1\r\n\r\n".to_owned(), "GET /"),
         ] {

@@ -10,7 +10,7 @@
 
 pub(crate) mod group;
 mod page;
-#[cfg(any(feature = "aws", feature = "openstack"))]
+#[cfg(any(feature = "aws", feature = "gcp", feature = "openstack"))]
 pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
