@@ -101,7 +101,9 @@ impl Failed {
             None => "without words that a program can read".to_owned(),
         };
         // As role-based access control says it, and not an admission webhook.
-        let lacks_rule = status == 403 && message.contains(" cannot ");
+        let lacks_rule = status == 403
+            && message.contains(" is forbidden: User ")
+            && message.contains(" cannot ");
         if lacks_rule {
             let (group, resource, verb) = rule;
             message = format!(

@@ -19,7 +19,7 @@ use super::connection::Connection;
 use super::node::Found;
 
 use super::pod::{Fate, Pod};
-use super::{Drained, Eviction, Left, NodeError, Progress};
+use super::{Drained, Eviction, Left, NodeError, Progress, Scheduling, Settings};
 
 /// Drains a Node that is closed, for no longer than until then.
 pub(super) async fn drained(
@@ -31,6 +31,11 @@ pub(super) async fn drained(
 ) -> Result<Drained, NodeError> {
     if let Some(why) = node.excluded() {
         return Ok(Drained::Useless(why));
+    }
+    // It may have been registered anew since it was closed: what is moved would come back.
+    if !node.unschedulable {
+        let closed = Settings::scheduling(Scheduling::Closed);
+        connection.write(node.clone(), &closed).await?;
     }
     let draining = Draining::new(connection, node, eviction, progress);
     draining.until(deadline).await
@@ -50,6 +55,10 @@ struct Draining<'a> {
     told: BTreeSet<String>,
     /// Those whose question is under way.
     asking: BTreeSet<String>,
+    /// Controllers whose pods have been told to end.
+    moved: BTreeSet<String>,
+    /// Pods that such a controller has set here again although the Node is closed: nobody can move them.
+    returned: BTreeSet<String>,
     /// Since when a drain has looked useless.
     useless_since: Option<Instant>,
     /// Whether a volume was attached, or a pod used one that goes.
@@ -84,6 +93,8 @@ impl<'a> Draining<'a> {
             refused: BTreeMap::new(),
             told: BTreeSet::new(),
             asking: BTreeSet::new(),
+            moved: BTreeSet::new(),
+            returned: BTreeSet::new(),
             useless_since: None,
             attached: Vec::new(),
         }
@@ -202,7 +213,15 @@ impl<'a> Draining<'a> {
         }
     }
 
-    fn is_there(&mut self, pod: Pod) {
+    fn is_there(&mut self, mut pod: Pod) {
+        let is_new = !self.pods.contains_key(&pod.uid) && !self.told.contains(&pod.uid);
+        let was_moved = |uid: &String| self.moved.contains(uid);
+        if is_new && pod.tolerates_cordon && pod.controller.as_ref().is_some_and(was_moved) {
+            self.returned.insert(pod.uid.clone());
+        }
+        if pod.fate == Fate::Goes && !pod.ends && self.returned.contains(&pod.uid) {
+            pod.fate = Fate::Stays;
+        }
         self.had_claims |= pod.fate == Fate::Goes && !pod.claims.is_empty();
         self.pods.insert(pod.uid.clone(), pod);
     }
@@ -228,14 +247,13 @@ impl<'a> Draining<'a> {
     }
 
     fn left(&self) -> Vec<Left> {
-        let why = |pod: &Pod| {
-            self.refused
-                .get(&pod.uid)
-                .map(|refused| refused.why.clone())
+        let why = |pod: &Pod| match self.refused.get(&pod.uid) {
+            Some(refused) => refused.why.clone(),
+            None => pod.lingers(),
         };
         let pods = self.going().map(|pod| Left {
             pod: pod.shown(),
-            why: why(pod).unwrap_or_default(),
+            why: why(pod),
         });
         let left = pods.chain(self.attached.iter().cloned());
         match self.eviction {
@@ -345,6 +363,9 @@ impl<'a> Draining<'a> {
         }
         let Err(failed) = answer else {
             self.refused.remove(&uid);
+            let pod = self.pods.get(&uid);
+            self.moved
+                .extend(pod.and_then(|pod| pod.controller.clone()));
             self.told.insert(uid);
             return Ok(());
         };
@@ -355,7 +376,11 @@ impl<'a> Draining<'a> {
         // What an admission webhook says of one pod is no matter of the others.
         if failed.is_of_the_login() {
             let pod = self.pods.get(&uid).map(Pod::shown).unwrap_or_default();
-            return Err(failed.error("Kubernetes Evict", format!("pod {pod}")));
+            let action = match self.eviction {
+                Eviction::Forced => "Kubernetes Delete",
+                Eviction::Allowed | Eviction::Around => "Kubernetes Evict",
+            };
+            return Err(failed.error(action, format!("pod {pod}")));
         }
         let earlier = self.refused.remove(&uid).map(|refused| refused.pause);
         let pause = earlier.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));

@@ -85,21 +85,23 @@ impl Emptying {
             Err(error) if may_pass(&error) => (seen.last(), Some(error)),
             Err(error) => return Emptied::Refused(error),
         };
-        let unwell = |done| {
+        let is_over = Instant::now() >= self.until;
+        let unwell = |done, error: Option<&E>| {
             Emptied::Goes(Unwell {
-                left: words(&left, error.as_ref()),
-                is_over: Instant::now() >= self.until,
+                left: words(&left, error),
+                is_over,
                 done,
             })
         };
         match self.on_timeout {
             OnTimeout::Fail => Emptied::Stays(words(&left, error.as_ref())),
-            OnTimeout::Skip => unwell(Done::Left),
+            OnTimeout::Skip => unwell(Done::Left, error.as_ref()),
             OnTimeout::Force => {
-                let forced = unwell(Done::Forced);
                 match evict(Eviction::Forced, Instant::now() + self.forced).await {
-                    Ok(Drained::Empty) => forced,
-                    _ => unwell(Done::Stuck),
+                    Ok(Drained::Empty) => unwell(Done::Forced, error.as_ref()),
+                    Ok(_) => unwell(Done::Stuck, error.as_ref()),
+                    // The later refusal says why they are still there.
+                    Err(refused) => unwell(Done::Stuck, Some(&refused)),
                 }
             }
         }
@@ -213,6 +215,11 @@ mod tests {
                 "done: Forced",
             ),
             (OnTimeout::Force, vec![one(), one()], "done: Stuck"),
+            (
+                OnTimeout::Force,
+                vec![one(), Err("never")],
+                "a/b; never\", is_over: false, done: Stuck",
+            ),
             (
                 OnTimeout::Fail,
                 vec![Err("passing")],

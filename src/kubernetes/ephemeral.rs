@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::provider_block::api;
-use super::token::{GROUPS, Kept, Terms, Token, USUAL_GROUP, is_group};
+use super::token::{GROUPS, Kept, Published, Terms, Token, USUAL_GROUP, is_group};
 use crate::http::pin;
 use crate::protocol::log;
 use crate::protocol::visible::is_hidden;
@@ -73,7 +73,6 @@ impl Ephemeral for FlatcarBootstrapToken {
     async fn open(&self, context: &Context, config: Model) -> Outcome<Opened<Model>> {
         let opened = async {
             let api = api(context).await?;
-            let token = Token::new().ok_or_else(no_random)?;
             let groups = config.groups();
             let terms = Terms {
                 ttl: config.ttl(),
@@ -81,13 +80,20 @@ impl Ephemeral for FlatcarBootstrapToken {
                 groups: &groups,
             };
             let now = SystemTime::now();
-            let published = token.published(&api, &terms, now);
-            let kept = published.await.map_err(|error| {
-                Diagnostics::from(Diagnostic::error(
+            let mut draws = DRAWS;
+            let (token, kept) = loop {
+                let token = Token::new().ok_or_else(no_random)?;
+                draws -= 1;
+                let error = match token.published(&api, &terms, now).await {
+                    Ok(Published::Ours(kept)) => break (token, kept),
+                    Ok(Published::Taken(_)) if draws > 0 => continue,
+                    Ok(Published::Taken(error)) | Err(error) => error,
+                };
+                return Err(Diagnostics::from(Diagnostic::error(
                     "Could not make a bootstrap token",
                     format!("{error}. {}", advice(error.retryable)),
-                ))
-            })?;
+                )));
+            };
             let authority = api.authority().map(String::from_utf8_lossy);
             let pins = authority.as_deref().map(pin::pins).transpose();
             let ends_itself = config.keep.known() == Some(&true);
@@ -126,22 +132,24 @@ impl Ephemeral for FlatcarBootstrapToken {
             return Outcome::failed(unreadable());
         };
         let now = SystemTime::now();
+        let ttl = Duration::from_secs(kept.ttl_secs);
         let prolonged = async {
-            let api = api(context).await?;
+            let api = api(context).await.map_err(|problems| (problems, None))?;
             kept.prolonged(&api, now).await.map_err(|error| {
                 let words = format!(
                     "{error}. Machines that boot once it has ended do not join. {}",
                     advice(error.retryable)
                 );
-                Diagnostics::from(Diagnostic::warning(
-                    "Bootstrap token was not prolonged",
-                    words,
-                ))
+                let warning = Diagnostic::warning("Bootstrap token was not prolonged", words);
+                // Half of its time is left: there is time to try again.
+                let again = error.retryable.then_some(now + ttl / 8);
+                (Diagnostics::from(warning), again)
             })
         };
-        let problems = prolonged.await.err().unwrap_or_default();
-        let ttl = Duration::from_secs(kept.ttl_secs);
-        let renew_at = problems.is_empty().then_some(now + ttl / 2);
+        let (problems, renew_at) = match prolonged.await {
+            Ok(_) => (Diagnostics::none(), Some(now + ttl / 2)),
+            Err(told) => told,
+        };
         Outcome {
             value: Some(Renewed { private, renew_at }),
             problems,
@@ -254,5 +262,7 @@ const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
 const MOST_DESCRIPTION: usize = 200;
 const MOST_GROUPS: usize = 16;
+/// Names that are drawn where others have them.
+const DRAWS: u32 = 3;
 /// For the end of a run.
 const CLOSE: Duration = Duration::from_secs(30);

@@ -24,6 +24,7 @@ pub mod provider_block;
 pub mod resource;
 mod token;
 mod turn;
+pub(crate) mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -35,6 +36,7 @@ use tokio::time::Instant;
 pub use self::api::Api;
 pub use self::connection::Connection;
 pub use self::pod::Rules;
+pub use self::version::KubeletVersion;
 
 /// A machine as its Node is looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -315,6 +317,8 @@ pub struct Cluster {
     pub nodes: Box<dyn Nodes>,
     /// Whether a machine counts only once its Node is ready.
     pub wait_for_node: bool,
+    /// What the kubelet of a machine that joins has to report; `None`: nothing.
+    pub kubelet_version: Option<KubeletVersion>,
     /// Labels and taints of all its Nodes; no scheduling.
     pub settings: Settings,
     /// Whether the Node of a machine that is gone is removed.

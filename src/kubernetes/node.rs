@@ -63,7 +63,7 @@ impl Found {
             is_cordoned_by_others: is_cordoned_by_others(metadata),
             unready: unready(node),
             is_up: is_up(node),
-            kubelet: text(&status["nodeInfo"]["kubeletVersion"]),
+            kubelet: shown(&text(&status["nodeInfo"]["kubeletVersion"])),
             has_volumes: attached.flatten().next().is_some(),
             labels,
         }

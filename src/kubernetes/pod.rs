@@ -46,6 +46,12 @@ pub(super) struct Pod {
     pub(super) fate: Fate,
     /// Claims of volumes that it uses.
     pub(super) claims: BTreeSet<String>,
+    /// Who keeps it where it has been told to end, as its finalizers say.
+    finalizers: Vec<String>,
+    /// Uid of the controller that makes it anew.
+    pub(super) controller: Option<String>,
+    /// Whether it may come to a Node that is closed.
+    pub(super) tolerates_cordon: bool,
 }
 
 /// What a drain does about a pod.
@@ -72,7 +78,12 @@ impl Pod {
                 false => claim.map(str::to_owned),
             }
         });
+        let finalizers = metadata["finalizers"].as_array().into_iter().flatten();
+        let tolerations = pod["spec"]["tolerations"].as_array();
         Self {
+            finalizers: finalizers.map(text).collect(),
+            controller: controller(metadata).map(|owner| text(&owner["uid"])),
+            tolerates_cordon: tolerations.into_iter().flatten().any(tolerates_cordon),
             uid: text(&metadata["uid"]),
             namespace: text(&metadata["namespace"]),
             ends: !metadata["deletionTimestamp"].is_null(),
@@ -82,10 +93,36 @@ impl Pod {
         }
     }
 
+    /// What keeps it, having been told to end; `""`: it has not been.
+    pub(super) fn lingers(&self) -> String {
+        match (self.ends, self.finalizers.as_slice()) {
+            (false, _) => String::new(),
+            (true, []) => "it ends".to_owned(),
+            (true, names) => shown(&format!(
+                "it ends, and finalizers keep it: {}",
+                names.join(", ")
+            )),
+        }
+    }
+
     /// `shop/web-0`
     pub(super) fn shown(&self) -> String {
         shown(&format!("{}/{}", self.namespace, self.name))
     }
+}
+
+/// Who makes it anew.
+fn controller(metadata: &Json) -> Option<&Json> {
+    let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
+    owners.into_iter().find(|owner| owner["controller"] == true)
+}
+
+/// Whether a toleration is of the taint by which the cluster says that a Node is closed. An empty key or effect is of all.
+fn tolerates_cordon(toleration: &Json) -> bool {
+    let text = |name: &str| toleration[name].as_str().unwrap_or_default();
+    let is_of_key = matches!(text("key"), "" | UNSCHEDULABLE);
+    let is_of_value = text("operator") == "Exists" || text("value").is_empty();
+    is_of_key && is_of_value && matches!(text("effect"), "" | "NoSchedule")
 }
 
 fn fate(pod: &Json, rules: &Rules, eviction: Eviction) -> Fate {
@@ -98,8 +135,7 @@ fn fate(pod: &Json, rules: &Rules, eviction: Eviction) -> Fate {
     if is_over || metadata["annotations"][MIRROR].is_string() {
         return Fate::Stays;
     }
-    let owners = metadata["ownerReferences"].as_array().into_iter().flatten();
-    let controller = owners.into_iter().find(|owner| owner["controller"] == true);
+    let controller = controller(metadata);
     // Its controller would make it anew on the same Node.
     if controller.is_some_and(|owner| owner["kind"] == "DaemonSet") {
         return match rules.ignore_daemonsets || eviction == Eviction::Forced {
@@ -124,6 +160,7 @@ fn fate(pod: &Json, rules: &Rules, eviction: Eviction) -> Fate {
 }
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
+const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 #[cfg(test)]
 mod tests {
@@ -186,6 +223,63 @@ mod tests {
                 };
                 assert_eq!(fate, expected, "{pod} {rules:?} {eviction:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_pod_that_tolerates_everything_or_the_cordon_may_come_back() {
+        let exists = json!({"operator": "Exists"});
+        let cordon = |more: Json| {
+            let mut toleration = json!({"key": UNSCHEDULABLE});
+            for (name, value) in more.as_object().unwrap() {
+                toleration[name] = value.clone();
+            }
+            toleration
+        };
+        for (tolerations, may) in [
+            (json!([]), false),
+            (json!([{"key": "dedicated", "operator": "Exists"}]), false),
+            (json!([exists]), true),
+            (
+                json!([{"key": "dedicated"}, cordon(json!({"operator": "Exists"}))]),
+                true,
+            ),
+            (
+                json!([cordon(
+                    json!({"operator": "Exists", "effect": "NoSchedule"})
+                )]),
+                true,
+            ),
+            (
+                json!([cordon(json!({"operator": "Exists", "effect": "NoExecute"}))]),
+                false,
+            ),
+            (
+                json!([cordon(json!({"operator": "Equal", "value": ""}))]),
+                true,
+            ),
+            (json!([cordon(json!({"value": "x"}))]), false),
+        ] {
+            let pod = json!({"metadata": {}, "spec": {"tolerations": tolerations}});
+            let read = Pod::of(&pod, &Rules::default(), Eviction::Allowed);
+            assert_eq!(read.tolerates_cordon, may, "{pod}");
+        }
+    }
+
+    #[test]
+    fn a_pod_that_ends_says_what_keeps_it() {
+        let ends = json!("2026-01-01T00:00:00Z");
+        for (metadata, says) in [
+            (json!({"finalizers": ["a/b"]}), ""),
+            (json!({"deletionTimestamp": ends}), "it ends"),
+            (
+                json!({"deletionTimestamp": ends, "finalizers": ["a/b", "c"]}),
+                "it ends, and finalizers keep it: a/b, c",
+            ),
+        ] {
+            let pod = json!({"metadata": metadata});
+            let read = Pod::of(&pod, &Rules::default(), Eviction::Allowed);
+            assert_eq!(read.lingers(), says, "{pod}");
         }
     }
 

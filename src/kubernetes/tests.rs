@@ -113,6 +113,101 @@ fn node(name: &str, version: &str) -> serde_json::Value {
     })
 }
 
+/// A Secret as the cluster has it.
+fn secret(created: &str) -> String {
+    json!({"metadata": {"uid": "u-1", "creationTimestamp": created}}).to_string()
+}
+
+#[tokio::test]
+async fn a_token_whose_answer_was_lost_is_found_again_and_one_whose_name_is_taken_is_told() {
+    let secrets = "POST /api/v1/namespaces/kube-system/secrets";
+    let patch = "PATCH /api/v1/namespaces/kube-system/secrets/bootstrap-token-";
+    let delete = "DELETE /api/v1/namespaces/kube-system/secrets/bootstrap-token-";
+    let now = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_510_801);
+    let (same, ahead) = ("2026-11-24T09:00:01Z", "2026-11-24T10:00:01Z");
+    let there = || (secrets, 409, "", "{}".to_owned());
+    let lost = || (secrets, 500, "", String::new());
+    for (answers, expected) in [
+        (vec![(secrets, 201, "", secret(same))], "ours"),
+        // It ends by the clock of the cluster.
+        (
+            vec![
+                (secrets, 201, "", secret(ahead)),
+                (patch, 200, "", secret(ahead)),
+            ],
+            "ours",
+        ),
+        (
+            vec![lost(), there(), (patch, 200, "", secret(same))],
+            "ours",
+        ),
+        (
+            vec![
+                lost(),
+                there(),
+                (patch, 200, "", secret(ahead)),
+                (patch, 200, "", secret(ahead)),
+            ],
+            "ours",
+        ),
+        // Somebody else's: it is not asked for again.
+        (vec![there()], "taken"),
+        // What cannot be told its end is taken back.
+        (
+            vec![
+                (secrets, 201, "", secret(ahead)),
+                (patch, 403, "", "{}".to_owned()),
+                (delete, 200, "", "{}".to_owned()),
+            ],
+            "refused",
+        ),
+    ] {
+        let server = Script::start(answers).await;
+        let api = server.api(server.access());
+        let terms = token::Terms {
+            ttl: Duration::from_secs(600),
+            description: "",
+            groups: &[],
+        };
+        let token = token::Token::new().unwrap();
+        let published = match token.published(&api, &terms, now).await {
+            Ok(token::Published::Ours(_)) => "ours",
+            Ok(token::Published::Taken(_)) => "taken",
+            Err(_) => "refused",
+        };
+        assert_eq!(published, expected, "{:?}", server.is_over());
+        server.is_over();
+    }
+}
+
+#[tokio::test]
+async fn what_a_webhook_forbids_is_no_rule_of_a_role() {
+    let refusal = |message: &str| {
+        let body = json!({"message": message, "reason": "Forbidden", "code": 403});
+        ("GET /api", 403, "", body.to_string())
+    };
+    for (message, is_of_the_login) in [
+        (
+            r#"nodes is forbidden: User "u" cannot list resource "nodes" in API group "" at the cluster scope"#,
+            true,
+        ),
+        (
+            r#"admission webhook "safe.example.com" denied the request: you cannot evict this pod"#,
+            false,
+        ),
+        (
+            r#"pods "web" is forbidden: unable to create new content in namespace a because it is being terminated"#,
+            false,
+        ),
+    ] {
+        let server = Script::start(vec![refusal(message)]).await;
+        let api = server.api(server.access());
+        let failed = api.call(nodes()).await.unwrap_err();
+        assert_eq!(failed.is_of_the_login(), is_of_the_login, "{message}");
+        assert_eq!(failed.message.contains("lacks the rule"), is_of_the_login);
+    }
+}
+
 #[tokio::test]
 async fn a_login_that_has_run_out_is_renewed_once() {
     let folder = tempfile::tempdir().unwrap();

@@ -48,6 +48,14 @@ pub(super) struct Kept {
     ahead_secs: i64,
 }
 
+/// What became of a token that was to be made known.
+pub(super) enum Published {
+    /// It is known.
+    Ours(Kept),
+    /// Another one has its name.
+    Taken(NodeError),
+}
+
 impl Token {
     /// Another one; `None` where the system has no random numbers.
     pub(super) fn new() -> Option<Self> {
@@ -105,7 +113,7 @@ impl Token {
         api: &Api,
         terms: &Terms<'_>,
         now: SystemTime,
-    ) -> Result<Kept, NodeError> {
+    ) -> Result<Published, NodeError> {
         let kept = |made: &Json| {
             let text = |name: &str| made["metadata"][name].as_str().unwrap_or_default();
             Kept {
@@ -118,27 +126,39 @@ impl Token {
         let object = self.object(terms, now + terms.ttl);
         let mut pauses = PAUSES.into_iter();
         let mut was_lost = false;
-        loop {
+        let made = loop {
             let body = Body::Json(object.clone());
             let failed = match ask(api, Method::POST, None, body, "create").await {
-                Ok(made) => {
-                    let kept = kept(&made);
-                    if kept.ahead_secs != 0 {
-                        // By its clock it would end too soon, or far too late.
-                        kept.prolonged(api, now).await?;
-                    }
-                    return Ok(kept);
+                Ok(made) => break made,
+                // The one whose answer was lost: it would be chance that somebody else has drawn this name just then.
+                Err(there) if there.is_conflict() && was_lost => {
+                    break kept(&Json::Null).prolonged(api, now).await?;
                 }
-                // The one whose answer was lost: nobody else has drawn this name.
-                Err(there) if there.is_conflict() && was_lost => return Ok(kept(&Json::Null)),
                 Err(failed) => failed,
             };
             was_lost |= failed.status.is_none_or(|status| status >= 500);
-            match pauses.next().filter(|_| failed.is_passing()) {
+            let is_taken = failed.is_conflict();
+            match pauses.next().filter(|_| failed.is_passing() && !is_taken) {
                 Some(pause) => sleep(pause).await,
-                None => return Err(failed.error("Kubernetes Create", object_of(&self.name()))),
+                None => {
+                    let error = failed.error("Kubernetes Create", object_of(&self.name()));
+                    return match is_taken {
+                        true => Ok(Published::Taken(error)),
+                        false => Err(error),
+                    };
+                }
             }
+        };
+        let kept = kept(&made);
+        // By its clock it would end too soon, or far too late.
+        if kept.ahead_secs != 0
+            && let Err(error) = kept.prolonged(api, now).await
+        {
+            // Nobody is told of it, so nobody else would take it back.
+            let _ = kept.taken_back(api).await;
+            return Err(error);
         }
+        Ok(Published::Ours(kept))
     }
 }
 
@@ -153,11 +173,11 @@ impl Kept {
         })
     }
 
-    /// Prolongs it: it is good for its whole time from now on.
+    /// Prolongs it: it is good for its whole time from now on. What the cluster has of it then.
     ///
     /// # Errors
     /// It is gone, or the cluster refuses, or cannot be asked.
-    pub(super) async fn prolonged(&self, api: &Api, now: SystemTime) -> Result<(), NodeError> {
+    pub(super) async fn prolonged(&self, api: &Api, now: SystemTime) -> Result<Json, NodeError> {
         let until = self.expiration(now);
         let patch = json!({"metadata": self.metadata(), "stringData": {"expiration": until}});
         let patch = Body::Merge(patch);
@@ -201,12 +221,13 @@ impl Kept {
         method: Method,
         body: &Body,
         verb: &'static str,
-    ) -> Result<(), Failed> {
+    ) -> Result<Json, Failed> {
         let mut pauses = PAUSES.into_iter();
         loop {
             let asked = ask(api, method.clone(), Some(&self.name), body.clone(), verb).await;
-            let Err(failed) = asked else {
-                return Ok(());
+            let failed = match asked {
+                Ok(answer) => return Ok(answer),
+                Err(failed) => failed,
             };
             match pauses
                 .next()

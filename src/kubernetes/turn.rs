@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::Method;
 use serde_json::{Value as Json, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::api::{Body, Call, Failed, shown};
 use super::connection::Connection;
@@ -66,6 +66,29 @@ impl Connection {
     }
 
     pub(super) async fn ended_turn(&self, holder: &str) -> Result<(), NodeError> {
+        let mut pauses = PAUSES.into_iter();
+        // What is not given up keeps others waiting for as long as it is good.
+        loop {
+            let Err(error) = timeout(ANSWER, self.given_up(holder))
+                .await
+                .unwrap_or_else(|_| {
+                    let silence = Failed {
+                        message: format!("nothing within {} seconds", ANSWER.as_secs()),
+                        ..Failed::default()
+                    };
+                    Err(silence.error("Kubernetes Patch", LEASE))
+                })
+            else {
+                return Ok(());
+            };
+            match pauses.next().filter(|_| error.retryable) {
+                Some(pause) => sleep(pause).await,
+                None => return Err(error),
+            }
+        }
+    }
+
+    async fn given_up(&self, holder: &str) -> Result<(), NodeError> {
         let lease = match self.lease(Method::GET, Some(NAME), None, "get").await {
             Ok(lease) => lease,
             Err(failed) if failed.is_not_found() => return Ok(()),
@@ -79,10 +102,10 @@ impl Connection {
             .lease(Method::PATCH, Some(NAME), Some(patch), "patch")
             .await
         {
-            Err(failed) if !failed.is_conflict() && !failed.is_not_found() => {
-                Err(failed.error("Kubernetes Patch", LEASE))
-            }
-            _ => Ok(()),
+            Ok(_) => Ok(()),
+            Err(failed) if failed.is_not_found() => Ok(()),
+            // A conflict, too: what this holder said last may have come late.
+            Err(failed) => Err(failed.error("Kubernetes Patch", LEASE)),
         }
     }
 
@@ -168,6 +191,14 @@ const GOOD_FOR: u64 = 60;
 const LONGEST: u64 = 300;
 /// Of a patch that meets another version.
 const TRIES: u32 = 5;
+/// For one try to give a turn up: another connection may be better.
+const ANSWER: Duration = Duration::from_secs(4);
+/// Between tries to give a turn up.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+];
 
 #[cfg(test)]
 mod tests {

@@ -349,6 +349,8 @@ pub(crate) struct Performed {
     pub(crate) not_updated: BTreeSet<String>,
     /// Machines that were to go, and that another state has adopted.
     pub(crate) adopted: Vec<Machine>,
+    /// Names of machines that are gone, and whose Nodes could not be removed.
+    pub(crate) nodes_left: Vec<String>,
 }
 
 /// Carries out changes: on machines as they are first, then creates and deletes.
@@ -417,7 +419,9 @@ pub(crate) async fn perform(
             .collect(),
         mark: job.mark,
     };
-    let places = NodesAndTraffic::new(job.cluster, job.calls, &order.deletes, job.destroys);
+    let named = existing.iter().filter(|known| !known.node.is_empty());
+    let places = NodesAndTraffic::new(job.cluster, job.calls, &order.deletes, job.destroys)
+        .joined_before(named.map(|known| known.machine.name.as_str()));
     let roll = Roll::new(job.calls, &places, order, existing)
         .after(problems)
         .forgets(&vanished);
@@ -439,6 +443,7 @@ pub(crate) async fn perform(
         warnings: ended.warnings,
         not_updated,
         adopted: ended.adopted,
+        nodes_left: ended.nodes_left,
     }
 }
 

@@ -374,7 +374,7 @@ impl Resource for WorkerGroup {
             leftovers: Leftovers::Leave,
             gives_way: false,
             ignored_ids,
-            vanished: observed.gone.iter().chain(&private.gone).cloned().collect(),
+            vanished: private.vanished(&observed.gone),
             max_failures: wanted.pace.max_failures,
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT),
         };
@@ -393,17 +393,14 @@ impl Resource for WorkerGroup {
             are(performed.machines.len(), "machine"),
             wanted.replicas
         );
-        let failed = !performed.problems.is_empty();
         let prefix = apply::prefix(&wanted, &place.uid);
         problems.extend(errors(&performed.problems, &hint, &prefix));
         problems.extend(warnings(&performed.warnings, &prefix));
         problems.extend(adopted_meanwhile(&performed.adopted, None));
         let private = Private {
             copies: observed.copies,
-            gone: match failed {
-                true => still_missing(&private.gone, &assessment.changes, &performed),
-                false => Vec::new(),
-            },
+            gone: still_missing(&private.gone, &assessment.changes, &performed),
+            nodes_left: performed.nodes_left.clone(),
             history: assessment.history,
             shapes: assessment.shapes,
             ..private

@@ -103,6 +103,8 @@ pub(crate) struct Ended {
     pub(crate) list_failed: bool,
     /// Machines that were to be deleted, and that another state has adopted meanwhile: they are left.
     pub(crate) adopted: Vec<Machine>,
+    /// Names of machines that are gone, and whose Nodes could not be removed.
+    pub(crate) nodes_left: Vec<String>,
 }
 
 /// A machine, and its Node.
@@ -177,6 +179,7 @@ pub(crate) struct Roll<'a> {
     /// Machines that are gone, whose Nodes are to be removed; and those where that is under way.
     to_forget: Vec<Host>,
     forgetting: Vec<Host>,
+    nodes_left: Vec<String>,
     /// Machines that are nothing of this apply's any more, and whose Nodes it has closed.
     to_reopen: Vec<Host>,
     /// When no more step begins: the rest of the time is for calls under way, and for a last look.
@@ -313,6 +316,7 @@ impl<'a> Roll<'a> {
             woken: false,
             to_forget: Vec::new(),
             forgetting: Vec::new(),
+            nodes_left: Vec::new(),
             to_reopen: Vec::new(),
             list_failed: false,
             ownership: Arc::default(),

@@ -10,13 +10,15 @@ use serde::{Deserialize, Serialize};
 use super::{or, refusal};
 use crate::kubernetes::label::{KEY_SAYS, VALUE_SAYS, is_key, is_value};
 use crate::kubernetes::resource::options::{self, Options};
-use crate::kubernetes::{Drain, Effect, Rules, Settings, Taint};
+use crate::kubernetes::version::{VERSION_SAYS, is_version};
+use crate::kubernetes::{Drain, Effect, KubeletVersion, Rules, Settings, Taint};
 use crate::provider::{Attr, Attribute, Diagnostics, Path, Type, Value};
 
 /// `kubernetes`.
 #[derive(Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(crate) struct Kubernetes {
     pub(crate) wait_for_node: Attr<bool>,
+    pub(crate) kubelet_version: Attr<String>,
     pub(crate) node_labels: Attr<BTreeMap<String, Attr<String>>>,
     pub(crate) node_taints: Attr<Vec<NodeTaint>>,
     pub(crate) delete_node: Attr<bool>,
@@ -60,6 +62,7 @@ impl DrainOptions {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Wants {
     pub(crate) wait_for_node: bool,
+    pub(crate) kubelet_version: Option<KubeletVersion>,
     pub(crate) delete_node: bool,
     pub(crate) settings: Settings,
     pub(crate) drain: Option<Drain>,
@@ -77,11 +80,21 @@ impl Kubernetes {
         let (drain, rules) = options.written().known()?;
         Some(Wants {
             wait_for_node: or(&self.wait_for_node, true)?,
+            kubelet_version: self.version()?,
             delete_node: or(&self.delete_node, true)?,
             settings: self.settings()?,
             drain: or(&options.enabled, true)?.then_some(drain),
             rules,
         })
+    }
+
+    /// What kubelets have to report.
+    fn version(&self) -> Option<Option<KubeletVersion>> {
+        match &self.kubelet_version {
+            Attr::Known(text) => Some(KubeletVersion::parse(text)),
+            Attr::Null => Some(None),
+            Attr::Unknown => None,
+        }
     }
 
     /// What is set on Nodes.
@@ -146,6 +159,9 @@ pub(super) fn schema() -> Attribute {
          Nothing of it rolls a machine.",
         vec![
             Attribute::bool("wait_for_node", "Whether a machine counts only once its Node is Ready.").null_means(true),
+            Attribute::string("kubelet_version", "Version that the kubelet of a machine has to report before its Node counts as joined; without a patch, any patch of it. What comes after the numbers (`-eks-1a2b3c`, `+k3s1`) is not looked at. A machine that has joined is not asked again, so that a change alone touches no machine. Needs `wait_for_node`.")
+                .pattern(VERSION_SAYS, is_version)
+                .optional(),
             Attribute::map("node_labels", "Labels of the Nodes, set through the API. A change, and what somebody else has changed, is mended in place; labels that others set stay. Needs `wait_for_node`.", Type::String)
                 .optional(),
             Attribute::list_of("node_taints", "Taints of the Nodes, set through the API as soon as a Node is there. A change, and what somebody else has changed, is mended in place; taints that others set stay. A taint that has to be there before the first pod belongs to the kubelet's configuration. Needs `wait_for_node`.", vec![
@@ -195,6 +211,14 @@ fn check(kubernetes: &Value, path: &Path) -> Diagnostics {
                 format!("{name} are set on a Node once it has joined, and wait_for_node is false. Leave that out, or {name}."),
             ));
         }
+    }
+    let asks = !matches!(fields.get("kubelet_version"), None | Some(Value::Null));
+    if asks && !waits {
+        problems.push(refusal(
+            at("kubelet_version"),
+            "Nobody waits for the Nodes",
+            "kubelet_version is what a Node is waited for with, and wait_for_node is false. Leave that out, or kubelet_version.",
+        ));
     }
     if let Some(Value::Map(labels)) = fields.get("node_labels") {
         for (key, value) in labels {
@@ -279,6 +303,7 @@ mod tests {
         let wants = of(&json!({})).wants().unwrap();
         let expected = Wants {
             wait_for_node: true,
+            kubelet_version: None,
             delete_node: true,
             settings: Settings {
                 labels: Some(BTreeMap::new()),
@@ -304,6 +329,8 @@ mod tests {
         let written =
             json!({"timeout": "1m", "on_timeout": "skip", "grace_period": "5s", "force": true});
         let written = of(&json!({"drain": written})).wants().unwrap();
+        let asked = of(&json!({"kubelet_version": "v1.34"})).wants().unwrap();
+        assert_eq!(asked.kubelet_version, KubeletVersion::parse("1.34"));
         let drain = Drain {
             timeout: Duration::from_secs(60),
             on_timeout: Some(OnTimeout::Skip),
@@ -322,7 +349,9 @@ mod tests {
         let nothing = in_place(&json!({}));
         assert!(nothing.is_empty());
         assert_eq!(
-            in_place(&json!({"drain": {"force": true}, "delete_node": false, "node_labels": {}})),
+            in_place(
+                &json!({"drain": {"force": true}, "delete_node": false, "node_labels": {}, "kubelet_version": "1.34"})
+            ),
             nothing
         );
         let names = |written: &serde_json::Value| in_place(written).into_keys().collect::<Vec<_>>();
@@ -359,6 +388,10 @@ mod tests {
             ),
             (
                 json!({"node_taints": [taint("a")], "wait_for_node": false}),
+                1,
+            ),
+            (
+                json!({"kubelet_version": "1.34", "wait_for_node": false}),
                 1,
             ),
             (

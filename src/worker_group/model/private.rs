@@ -29,6 +29,9 @@ pub(crate) struct Private {
     pub(crate) machines: BTreeMap<String, Note>,
     /// Machines that refreshes found to be gone, and in whose place none was made yet: at most as many as the group is to have.
     pub(crate) gone: Vec<String>,
+    /// Machines that are gone, and whose Nodes could not be removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) nodes_left: Vec<String>,
     /// What proves which machines are the group's own: kept as the attribute `proof_key`.
     #[serde(skip)]
     pub(crate) secret: Secret,
@@ -119,6 +122,13 @@ impl Private {
         self.gone.dedup();
         let oldest = self.gone.len().saturating_sub(replicas);
         self.gone.drain(..oldest);
+    }
+
+    /// Names of machines whose Nodes may be left: these, which have just been found to be gone, and earlier ones.
+    pub(crate) fn vanished(&self, gone: &[String]) -> Vec<String> {
+        let earlier = self.gone.iter().chain(&self.nodes_left);
+        let names: BTreeSet<&String> = gone.iter().chain(earlier).collect();
+        names.into_iter().cloned().collect()
     }
 
     /// The bytes of it.

@@ -118,12 +118,15 @@ pub(super) fn live_member(known: &Known, wanted: &Wanted) -> Member {
     apply::recorded_member(&known.machine.name, &machine, &Note::default(), wanted)
 }
 
-/// Machines that are gone, without those in whose place there is another now.
+/// Machines that are gone, without those in whose place there is another now; none after an apply without a problem.
 pub(super) fn still_missing(
     gone: &[String],
     changes: &Changes,
     performed: &Performed,
 ) -> Vec<String> {
+    if performed.problems.is_empty() {
+        return Vec::new();
+    }
     let exist: BTreeSet<&str> = performed
         .machines
         .iter()

@@ -44,6 +44,7 @@ pub(super) fn open<'a>(context: &'a Context, group: &'a Group) -> Option<Opening
             Ok(Cluster {
                 nodes: Box::new(Connection::new(api, wants.rules)),
                 wait_for_node: wants.wait_for_node,
+                kubelet_version: wants.kubelet_version,
                 settings: wants.settings,
                 delete_node: wants.delete_node,
                 drain: wants.drain,
@@ -134,11 +135,18 @@ impl WorkerGroup {
         let until = Instant::now() + GLANCE.min(left / 2);
         let looked = async {
             let cluster = opened(context, until, opening).await?;
-            let status = tokio::time::timeout_at(until, cluster.nodes.status(&hosts)).await;
-            let why = match status {
-                Ok(Ok(status)) => return Ok(status),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => "there was no answer".to_owned(),
+            let mut pauses = GLANCES.into_iter();
+            let why = loop {
+                let status = tokio::time::timeout_at(until, cluster.nodes.status(&hosts)).await;
+                let (why, may_pass) = match status {
+                    Ok(Ok(status)) => return Ok(status),
+                    Ok(Err(error)) => (error.to_string(), error.retryable),
+                    Err(_) => ("there was no answer".to_owned(), false),
+                };
+                match pauses.next().filter(|_| may_pass) {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => break why,
+                }
             };
             Err(Diagnostic::error("Nodes could not be looked at", format!("{why}.")).into())
         };
@@ -187,6 +195,8 @@ async fn opened(
 const UNSEEN: &str = "What is on them goes unseen in this plan: labels, taints and names of Nodes are taken to be as they were.";
 /// How long a cluster may take to tell a refresh of its Nodes.
 const GLANCE: Duration = Duration::from_secs(30);
+/// Between its questions, where the answer may be another one a little later.
+const GLANCES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(1)];
 const GOES_ON: &str = "The machines are deleted without the cluster: their pods are not moved, and their Nodes may be left. With \
      on_timeout = \"fail\" in drain they would stay.";
 /// How long a cluster may take to be opened when its group is destroyed.

@@ -6,13 +6,13 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-use crate::kubernetes::{Scheduling, Settings, Status};
+use crate::kubernetes::{KubeletVersion, Node, Scheduling, Settings, Status};
 use crate::protocol::value::Value;
 use crate::provider::{Attr, Context, Diagnostic, Diagnostics, Stored};
 use crate::worker_group::apply;
 use crate::worker_group::cloud::{Cloud, Connect, Entry, Growth, Machine, Mark, Phase};
 use crate::worker_group::compare::{self, Compared};
-use crate::worker_group::model::{Group, Note, Private, Whole, as_compared};
+use crate::worker_group::model::{Group, Kubernetes, Note, Private, Whole, as_compared};
 use crate::worker_group::plan::{self, Action, Changes, ordinal};
 use crate::worker_group::roll::{Calls, Known, Observed, Own, Problem, Recorded, observe};
 use crate::worker_group::wanted::Wanted;
@@ -272,6 +272,9 @@ pub(super) fn refreshed(
     let before = model.fields.machines.known().cloned().unwrap_or_default();
     let wanted = model.wanted(place.entry, &private);
     let timeout = wanted.as_ref().map(|wanted| wanted.pace.machine_timeout);
+    let kubernetes = model.fields.kubernetes.known();
+    let wants = kubernetes.and_then(Kubernetes::wants);
+    let version = wants.and_then(|wants| wants.kubelet_version);
     let expected = Expected::of(
         (place.cloud.as_ref(), place.entry),
         &place.shape,
@@ -312,7 +315,12 @@ pub(super) fn refreshed(
                 state = recorded.clone();
             }
         }
-        if let Some(node) = node {
+        // One whose kubelet is not of the version that is asked for has not joined.
+        let has_joined = |node: &&Node| {
+            let is_of = |version: KubeletVersion| version.is_reported_by(&node.kubelet);
+            !state.node_name.is_empty() || version.is_none_or(is_of)
+        };
+        if let Some(node) = node.filter(has_joined) {
             node.name.clone_into(&mut state.node_name);
         }
         note.in_place = compare::hashes(&has);

@@ -312,6 +312,7 @@ fn assessment_of_new(creation: &Creation<'_>, found: &Found, existing: &[Known])
 fn untouched(machines: Vec<Known>, changes: &Changes) -> Performed {
     Performed {
         adopted: Vec::new(),
+        nodes_left: Vec::new(),
         next_ordinal: changes.next_ordinal,
         machines,
         problems: Vec::new(),

@@ -88,7 +88,7 @@ impl WorkerGroup {
             leftovers: Leftovers::Leave,
             gives_way: false,
             ignored_ids,
-            vanished: observed.gone.iter().chain(&private.gone).cloned().collect(),
+            vanished: private.vanished(&observed.gone),
             max_failures: 0,
             timeout: timeout_text(fields, |timeouts| &timeouts.delete, DELETE_TIMEOUT),
         };

@@ -46,8 +46,9 @@ impl<'a> Turn<'a> {
                         &[("holder", &other)],
                     );
                     waits_for = other;
+                    errors = 0;
                 }
-                Ok(kubernetes::Turn::Of(_)) => {}
+                Ok(kubernetes::Turn::Of(_)) => errors = 0,
                 Err(error) => {
                     errors += 1;
                     if !error.retryable || errors >= TRIES {
@@ -87,11 +88,21 @@ impl<'a> Turn<'a> {
         };
         let holder = self.holder.as_str();
         let kept = async {
+            let mut pause = KEEP;
             loop {
-                sleep(KEEP).await;
-                if let Err(error) = asked(nodes, holder).await {
-                    log_unkept(&error);
-                }
+                sleep(pause).await;
+                pause = match asked(nodes, holder).await {
+                    Ok(kubernetes::Turn::Ours) => KEEP,
+                    Ok(kubernetes::Turn::Of(other)) => {
+                        // It was not heard of for too long; what is under way goes on.
+                        log::warn("the turn to roll is another group's", &[("holder", &other)]);
+                        KEEP
+                    }
+                    Err(error) => {
+                        log_unkept(&error);
+                        PAUSE
+                    }
+                };
             }
         };
         let done = tokio::select! {
@@ -100,7 +111,7 @@ impl<'a> Turn<'a> {
             never = kept => match never {},
         };
         // It ends by itself, if later.
-        if let Ok(Err(error)) = timeout(ANSWER, nodes.end_turn(holder)).await {
+        if let Ok(Err(error)) = timeout(END, nodes.end_turn(holder)).await {
             log_unkept(&error);
         }
         done
@@ -139,6 +150,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Between those of whoever has it.
 const KEEP: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(10);
+/// For several tries to give a turn up.
+const END: Duration = Duration::from_secs(12);
 const TRIES: u32 = 3;
 
 #[cfg(test)]
@@ -182,6 +195,40 @@ mod tests {
         })
         .await;
         assert_eq!(cluster.has_turn(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cluster_that_does_not_answer_now_and_then_is_waited_for_and_kept() {
+        let context = Context::of(Value::Null);
+        let cluster = Arc::new(Cluster::default());
+        cluster.turn_of("prod/other", Duration::from_secs(90));
+        let nodes = opened(&cluster, drain());
+        let limit = Duration::from_secs(600);
+        let mut problems = Diagnostics::none();
+        let trouble = async {
+            loop {
+                cluster.order(Ask::Turn, Trouble::Unavailable);
+                sleep(Duration::from_secs(12)).await;
+            }
+        };
+        let holder = "prod/w".into();
+        let turn = tokio::select! {
+            turn = Turn::taken(&context, Some(&nodes), holder, limit, &mut problems) => turn,
+            never = trouble => match never {},
+        };
+        let began = Instant::now();
+        turn.unwrap()
+            .during(async {
+                // Each time it is kept, it takes three tries.
+                while began.elapsed() < Duration::from_secs(300) {
+                    assert_eq!(cluster.has_turn().as_deref(), Some("prod/w"));
+                    cluster.order(Ask::Turn, Trouble::Unavailable);
+                    cluster.order(Ask::Turn, Trouble::Unavailable);
+                    sleep(Duration::from_secs(29)).await;
+                }
+            })
+            .await;
+        assert!(problems.is_empty(), "{problems:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,6 +30,7 @@ impl Roll<'_> {
                     self.forgetting.retain(|host| !hosts.contains(host));
                     self.warnings.extend(forgotten.warnings);
                     self.problems.extend(forgotten.problems);
+                    self.nodes_left.extend(forgotten.left);
                 }
             }
             Event::Deleted(name, Ok(Deletion::Gone)) => self.is_gone(&name),

@@ -74,6 +74,7 @@ impl<'a> Roll<'a> {
             warnings: self.warnings,
             list_failed: self.list_failed,
             adopted: self.adopted,
+            nodes_left: self.nodes_left,
         }
     }
 

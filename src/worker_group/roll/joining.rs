@@ -178,6 +178,7 @@ impl<'a> Roll<'a> {
             let forgotten = self.places.forget(&gone, until).await;
             self.warnings.extend(forgotten.warnings);
             self.problems.extend(forgotten.problems);
+            self.nodes_left.extend(forgotten.left);
         }
         let stays = |tracked: &&Tracked| {
             let goes = matches!(tracked.stage, Lifecycle::Deleting | Lifecycle::Going);

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{Calls, Problem, Refusal, TRIES, short};
 use crate::kubernetes::{
-    Cluster, Destroys, Host, NodeError, OnTimeout, Scheduling, Settings, Status,
+    Cluster, Destroys, Host, KubeletVersion, NodeError, OnTimeout, Scheduling, Settings, Status,
 };
 use crate::worker_group::cloud::{CloudError, Kind, Members, machines_of};
 
@@ -26,6 +26,8 @@ pub(crate) struct NodesAndTraffic<'a> {
     members: Option<&'a dyn Members>,
     /// Names of machines that leave: they are not entered again.
     leaving: BTreeSet<String>,
+    /// Names of machines that joined before this apply: of which version their kubelets are is no matter of theirs any more.
+    joined_before: BTreeSet<String>,
     pub(super) destroys: Destroys,
     cluster_is_away: AtomicBool,
     traffic_is_stuck: AtomicBool,
@@ -57,9 +59,18 @@ impl<'a> NodesAndTraffic<'a> {
             calls,
             members: calls.cloud.members(),
             leaving: leaving.iter().cloned().collect(),
+            joined_before: BTreeSet::new(),
             destroys,
             cluster_is_away: AtomicBool::default(),
             traffic_is_stuck: AtomicBool::default(),
+        }
+    }
+
+    /// Where machines of these names have joined already.
+    pub(crate) fn joined_before<'b>(self, names: impl Iterator<Item = &'b str>) -> Self {
+        Self {
+            joined_before: names.map(str::to_owned).collect(),
+            ..self
         }
     }
 
@@ -152,7 +163,9 @@ impl<'a> NodesAndTraffic<'a> {
         let names = hosts.iter().map(|host| host.name.clone());
         let standing = names.map(|name| {
             let status = found.remove(&name).unwrap_or(Status::Absent);
-            (name, Standing::of(&status))
+            let is_asked = !self.leaving.contains(&name) && !self.joined_before.contains(&name);
+            let version = cluster.kubelet_version.filter(|_| is_asked);
+            (name, Standing::of(&status, version))
         });
         Ok(standing.collect())
     }
@@ -305,9 +318,20 @@ impl<'a> NodesAndTraffic<'a> {
             forgotten.warnings.extend(self.report_cluster(&error));
             return forgotten;
         }
-        let problem =
-            |host: &Host| Problem::of(short("Could not remove the Node of", &host.name), &error);
-        forgotten.problems = hosts.iter().map(problem).collect();
+        let names: Vec<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+        let summary = match names.as_slice() {
+            [name] => short("Could not remove the Node of", name),
+            names => format!("Could not remove the Nodes of {} machines", names.len()),
+        };
+        // All were refused by one answer, and are told at once.
+        forgotten.problems = vec![Problem::new(
+            summary,
+            format!(
+                "{error}. Gone, and perhaps left as Nodes: {}. The next apply that changes a machine tries again; kubectl delete node does so now.",
+                names.join(", ")
+            ),
+        )];
+        forgotten.left = names.into_iter().map(str::to_owned).collect();
         forgotten
     }
 
@@ -366,21 +390,33 @@ impl<'a> NodesAndTraffic<'a> {
 pub(super) struct Forgotten {
     pub(super) warnings: Vec<Problem>,
     pub(super) problems: Vec<Problem>,
+    /// Names of their machines.
+    pub(super) left: Vec<String>,
 }
 
 impl Standing {
-    fn of(status: &Status) -> Self {
+    /// Of a Node that is there, whose kubelet has to report this version, if any.
+    fn of(status: &Status, version: Option<KubeletVersion>) -> Self {
         let node = status.node().cloned().unwrap_or_default();
+        let is_other = version.is_some_and(|version| !version.is_reported_by(&node.kubelet));
         Self {
-            serves: matches!(status, Status::Ready(_)),
-            why: match status {
-                Status::Absent => NO_NODE.to_owned(),
-                Status::NotReady(node, why) => {
+            serves: matches!(status, Status::Ready(_)) && !is_other,
+            why: match (status, version) {
+                (Status::Absent, _) => NO_NODE.to_owned(),
+                (Status::NotReady(node, why), _) => {
                     format!("its Node {} is not ready: {why}", node.name)
                 }
-                Status::Ready(_) => String::new(),
+                (Status::Ready(_), Some(version)) if is_other => format!(
+                    "its Node {} is ready, and its kubelet reports {:?}, where kubelet_version is {version}",
+                    node.name, node.kubelet
+                ),
+                (Status::Ready(_), _) => String::new(),
             },
-            node: node.name,
+            // Of another version, or of none yet, it has not joined: who is named in state is not asked again.
+            node: match is_other {
+                true => String::new(),
+                false => node.name,
+            },
             scheduling: node.scheduling,
         }
     }

@@ -88,6 +88,15 @@ async fn run_over(
     cancel: &CancellationToken,
     listed: Vec<Machine>,
 ) -> Ended {
+    let mut existing = known(listed);
+    if let Some(cluster) = cluster {
+        for known in &mut existing {
+            let name = &known.machine.name;
+            if cluster.has_joined(name) {
+                known.node = format!("node-{name}");
+            }
+        }
+    }
     let cluster = cluster.map(|cluster| opened(cluster, test.drain));
     let order = order(test);
     let cloud = memory.clone().opened();
@@ -96,8 +105,10 @@ async fn run_over(
         cancel,
         deadline: Instant::now() + test.timeout,
     };
-    let places = NodesAndTraffic::new(cluster.as_ref(), calls, &order.deletes, test.destroys);
-    Roll::new(calls, &places, order, known(listed)).run().await
+    let named = existing.iter().filter(|known| !known.node.is_empty());
+    let places = NodesAndTraffic::new(cluster.as_ref(), calls, &order.deletes, test.destroys)
+        .joined_before(named.map(|known| known.machine.name.as_str()));
+    Roll::new(calls, &places, order, existing).run().await
 }
 
 /// An order, on a group that is no part of a cluster.

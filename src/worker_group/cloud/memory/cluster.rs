@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::locked;
 use crate::kubernetes::{
-    self, Drain, Drained, Eviction, Host, Left, Node, NodeError, Nodes, Progress, Scheduling,
-    Settings, Status, Turn,
+    self, Drain, Drained, Eviction, Host, KubeletVersion, Left, Node, NodeError, Nodes, Progress,
+    Scheduling, Settings, Status, Turn,
 };
 
 /// A cluster: a Node joins some time after its machine was first asked for.
@@ -22,6 +22,8 @@ pub(crate) struct Cluster {
     pub(crate) drain_takes: Duration,
     /// What its group wants on its Nodes.
     pub(crate) settings: Mutex<Settings>,
+    /// What kubelets of machines that join have to report.
+    pub(crate) kubelet_version: Mutex<Option<KubeletVersion>>,
     pub(crate) inner: Mutex<Inner>,
     /// A status has changed.
     pub(crate) changed: Notify,
@@ -38,6 +40,8 @@ pub(crate) struct Inner {
     useless: BTreeMap<String, String>,
     /// Hosts whose Node is not ready, and why.
     unready: BTreeMap<String, String>,
+    /// Hosts whose kubelet is of another version than `v1.34.2`.
+    kubelets: BTreeMap<String, String>,
     scheduling: BTreeMap<String, Scheduling>,
     labels: BTreeMap<String, BTreeMap<String, String>>,
     always: Option<Trouble>,
@@ -115,11 +119,22 @@ impl Cluster {
         self.changed.notify_one();
     }
 
+    /// The kubelet of this host is of this version.
+    pub(crate) fn runs(&self, host: &str, kubelet: &str) {
+        let mut inner = locked(&self.inner);
+        inner.kubelets.insert(host.to_owned(), kubelet.to_owned());
+    }
+
     /// A machine that has joined long ago.
     pub(crate) fn known(&self, host: &str) {
         let asked = Instant::now() - self.joins_after;
         let mut inner = locked(&self.inner);
         inner.first_asked.insert(host.to_owned(), asked);
+    }
+
+    /// Whether a machine has been seen to join, or to begin to.
+    pub(crate) fn has_joined(&self, host: &str) -> bool {
+        locked(&self.inner).first_asked.contains_key(host)
     }
 
     /// An apply that was cut off has left this.
@@ -194,6 +209,7 @@ pub(crate) fn opened(cluster: &Arc<Cluster>, drain: Option<Drain>) -> kubernetes
     kubernetes::Cluster {
         nodes: Box::new(Connection(Arc::clone(cluster))),
         wait_for_node: true,
+        kubelet_version: *locked(&cluster.kubelet_version),
         settings: locked(&cluster.settings).clone(),
         delete_node: true,
         drain,
@@ -217,7 +233,10 @@ impl Nodes for Connection {
             }
             let node = Node {
                 name: format!("node-{name}"),
-                kubelet: "v1.34.2".to_owned(),
+                kubelet: match inner.kubelets.get(&name) {
+                    Some(other) => other.clone(),
+                    None => "v1.34.2".to_owned(),
+                },
                 labels: inner.labels.get(&name).cloned().unwrap_or_default(),
                 own_labels: inner
                     .labels

@@ -1,7 +1,7 @@
 //! Nodes: what an apply makes of a cluster that helps, is slow, refuses, falls silent or is gone.
 
 use super::*;
-use crate::kubernetes::{OnTimeout, Scheduling};
+use crate::kubernetes::{KubeletVersion, OnTimeout, Scheduling};
 use crate::worker_group::cloud::memory::cluster::{Ask, Trouble};
 
 /// A cluster that meets every call with this.
@@ -62,6 +62,69 @@ async fn a_new_machine_counts_only_after_it_has_joined_and_been_up_for_min_ready
     assert!((60..64).contains(&took), "{took}");
     assert_eq!(cluster.log(), GOES_AFTER);
     assert_eq!(ended.machines[0].node, "node-w-u-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_joins_when_its_kubelet_is_of_the_version_that_is_asked_for_and_is_not_asked_again()
+ {
+    for (asked, before, after, is_joined) in [
+        ("1.34", "v1.33.9", "v1.34.2", true),
+        ("1.34.2", "v1.33.9", "v1.34.2-eks-1a2b3c", true),
+        ("1.34", "v1.34.2", "v1.33.9", false),
+        ("1.34.2", "v1.34.2", "v1.34.1", false),
+        ("1.34", "v1.34.2", "", false),
+    ] {
+        let case = format!("{asked}: {before} -> {after}");
+        let memory = with(0..2);
+        let cluster = Arc::new(Cluster::default());
+        *cluster.kubelet_version.lock().unwrap() = KubeletVersion::parse(asked);
+        for (host, kubelet) in [("w-u-0", before), ("w-u-1", before), ("w-u-2", after)] {
+            cluster.runs(host, kubelet);
+        }
+        // Both have joined; one goes, and one stays as it is.
+        for host in ["w-u-0", "w-u-1"] {
+            cluster.known(host);
+        }
+        let test = Test {
+            replicas: 2,
+            creates: &[2],
+            deletes: &[0],
+            ..TEST
+        };
+        // It is there, and not ready yet.
+        cluster.unready("w-u-2", "KubeletNotReady: network");
+        let comes_up = async {
+            tokio::time::sleep(Duration::from_secs(45)).await;
+            cluster.unready("w-u-2", "");
+        };
+        let (ended, ()) = tokio::join!(run_here(&test, &memory, &cluster), comes_up);
+        assert_eq!(
+            ended.problems.is_empty(),
+            is_joined,
+            "{case}: {:?}",
+            ended.problems
+        );
+        let new = ended
+            .machines
+            .iter()
+            .find(|known| known.machine.name == "w-u-2");
+        let node = new.map(|known| known.node.as_str()).unwrap();
+        match is_joined {
+            true => {
+                assert_eq!(memory.names(), ["w-u-1", "w-u-2"], "{case}");
+                assert_eq!(node, "node-w-u-2", "{case}");
+            }
+            false => {
+                // What was there stays, and the new one is asked again by the next apply.
+                assert_eq!(memory.names(), ["w-u-0", "w-u-1", "w-u-2"], "{case}");
+                assert_eq!(node, "", "{case}");
+                let said = &ended.problems[0].detail;
+                let reports =
+                    format!("its kubelet reports {after:?}, where kubelet_version is {asked}");
+                assert!(said.contains(&reports), "{case}: {said}");
+            }
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
