@@ -68,6 +68,10 @@ pub(crate) trait Stage {
     fn targets(&self) -> Option<BTreeSet<String>> {
         None
     }
+    /// What is not as it has to be beside the cloud while no apply is under way.
+    fn disorder(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// One group of three; the variables `replicas`, `message` and `parallelism` change it.

@@ -2,6 +2,7 @@
 //! (`tests/servers/kube.sh`), kubelets are played by kwok. Kubernetes' own kubelet and kubeadm join with what the preset writes.
 
 mod demo;
+mod faults;
 mod guide;
 mod joining;
 mod kubelets;
@@ -9,4 +10,6 @@ mod life;
 mod node_drain;
 mod nodes;
 mod server;
+mod stage;
 mod token;
+mod world;

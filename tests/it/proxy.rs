@@ -5,6 +5,8 @@
 //! `calls()` = `["STS GetCallerIdentity", "EC2 RunInstances DryRun", "EC2 RunInstances", …]`. Plain HTTP/1.1; each connection carries
 //! one call, so that a fate befalls nobody else.
 
+mod cluster;
+
 use std::io;
 use std::net::{Ipv4Addr, TcpListener as Listener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
+use tokio_rustls::TlsConnector;
 
+use self::cluster::{End, Stream, connected, connector, watched};
 use crate::harness::wait_until;
 
 /// What becomes of a call.
@@ -61,6 +65,8 @@ pub(crate) struct Proxy {
 struct Wire {
     /// `127.0.0.1:5500`, and our own in front of it.
     hosts: Vec<(String, String)>,
+    /// Where the upstreams speak TLS.
+    tls: Option<TlsConnector>,
     ledger: Mutex<Ledger>,
     /// Changes when what is held is let go.
     released: watch::Sender<()>,
@@ -72,6 +78,8 @@ struct Ledger {
     calls: Vec<String>,
     /// What each request carries beside its own.
     adds: Vec<(String, String)>,
+    /// What is put in place of what, in the first line and the body of each request.
+    rewrites: Vec<(String, String)>,
     plan: Arc<Plan>,
     held: usize,
 }
@@ -82,6 +90,19 @@ impl Proxy {
     /// Listens on 127.0.0.1 in front of each upstream (`http://127.0.0.1:5500`). URLs of any of them in an answer's head or body become
     /// the proxy's own: a client that is told where else to go comes here too.
     pub(crate) fn start(upstreams: &[&str]) -> Self {
+        let upstreams = upstreams
+            .iter()
+            .map(|upstream| upstream.strip_prefix("http://").expect("plain HTTP"));
+        Self::listen(upstreams.collect(), None)
+    }
+
+    /// The same in front of one that speaks TLS (`https://127.0.0.1:36443`), by a certificate of this authority (PEM).
+    pub(crate) fn before_tls(upstream: &str, authority: &str) -> Self {
+        let upstream = upstream.strip_prefix("https://").expect("TLS");
+        Self::listen(vec![upstream], Some(connector(authority)))
+    }
+
+    fn listen(upstreams: Vec<&str>, tls: Option<TlsConnector>) -> Self {
         // Two threads: a fate may look at other things, and must not keep other calls waiting.
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
@@ -91,7 +112,6 @@ impl Proxy {
         let (listeners, hosts): (Vec<Listener>, Vec<(String, String)>) = upstreams
             .iter()
             .map(|upstream| {
-                let upstream = upstream.strip_prefix("http://").expect("plain HTTP");
                 let upstream = upstream.split('/').next().unwrap_or(upstream);
                 let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
                 let port = listener.local_addr().expect("an address").port();
@@ -100,9 +120,11 @@ impl Proxy {
             .unzip();
         let wire = Arc::new(Wire {
             hosts,
+            tls,
             ledger: Mutex::new(Ledger {
                 calls: Vec::new(),
                 adds: Vec::new(),
+                rewrites: Vec::new(),
                 plan: Arc::new(|_, _| Fate::Pass),
                 held: 0,
             }),
@@ -137,6 +159,12 @@ impl Proxy {
     pub(crate) fn add(&self, name: &str, value: &str) {
         let mut ledger = self.wire.ledger();
         ledger.adds.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Each request says one in place of the other from now on.
+    pub(crate) fn rewrite(&self, from: &str, to: &str) {
+        let mut ledger = self.wire.ledger();
+        ledger.rewrites.push((from.to_owned(), to.to_owned()));
     }
 
     /// The names of the calls since [`Proxy::order`]: `EC2 RunInstances`, `nova POST /servers`, `nova GET /servers/{id}`.
@@ -236,11 +264,44 @@ async fn serve(mut client: TcpStream, wire: &Wire, index: usize) -> io::Result<(
     let (number, plan) = {
         let mut ledger = wire.ledger();
         request.headers.extend(ledger.adds.iter().cloned());
+        for (from, to) in &ledger.rewrites {
+            request.rewrite(from, to);
+        }
         ledger.calls.push(name.clone());
         (ledger.calls.len(), Arc::clone(&ledger.plan))
     };
-    let upstream = &wire.hosts[index].0;
-    let answer = match plan(number, &name) {
+    let upstream = Upstream {
+        host: &wire.hosts[index].0,
+        tls: wire.tls.as_ref(),
+    };
+    let fate = plan(number, &name);
+    if request.is_watch() {
+        match fate {
+            // It changes nothing, so that to begin it and to say nothing of it is the same as not to.
+            Fate::HoldAfter => return hold(&mut client, wire).await,
+            Fate::Pass | Fate::ResetAfter | Fate::Truncated => {
+                let ends = match fate {
+                    Fate::ResetAfter => End::Lost,
+                    Fate::Truncated => End::CutShort,
+                    _ => End::Whole,
+                };
+                let upstream = request.sent(&upstream).await?;
+                return watched(&mut client, upstream, ends).await;
+            }
+            Fate::Silent(time) => {
+                let mut gone = [0];
+                tokio::select! {
+                    _ = client.read(&mut gone) => return Ok(()),
+                    () = tokio::time::sleep(time) => {}
+                }
+                let upstream = request.sent(&upstream).await?;
+                return watched(&mut client, upstream, End::Whole).await;
+            }
+            _ => {}
+        }
+    }
+    let upstream = &upstream;
+    let answer = match fate {
         Fate::Pass => request.ask(upstream).await?,
         Fate::HoldBefore => return hold(&mut client, wire).await,
         Fate::HoldAfter => {
@@ -300,6 +361,13 @@ async fn hold(client: &mut TcpStream, wire: &Wire) -> io::Result<()> {
     Ok(())
 }
 
+/// Where a request goes.
+struct Upstream<'a> {
+    /// `127.0.0.1:5500`
+    host: &'a str,
+    tls: Option<&'a TlsConnector>,
+}
+
 /// A request or an answer.
 struct Message {
     /// `POST / HTTP/1.1`
@@ -352,7 +420,15 @@ impl Message {
     }
 
     /// Carries a request out. In HTTP/1.0, for then an answer ends with its connection and never comes in chunks.
-    async fn ask(&self, upstream: &str) -> io::Result<Self> {
+    async fn ask(&self, upstream: &Upstream<'_>) -> io::Result<Self> {
+        let mut upstream = self.sent(upstream).await?;
+        let mut bytes = Vec::new();
+        upstream.read_to_end(&mut bytes).await?;
+        Self::parse(&bytes).ok_or_else(|| io::Error::other("no answer"))
+    }
+
+    /// Sends a request; its answer comes from there.
+    async fn sent(&self, upstream: &Upstream<'_>) -> io::Result<Box<dyn Stream>> {
         let mut request = Self {
             first: self.first.replace("HTTP/1.1", "HTTP/1.0"),
             headers: self.headers.clone(),
@@ -362,11 +438,25 @@ impl Message {
             let name = name.to_ascii_lowercase();
             !["connection", "accept-encoding", "expect"].contains(&name.as_str())
         });
-        let mut upstream = TcpStream::connect(upstream).await?;
+        let mut upstream = connected(upstream.host, upstream.tls).await?;
         upstream.write_all(&request.bytes()).await?;
-        let mut bytes = Vec::new();
-        upstream.read_to_end(&mut bytes).await?;
-        Self::parse(&bytes).ok_or_else(|| io::Error::other("no answer"))
+        upstream.flush().await?;
+        Ok(upstream)
+    }
+
+    /// Puts one text in place of another.
+    fn rewrite(&mut self, from: &str, to: &str) {
+        self.first = self.first.replace(from, to);
+        let Ok(body) = std::str::from_utf8(&self.body) else {
+            return;
+        };
+        self.body = body.replace(from, to).into_bytes();
+        let length = self.body.len().to_string();
+        for (name, value) in &mut self.headers {
+            if name.eq_ignore_ascii_case("content-length") {
+                value.clone_from(&length);
+            }
+        }
     }
 
     /// As the client gets it: with our own places, and as the only one of its connection.
@@ -412,6 +502,9 @@ impl Message {
 
     /// What a request asks for, in its cloud's words.
     fn name(&self) -> String {
+        if let Some(call) = self.cluster_call() {
+            return call;
+        }
         let mut words = self.first.split(' ');
         let method = words.next().unwrap_or_default();
         let path = words.next().unwrap_or_default();
@@ -708,6 +801,34 @@ mod tests {
                 "compute GET /aggregated/instances?name",
             ),
             ("GET / HTTP/1.1\r\n\r\n".to_owned(), "GET /"),
+            (
+                "GET /api/v1/nodes?limit=500 HTTP/1.1\r\n\r\n".to_owned(),
+                "list nodes",
+            ),
+            (
+                "GET /api/v1/pods?fieldSelector=a&watch=1 HTTP/1.1\r\n\r\n".to_owned(),
+                "watch pods",
+            ),
+            (
+                "PATCH /api/v1/nodes/w-0?fieldManager=a HTTP/1.1\r\nContent-Type: application/apply-patch+yaml\r\n\r\n{}".to_owned(),
+                "patch nodes (labels)",
+            ),
+            (
+                "PATCH /api/v1/nodes/w-0 HTTP/1.1\r\n\r\n{\"spec\": {\"unschedulable\": true}}".to_owned(),
+                "patch nodes (cordon)",
+            ),
+            (
+                "POST /api/v1/namespaces/a/pods/b/eviction HTTP/1.1\r\n\r\n{}".to_owned(),
+                "create pods/eviction",
+            ),
+            (
+                "PATCH /apis/coordination.k8s.io/v1/namespaces/kube-system/leases/a HTTP/1.1\r\n\r\n{\"spec\": {\"holderIdentity\": \"\"}}".to_owned(),
+                "patch leases (give up)",
+            ),
+            (
+                "GET /apis/storage.k8s.io/v1/volumeattachments HTTP/1.1\r\n\r\n".to_owned(),
+                "list volumeattachments",
+            ),
         ] {
             let message = Message::parse(request.as_bytes()).unwrap();
             assert_eq!(message.name(), name);

@@ -3,6 +3,6 @@
 mod faults;
 mod stage;
 mod subject;
-mod world;
+pub(crate) mod world;
 
 pub(crate) use self::stage::{Sandbox, order};

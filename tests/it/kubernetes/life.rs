@@ -295,6 +295,57 @@ async fn a_machine_whose_node_does_not_come_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_machine_counts_once_its_kubelet_is_of_the_version_that_is_asked_for() {
+    let Some(server) = Server::find().await else {
+        return;
+    };
+    let mut world = World::new(&server, "admintoken").await;
+    let node = json!({"status": {"nodeInfo": {"kubeletVersion": "v1.34.2"}}});
+    let asking = |version: &str, motd: &str| {
+        let mut config = config(1, motd, json!({"kubelet_version": version}));
+        config["machine_timeout"] = json!("5s");
+        config
+    };
+    let path = world.sandbox.path().to_owned();
+    let played = kubelets::register(&server, &path, &node, |_| {});
+    tokio::pin!(played);
+    let mut apply = async |group: &mut Group, config: &Json| {
+        tokio::select! {
+            problems = group.apply(config) => problems,
+            never = &mut played => match never {},
+        }
+    };
+    let group = &mut world.group;
+    let problems = apply(group, &asking("1.34", "one")).await;
+    assert!(problems.is_empty(), "{problems:?}");
+    let first = group.machines();
+    // A change alone asks nobody.
+    for version in ["v1.34.2", "1.35"] {
+        let problems = apply(group, &asking(version, "one")).await;
+        assert!(problems.is_empty(), "{problems:?}");
+        assert_eq!(group.machines(), first);
+        assert_eq!(group.unsettled(&asking(version, "one")).await, None);
+    }
+    // What comes is asked, as often as it takes, and nothing goes before it has joined.
+    for _ in 0..2 {
+        let problems = apply(group, &asking("1.35", "two")).await;
+        let said = format!("{problems:?}");
+        assert!(said.contains("where kubelet_version is 1.35"), "{said}");
+        assert!(said.contains("v1.34.2"), "{said}");
+        let there = group.machines();
+        assert!(
+            first.keys().all(|name| there.contains_key(name)),
+            "{there:?}"
+        );
+    }
+    let problems = apply(group, &asking("1.34", "two")).await;
+    assert!(problems.is_empty(), "{problems:?}");
+    let there = group.machines();
+    assert!(there.len() == 1 && there != first, "{there:?}");
+    assert!(group.destroy().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_is_away_is_a_warning_at_plan_and_an_error_at_apply() {
     let Some(server) = Server::find().await else {
         return;

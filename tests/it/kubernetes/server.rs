@@ -186,21 +186,7 @@ impl Server {
 
     /// A Node whose kubelet is played, with more of these fields; Ready.
     pub(super) async fn node(&self, name: &str, more: Json) -> Json {
-        let mut node = json!({
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": name, "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": {"kubernetes.io/hostname": name}},
-            "spec": {},
-        });
-        for (part, fields) in more.as_object().into_iter().flatten() {
-            for (key, value) in fields.as_object().into_iter().flatten() {
-                match (&mut node[part][key], value) {
-                    (Json::Object(there), Json::Object(more)) => there.extend(more.clone()),
-                    (there, value) => *there = value.clone(),
-                }
-            }
-        }
-        self.make("/api/v1/nodes", node).await;
+        self.make("/api/v1/nodes", registered(name, &more)).await;
         self.until(
             "a Node is Ready",
             &format!("/api/v1/nodes/{name}"),
@@ -389,8 +375,27 @@ pub(super) fn pod(selector: Json) -> Json {
     })
 }
 
+/// What the kubelet of a Node registers, with more of these fields; kwok plays on.
+pub(super) fn registered(name: &str, more: &Json) -> Json {
+    let mut node = json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": name, "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": {"kubernetes.io/hostname": name}},
+        "spec": {},
+    });
+    for (part, fields) in more.as_object().into_iter().flatten() {
+        for (key, value) in fields.as_object().into_iter().flatten() {
+            match (&mut node[part][key], value) {
+                (Json::Object(there), Json::Object(more)) => there.extend(more.clone()),
+                (there, value) => *there = value.clone(),
+            }
+        }
+    }
+    node
+}
+
 /// Whether it is Ready, and its controller has taken that in.
-fn is_ready(node: &Json) -> bool {
+pub(super) fn is_ready(node: &Json) -> bool {
     let conditions = node["status"]["conditions"]
         .as_array()
         .into_iter()

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::server::{Account, Server, role_of_the_guide, text};
 use crate::client::{Plugin, Setup, dynamic, object, object_type, value};
 use crate::core::{Core, Workspace};
+use crate::proxy::{Fate, Proxy};
 
 /// A provider that a core has configured, and what it said of a token.
 struct Opener {
@@ -223,6 +224,32 @@ async fn a_token_that_is_kept_outlives_its_close_and_a_refusal_names_the_rule() 
     assert_eq!(problems.len(), 1, "{problems:?}");
     let rule = r#"resources: ["secrets"], verbs: ["create"]"#;
     assert!(problems[0].detail.contains(rule), "{problems:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_cannot_be_prolonged_now_is_prolonged_later() {
+    let Some(server) = Server::find().await else {
+        return;
+    };
+    let proxy = Proxy::before_tls(&server.host, &server.authority);
+    let opener = Opener::new(&proxy.endpoint(0), &server.authority, "admintoken").await;
+    let opened = opener.open(&json!({"ttl": "10m"})).await;
+    let opened = opened.unwrap_or_else(|problems| panic!("{problems:?}"));
+    let before = data(&server.tokens().await[0], "expiration");
+    proxy.order(|_, _| Fate::ResetBefore);
+    let renewed = opener.renew(&opened.private).await;
+    assert_eq!(renewed.diagnostics.len(), 1, "{:?}", renewed.diagnostics);
+    assert_eq!(proxy.calls().len(), 4, "{:?}", proxy.calls());
+    // There is half of its time left.
+    assert!(renewed.renew_at.is_some());
+    proxy.order(|_, _| Fate::Pass);
+    let private = renewed.private.expect("something to close");
+    let renewed = opener.renew(&private).await;
+    assert_eq!(renewed.diagnostics, vec![]);
+    assert!(data(&server.tokens().await[0], "expiration") > before);
+    assert_eq!(opener.close(&private).await, vec![]);
+    assert!(server.tokens().await.is_empty());
+    opener.plugin.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,14 +3,13 @@
 //! An undisturbed life gives the names of the calls in each operation. Then there are lives with a provider, a cluster and a wire of their own,
 //! in each of which every operation meets one fault at one of its calls, until all have met all. A cell is good where the operation *carried on*, or
 //! *said so*: one error with the call's name and the cloud's word, a state that is true, and the next apply finishes; or where it *warned* that
-//! a group was destroyed without an end of its traffic. Nothing is doubled or orphaned, and a plan finds nothing more to do. The results are
+//! it goes on without what is no reason to stop. Nothing is doubled or orphaned, and a plan finds nothing more to do. The results are
 //! `docs/fault-matrix.md`.
 //! Asked for: `FLATCAR_FAULTS="roll,List,403"` runs the cells whose names hold all words, `FLATCAR_FAULTS=sample,60` a sample of so many,
 //! `FLATCAR_FAULTS=blank` those that the page has not, `FLATCAR_FAULTS=full` all; without, those that do not wait ten seconds, or the cloud's sample.
 
 pub(crate) mod group;
 mod page;
-#[cfg(any(feature = "aws", feature = "gcp", feature = "openstack"))]
 pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -124,6 +123,10 @@ pub(crate) trait FaultyCloud: Sync {
     fn machines(&self) -> usize {
         2
     }
+    /// Summaries of the warnings by which a user learns that an operation went on without something.
+    fn warnings(&self) -> &'static [&'static str] {
+        &[TRAFFIC]
+    }
     /// Whether somebody can stop a machine, which the group then starts.
     fn stops(&self) -> bool {
         false
@@ -152,6 +155,10 @@ pub(crate) trait FaultyLife: Send + Sync {
     fn traffic(&self, _: BTreeSet<String>) -> BoxFuture<'_, Result<(), String>> {
         async { Ok(()) }.boxed()
     }
+    /// Whether what machines have beside their cloud is as it is to be after an operation that gave these warnings.
+    fn in_order<'a>(&'a self, _warnings: &'a [String]) -> BoxFuture<'a, Result<(), String>> {
+        async { Ok(()) }.boxed()
+    }
     /// What there is of the group beside machines: nothing once the group is gone.
     fn others(&self) -> BoxFuture<'_, Vec<String>> {
         async { Vec::new() }.boxed()
@@ -163,7 +170,7 @@ pub(crate) trait FaultyLife: Send + Sync {
 pub(crate) enum Seen {
     CarriedOn,
     SaidSo,
-    /// A group is destroyed although its traffic could not be ended, and a warning says so.
+    /// It went on without something, and a warning says so.
     Warned,
 }
 
@@ -522,7 +529,7 @@ async fn disturbed(
         return Err(format!("nothing met the fault: {problems:?}"));
     }
     let seen = match problems.is_empty() {
-        true if group.warned(TRAFFIC) => Seen::Warned,
+        true if cloud.warnings().iter().any(|one| group.warned(one)) => Seen::Warned,
         true => Seen::CarriedOn,
         false => {
             judge(cloud, cell, &problems)?;
@@ -600,6 +607,7 @@ async fn is_true(group: &Group, place: &dyn FaultyLife, replicas: usize) -> Resu
         let ids = group.machines().into_values().collect();
         place.traffic(ids).await?;
     }
+    place.in_order(&group.warnings).await?;
     let left = match replicas {
         0 => place.others().await,
         _ => Vec::new(),

@@ -241,6 +241,7 @@ fn is_true(scenario: &Scenario, workspace: &Workspace, stage: &dyn Stage) {
         let ids: BTreeSet<String> = exist.values().cloned().collect();
         assert_eq!(targets, ids, "the target group, and the cloud");
     }
+    assert_eq!(stage.disorder(), Vec::<String>::new());
     if scenario.after == 0 {
         assert_eq!((saved, exist.len()), (None, 0), "{exist:?}");
         return;

@@ -11,6 +11,8 @@ pub(crate) trait Wired: Stage {
     const TIMEOUT: &str = TIMEOUT;
 
     fn proxy(&self) -> &Proxy;
+    /// Waits until what the next apply needs is there.
+    fn ready(&self) {}
 }
 
 impl<W: Wired> Ground for W {
@@ -19,6 +21,7 @@ impl<W: Wired> Ground for W {
     }
 
     fn order(&self, _: &Workspace, number: usize, meets: Meets) {
+        self.ready();
         self.proxy().order(move |k, _| match meets {
             _ if k != number => Fate::Pass,
             Meets::Nothing => Fate::Pass,
