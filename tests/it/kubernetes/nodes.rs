@@ -10,7 +10,6 @@ use flatcar::kubernetes::{
     Settings, Status, Taint, Turn,
 };
 use futures::FutureExt as _;
-use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
@@ -89,24 +88,6 @@ const ROWS: &[Row] = &[
         |s| returns(s).boxed(),
     ),
     ("what keeps a pod that ends is told", |s| ending(s).boxed()),
-    (
-        "budgets that contradict each other are told, and one that goes lets pods go",
-        |s| budgets(s).boxed(),
-    ),
-    ("pods of a namespace that goes are gone with it", |s| {
-        namespace_goes(s).boxed()
-    }),
-    (
-        "a Node that came back under its name is closed before its pods move",
-        |s| came_back(s).boxed(),
-    ),
-    (
-        "labels and taints of domains of their own, and taints that nobody knows",
-        |s| strange(s).boxed(),
-    ),
-    ("five hundred pods go, and one more", |s| {
-        many_pods(s).boxed()
-    }),
     ("a right that is missing is named", |s| forbidden(s).boxed()),
 ];
 
@@ -939,167 +920,7 @@ async fn ending(server: &Server) {
     }
     let let_go = json!({"metadata": {"finalizers": null}});
     server.change(&path, let_go).await;
-    // One whose end takes its time is told, too.
-    let slow = json!({"metadata": {"annotations": {"pod-delete.stage.kwok.x-k8s.io/delay": "5s"}}});
-    server
-        .until("the pod is gone", &path, |pod| pod.is_null())
-        .await;
-    bare(server, &namespace, slow).await;
-    let (drained, told) = drained(&connection, "a", Eviction::Allowed, 60).await;
-    assert_eq!(drained, Drained::Empty);
-    assert!(told.iter().any(|told| told.why == "it ends"), "{told:?}");
 }
-
-async fn budgets(server: &Server) {
-    let namespace = two(server).await;
-    server.web(&namespace, 1, 1, json!({"first": "yes"})).await;
-    let budgets = format!("/apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets");
-    let second = json!({
-        "metadata": {"name": "second"},
-        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}},
-    });
-    server.make(&budgets, second).await;
-    let connection = admin(server);
-    let (both, _) = drained(&connection, "a", Eviction::Allowed, 3).await;
-    let Drained::Left(left) = both else {
-        panic!("{both:?}");
-    };
-    assert!(
-        left[0].why.contains("more than one PodDisruptionBudget"),
-        "{left:?}"
-    );
-    let go = async {
-        for name in ["second", "web"] {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let path = format!("{budgets}/{name}");
-            server.ask(Method::DELETE, &path, None).await;
-        }
-    };
-    let ((gone, _), ()) = tokio::join!(drained(&connection, "a", Eviction::Allowed, 60), go);
-    assert_eq!(gone, Drained::Empty);
-}
-
-async fn namespace_goes(server: &Server) {
-    let namespace = two(server).await;
-    server.web(&namespace, 3, 3, json!({"first": "yes"})).await;
-    let go = async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let path = format!("/api/v1/namespaces/{namespace}");
-        server.ask(Method::DELETE, &path, None).await;
-    };
-    let connection = admin(server);
-    let ((gone, _), ()) = tokio::join!(drained(&connection, "a", Eviction::Allowed, 60), go);
-    assert_eq!(gone, Drained::Empty);
-}
-
-async fn came_back(server: &Server) {
-    let namespace = two(server).await;
-    let connection = admin(server);
-    let hosts = [host("a")];
-    let closed = Settings::scheduling(Scheduling::Closed);
-    connection.set(&hosts, &closed).await.expect("is closed");
-    server.ask(Method::DELETE, "/api/v1/nodes/a", None).await;
-    let labels = json!({"metadata": {"labels": {"first": "yes", "machines": "rows"}}});
-    server.node("a", labels).await;
-    server.web(&namespace, 2, 1, json!({"first": "yes"})).await;
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let drained = connection.drain(&hosts[0], Eviction::Allowed, deadline, &|_| {});
-    let drained = drained.await.expect("an answer");
-    // One goes, and as it comes to no other Node the budget keeps the other.
-    let Drained::Left(left) = drained else {
-        panic!("{drained:?}");
-    };
-    assert_eq!(left.len(), 1, "{left:?}");
-    let node = server.object("/api/v1/nodes/a").await;
-    assert_eq!(node["spec"]["unschedulable"], json!(true), "{node}");
-    // It is this provider's cordon: it is taken back.
-    let open = Settings::scheduling(Scheduling::Open);
-    connection.set(&hosts, &open).await.expect("is open");
-    let node = server.object("/api/v1/nodes/a").await;
-    assert_eq!(node["spec"]["unschedulable"], Json::Null, "{node}");
-}
-
-async fn strange(server: &Server) {
-    let theirs = json!([
-        {"key": "a.b.example.com/x_y.z", "value": "A-1_b.c", "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z"},
-        {"key": "plain", "effect": "PreferNoSchedule"},
-    ]);
-    server.node("a", json!({"spec": {"taints": theirs}})).await;
-    let connection = admin(server);
-    let hosts = [host("a")];
-    let wanted = Settings {
-        taints: Some(vec![
-            taint("c.d.example.com/e_f.g", "H.i", Effect::NoSchedule),
-            taint("c.d.example.com/e_f.g", "", Effect::PreferNoSchedule),
-        ]),
-        scheduling: Some(Scheduling::Discouraged),
-        ..labelled(&[("c.d.example.com/e_f.g", "H.i"), ("x", ""), ("a.b/c", "1")])
-    };
-    connection.set(&hosts, &wanted).await.expect("is set");
-    let lacks = async || {
-        let node = status(&connection, &hosts[0]).await;
-        node.node().expect("a Node").lacks(&wanted)
-    };
-    assert_eq!(lacks().await, Vec::<&str>::new());
-    let nothing = Settings {
-        taints: Some(Vec::new()),
-        scheduling: Some(Scheduling::Open),
-        ..labelled(&[])
-    };
-    connection.set(&hosts, &nothing).await.expect("is set");
-    let node = server.object("/api/v1/nodes/a").await;
-    let taints = node["spec"]["taints"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let left: Vec<&Json> = taints
-        .iter()
-        .filter(|taint| !text(&taint["key"]).starts_with("node.kubernetes.io/"))
-        .collect();
-    assert_eq!(json!(left), theirs);
-    let labels = node["metadata"]["labels"].as_object().expect("labels");
-    assert!(
-        !labels.keys().any(|key| key.contains("e_f.g")),
-        "{labels:?}"
-    );
-}
-
-async fn many_pods(server: &Server) {
-    let namespace = two(server).await;
-    let account = json!({"metadata": {"name": "owner"}});
-    let owners = format!("/api/v1/namespaces/{namespace}/configmaps");
-    let owner = server.make(&owners, account).await;
-    let pods = format!("/api/v1/namespaces/{namespace}/pods");
-    let made = futures::stream::iter(0..MANY).map(|number| {
-        let pod = json!({
-            "metadata": {
-                "name": format!("many-{number}"),
-                "ownerReferences": [{
-                    "apiVersion": "v1",
-                    "kind": "ConfigMap",
-                    "name": "owner",
-                    "uid": owner["metadata"]["uid"],
-                    "controller": true,
-                }],
-            },
-            "spec": {
-                "nodeName": "a",
-                "terminationGracePeriodSeconds": 0,
-                "containers": [{"name": "web", "image": "web"}],
-            },
-        });
-        server.make(&pods, pod)
-    });
-    let made = made.buffer_unordered(16).count().await;
-    assert_eq!(made, MANY);
-    let (drained, told) = drained(&admin(server), "a", Eviction::Allowed, 300).await;
-    assert_eq!(drained, Drained::Empty);
-    assert!(told.len() >= MANY, "{}", told.len());
-    assert!(server.pods(&namespace).await.is_empty());
-}
-
-/// More than a list has in one page.
-const MANY: usize = 501;
 
 async fn forbidden(server: &Server) {
     server.node("a", json!({})).await;
