@@ -231,30 +231,43 @@ async fn serve(
             (state.files.get(&path).cloned(), fault)
         };
         let host = header("host").unwrap_or_default();
-        let close = answer(
-            &mut stream,
-            &path,
-            &host,
-            header("if-none-match"),
-            file,
-            fault,
-        )
-        .await?;
+        let is_head = head.first().is_some_and(|line| line.starts_with("HEAD "));
+        let asked = Asked {
+            path: &path,
+            host: &host,
+            known: header("if-none-match"),
+            is_head,
+        };
+        let close = answer(&mut stream, asked, file, fault).await?;
         if close {
             return Ok(());
         }
     }
 }
 
+/// What somebody wants.
+struct Asked<'a> {
+    path: &'a str,
+    host: &'a str,
+    /// The tag of what he has.
+    known: Option<String>,
+    /// What is at the path, without its contents.
+    is_head: bool,
+}
+
 /// Whether the connection ends with it.
 async fn answer(
     stream: &mut (impl AsyncWrite + Unpin),
-    path: &str,
-    host: &str,
-    known: Option<String>,
+    asked: Asked<'_>,
     file: Option<Vec<u8>>,
     fault: Option<Fault>,
 ) -> std::io::Result<bool> {
+    let Asked {
+        path,
+        host,
+        known,
+        is_head,
+    } = asked;
     let etag = file.as_ref().map(|file| {
         let sum: u64 = file.iter().fold(7, |sum: u64, byte| {
             sum.wrapping_mul(31).wrapping_add(u64::from(*byte))
@@ -334,6 +347,9 @@ async fn answer(
             etag.unwrap_or_default(),
             body.len()
         );
+    }
+    if is_head {
+        body.clear();
     }
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(&body).await?;
