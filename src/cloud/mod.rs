@@ -1,6 +1,8 @@
 //! The table of clouds, and nothing else.
 #[cfg(feature = "aws")]
 mod aws;
+#[cfg(feature = "azure")]
+mod azure;
 #[cfg(feature = "gcp")]
 mod gcp;
 #[cfg(feature = "openstack")]
@@ -14,6 +16,8 @@ pub static ALL: &[&Entry] = &[
     &sandbox::ENTRY,
     #[cfg(feature = "aws")]
     &aws::ENTRY,
+    #[cfg(feature = "azure")]
+    &azure::ENTRY,
     #[cfg(feature = "gcp")]
     &gcp::ENTRY,
     #[cfg(feature = "openstack")]

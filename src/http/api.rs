@@ -120,6 +120,11 @@ impl Call {
         Self::new(Method::PUT, path.into(), Some(body), Effect::Repeats)
     }
 
+    /// Changes a part of what is there.
+    pub fn patch(path: impl Into<String>, body: Json) -> Self {
+        Self::new(Method::PATCH, path.into(), Some(body), Effect::Repeats)
+    }
+
     /// Takes away what is at a path.
     pub fn delete(path: impl Into<String>) -> Self {
         Self::new(Method::DELETE, path.into(), None, Effect::Repeats)
@@ -187,7 +192,8 @@ impl Call {
         let mut url = base.clone();
         if let (false, Ok(mut segments)) = (self.path.is_empty(), url.path_segments_mut()) {
             // Whatever stands in a part of a path stays in it, and none leads upwards.
-            segments.pop_if_empty().extend(self.path.split('/'));
+            let path = self.path.trim_start_matches('/');
+            segments.pop_if_empty().extend(path.split('/'));
         }
         if !self.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&self.query);

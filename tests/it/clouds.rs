@@ -2,6 +2,8 @@
 //! behaviours, the fault matrix, the crash points and the lives know clouds by these.
 
 pub(crate) mod aws;
+#[cfg(feature = "azure")]
+pub(crate) mod azure;
 #[cfg(feature = "gcp")]
 pub(crate) mod gcp;
 #[cfg(feature = "openstack")]

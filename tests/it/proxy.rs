@@ -534,6 +534,9 @@ impl Message {
         if let Some(rest) = path.strip_prefix("/compute/v1/projects/") {
             return google(method, rest, query);
         }
+        if let Some(name) = arm(method, path, query) {
+            return name;
+        }
         let (service, path) = SERVICES
             .iter()
             .find_map(|(prefix, service)| Some((*service, path.strip_prefix(prefix)?)))
@@ -576,6 +579,27 @@ const GOOGLES: [&str; 8] = [
     "subnetworks",
     "zones",
 ];
+
+/// A call of Azure: `arm PUT virtualMachines/{name}`, `arm POST start`, `arm GET virtualMachines?statusOnly`, `entra POST token`.
+fn arm(method: &str, path: &str, query: &str) -> Option<String> {
+    if path.ends_with("/oauth2/v2.0/token") {
+        return Some(format!("entra {method} token"));
+    }
+    let path = path.strip_prefix("/subscriptions/")?;
+    let (_, rest) = path.rsplit_once("/providers/").unwrap_or(("", path));
+    // Namespace or subscription, then sorts and names in turn.
+    let parts: Vec<&str> = rest.split('/').skip(1).collect();
+    let looks = if query.contains("statusOnly") {
+        "?statusOnly"
+    } else {
+        ""
+    };
+    Some(match parts[..] {
+        [.., sort, _] if parts.len() % 2 == 0 => format!("arm {method} {sort}/{{name}}"),
+        [.., sort] => format!("arm {method} {sort}{looks}"),
+        [] => format!("arm {method}"),
+    })
+}
 
 /// `0a1b2c3d-…` with or without hyphens.
 fn is_id(part: &str) -> bool {

@@ -1,0 +1,129 @@
+//! What is changed on machines that exist: their tags, the groups and pools of their network interfaces, and whether they run.
+//!
+//! In: machines, a mark, a shape. Out: nothing, when they are so. See: Resources 2024-03-01 `Tags_UpdateAtScope`, Compute 2024-11-01
+//! `VirtualMachines_Start`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
+
+use serde_json::json;
+
+use super::api::{COMPUTE, RESOURCES, Session};
+use super::claims::claims_of;
+use super::nic::{self, lower, regrouped, wanted_nsg};
+use super::pools::Balanced;
+use super::request::retagged;
+use super::shape::{ASGS, NSG, OWN, Shape};
+use crate::http::api::Call;
+use crate::worker_group::cloud::{Answered, Machine, Mark, Phase, absent, all_of};
+
+/// Marks alone where there is no shape; else also the user's tags, and the groups and pools of the network interfaces. `claims` are the
+/// pools that the machines say they are in, as of the last list.
+pub(super) async fn rewrite(
+    session: &Session,
+    balanced: &Balanced,
+    machines: &[Machine],
+    mark: &Mark,
+    shape: Option<&Shape>,
+    claims: BTreeSet<String>,
+) -> Answered<()> {
+    let mut tags = retagged(mark, shape);
+    let Some(shape) = shape else {
+        return tag_all(session, machines, &tags, None).await;
+    };
+    let pools = shape.load_balancer_backend_address_pool_ids.iter().cloned();
+    let transfer = Balanced::transfer(pools, claims);
+    if let Some(meanwhile) = transfer.meanwhile() {
+        tags.extend(claims_of(meanwhile));
+    }
+    tag_all(session, machines, &tags, Some(shape)).await?;
+    let differs = |machine: &&Machine| {
+        let wanted = [
+            (NSG, wanted_nsg(shape)),
+            (ASGS, lower(&shape.application_security_group_ids)),
+        ];
+        wanted
+            .iter()
+            .any(|(field, wanted)| machine.observed.get(*field) != Some(wanted))
+    };
+    let regroup = |machine: &Machine| {
+        let id = machine.id.clone();
+        async move { nic::change(session, &id, |nic| regrouped(nic, shape)).await }
+    };
+    all_of(machines.iter().filter(differs).map(regroup).collect()).await?;
+    let ids = |running: bool| {
+        machines
+            .iter()
+            .filter(move |one| !running || one.phase == Phase::Running)
+            .map(|one| one.id.clone())
+    };
+    let running: Vec<String> = ids(true).collect();
+    balanced
+        .carry_out(&transfer, &running, ids(false).collect())
+        .await?;
+    match transfer.afterwards() {
+        None => Ok(()),
+        Some(now) => tag_all(session, machines, &claims_of(now), None).await,
+    }
+}
+
+async fn tag_all(
+    session: &Session,
+    machines: &[Machine],
+    tags: &BTreeMap<String, String>,
+    shape: Option<&Shape>,
+) -> Answered<()> {
+    let one = |machine| retag(session, machine, tags, shape);
+    all_of(machines.iter().map(one).collect()).await
+}
+
+/// Adds and overwrites; what others wrote stays, and what the user has taken out goes.
+async fn retag(
+    session: &Session,
+    machine: &Machine,
+    tags: &BTreeMap<String, String>,
+    shape: Option<&Shape>,
+) -> Answered<()> {
+    let left: BTreeMap<&str, &String> = match shape {
+        None => BTreeMap::new(),
+        Some(shape) => OWN
+            .left(slice::from_ref(machine), &shape.tags)
+            .into_iter()
+            .filter_map(|key| Some((key, machine.observed.get(&format!("{}.{key}", OWN.field))?)))
+            .collect(),
+    };
+    let mut changes = vec![json!({"operation": "Merge", "properties": {"tags": tags}})];
+    if !left.is_empty() {
+        changes.push(json!({"operation": "Delete", "properties": {"tags": left}}));
+    }
+    for change in changes {
+        let call = Call::patch(
+            format!("{}/providers/Microsoft.Resources/tags/default", machine.id),
+            change,
+        );
+        let answer = session.send(
+            "Azure PATCH tags",
+            &machine.name,
+            call.query("api-version", RESOURCES),
+        );
+        // One that is gone has nothing to mark.
+        if absent(answer.await)?.is_none() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Starts those that do not run; on one that runs it has no effect.
+pub(super) async fn start(session: &Session, machines: &[Machine]) -> Answered<()> {
+    let one = async |machine: &Machine| {
+        let call = Call::post(format!("{}/start", machine.id), json!({})).repeatable();
+        let answer = session.send(
+            "Azure POST start",
+            &machine.name,
+            call.query("api-version", COMPUTE),
+        );
+        absent(answer.await).map(drop)
+    };
+    all_of(machines.iter().map(one).collect()).await
+}
