@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::subject::{CREATE, LIST};
 use super::world::World;
 use crate::proxy::Fate;
-use crate::worker_group::{Act, Behaviour, Bench, Shown, Subject as _, connect};
+use crate::worker_group::{Act, Behaviour, Bench, Shown, connect};
 
 macro_rules! behaviours {
     ($($says:literal => $show:ident,)*) => {

@@ -25,7 +25,7 @@ fn a_group_lives_on_azure_under_opentofu() {
     lives("tofu");
 }
 
-fn lives(core: &str) {
+fn lives(core: &'static str) {
     if let (Some(core), Some(azure)) = (Core::find(core), Azure::find()) {
         whole_life(&core, &azure);
         azure.is_empty();
