@@ -96,15 +96,14 @@ impl Maker<'_> {
                     machine: json,
                     ..Seen::default()
                 };
-                let zone = zone
-                    .map(|zone| format!("{}-{zone}", shape.location))
-                    .unwrap_or_default();
                 // It may have failed already.
                 let failed = seen.found().filter(|found| found.phase == Phase::Failed);
-                return Ok(Machine {
-                    zone,
-                    ..failed.unwrap_or_else(|| Machine::asked_for(spec, &*parts.machine))
-                });
+                let mut made = failed.unwrap_or_else(|| Machine::asked_for(spec, &*parts.machine));
+                if let Some(zone) = zone {
+                    made.zone = format!("{}-{zone}", shape.location);
+                    made.observed.insert("zones".to_owned(), zone.to_owned());
+                }
+                return Ok(made);
             }
             Err(refusal) => refusal,
         };

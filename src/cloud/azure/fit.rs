@@ -214,7 +214,7 @@ pub(super) fn check_image(
     if let Some(size) = shape
         .os_disk
         .as_ref()
-        .and_then(|disk| disk.size_gb)
+        .and_then(|disk| disk.disk.size_gb)
         .filter(|size| *size < least)
     {
         let detail =

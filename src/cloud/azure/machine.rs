@@ -171,7 +171,11 @@ pub(super) const FACETS: &[Facet<Shape, Seen>] = &[
         |shape| Some(place(&shape.location)),
         |seen| Some(place(seen.machine["location"].as_str()?)),
     ),
-    Facet::whole("zones", |_| None, |seen| Some(seen.zone().to_owned())),
+    Facet::whole(
+        "zones",
+        |_| None,
+        |seen| Some(seen.zone().to_owned()).filter(|zone| !zone.is_empty()),
+    ),
     Facet::whole(
         "subnet_id",
         |shape| Some(shape.subnet_id.to_lowercase()),

@@ -148,13 +148,15 @@ impl Answers for Azure {
             spread: &self.spread,
         };
         match maker.made(spec, &shape, &parts, &user_data).await {
-            Ok(machine) if machine.observed.is_empty() => Ok(Machine {
-                observed: self.wanted(&shape),
-                ..machine
-            }),
+            // What is not seen yet is as it was asked for.
+            Ok(mut machine) => {
+                let seen = std::mem::replace(&mut machine.observed, self.wanted(&shape));
+                machine.observed.extend(seen);
+                Ok(machine)
+            }
             // Of a create only what it names can be missing.
             Err(error) if error.is_not_found() => Err(error.being(Kind::BadRequest)),
-            answer => answer,
+            Err(error) => Err(error),
         }
     }
 

@@ -191,7 +191,7 @@ fn os_disk(shape: &Shape, parts: &Parts) -> Json {
         "name": format!("{}{OS_DISK}", parts.name()), "createOption": "FromImage", "deleteOption": "Delete", "osType": "Linux",
         "caching": if disk.ephemeral { "ReadOnly" } else { "ReadWrite" },
         "diffDiskSettings": disk.ephemeral.then(|| json!({"option": "Local"})),
-        "diskSizeGB": disk.size_gb, "managedDisk": managed(&disk),
+        "diskSizeGB": disk.disk.size_gb, "managedDisk": managed(&disk.disk),
     }))
 }
 

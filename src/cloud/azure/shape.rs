@@ -136,7 +136,7 @@ pub(super) struct Shape {
     pub(super) network_security_group_id: Option<String>,
     #[serde(deserialize_with = "or_empty")]
     pub(super) zones: Vec<String>,
-    pub(super) os_disk: Option<Disk>,
+    pub(super) os_disk: Option<OsDisk>,
     #[serde(deserialize_with = "or_empty")]
     pub(super) data_disks: Vec<Disk>,
     pub(super) public_ip: bool,
@@ -161,13 +161,19 @@ pub(super) struct Shape {
     pub(super) tags: BTreeMap<String, String>,
 }
 
-/// `os_disk`, or one of `data_disks`.
+/// One of `data_disks`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Disk {
     pub(super) size_gb: Option<i64>,
     pub(super) storage_account_type: Option<String>,
     pub(super) disk_encryption_set_id: Option<String>,
-    #[serde(default)]
+}
+
+/// `os_disk`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct OsDisk {
+    #[serde(flatten)]
+    pub(super) disk: Disk,
     pub(super) ephemeral: bool,
 }
 

@@ -43,10 +43,10 @@ fn is_left(part: &Json, sort: &Sort, group: &Mark) -> bool {
     let tag = |key: &str| part["tags"][key].as_str().unwrap_or_default();
     let is_of_group =
         tag(CLUSTER) == group.cluster && tag(GROUP) == group.group && tag(UID) == group.uid;
-    let begins = format!("{}-{}-", group.group, group.uid);
     let name = part["name"].as_str().unwrap_or_default().to_lowercase();
-    let is_made =
-        name.starts_with(&begins.to_lowercase()) && sort.ends.iter().any(|end| name.contains(end));
+    let begins = name.starts_with(&format!("{}-", group.group).to_lowercase());
+    let is_of_uid = name.contains(&format!("{}-", group.uid).to_lowercase());
+    let is_made = begins && is_of_uid && sort.ends.iter().any(|end| name.contains(end));
     let holder = sort.holder.iter().fold(part, |at, key| &at[*key]);
     is_of_group && is_made && !group.uid.is_empty() && holder.is_null()
 }

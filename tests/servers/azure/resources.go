@@ -174,6 +174,7 @@ func (s *server) prepare(one, old *resource) (code, message string, status int) 
 			b := clone(subnet.(map[string]any))
 			s.counter++
 			id := one.id + "/subnets/" + text(b, "name")
+			subnet.(map[string]any)["id"] = id
 			b["id"], b["type"] = id, "Microsoft.Network/virtualNetworks/subnets"
 			set(b, "Succeeded", "properties", "provisioningState")
 			s.resources[strings.ToLower(id)] = &resource{id: id, kind: "microsoft.network/virtualnetworks/subnets", body: b, hidden: object{}, order: s.counter}

@@ -44,7 +44,7 @@ fn a_create_carries_the_mark_and_only_what_the_user_wrote() {
             "disks",
             &gallery,
             json!({
-            "os_disk": {"size_gb": 64, "storage_account_type": "Premium_LRS", "disk_encryption_set_id": id("Microsoft.Compute/diskEncryptionSets", "d")},
+            "os_disk": {"ephemeral": false, "size_gb": 64, "storage_account_type": "Premium_LRS", "disk_encryption_set_id": id("Microsoft.Compute/diskEncryptionSets", "d")},
             "data_disks": [{"size_gb": 10, "storage_account_type": null, "disk_encryption_set_id": null},
                 {"size_gb": 20, "storage_account_type": "StandardSSD_LRS", "disk_encryption_set_id": null}]}),
         ),
