@@ -250,6 +250,7 @@ pub(super) fn of_fault(
     said: &Json,
 ) -> CloudError {
     let (code, message) = innermost(&said["error"]);
+    let message = message.trim_end_matches('.');
     let words = match code {
         "" => MUTE.to_owned(),
         code => format!(
