@@ -87,10 +87,6 @@ impl FaultyCloud for Azure {
     fn at_once(&self) -> usize {
         8
     }
-
-    fn stops(&self) -> bool {
-        true
-    }
 }
 
 impl FaultyLife for Place {
@@ -139,18 +135,6 @@ impl FaultyLife for Place {
 
     fn calls(&self) -> BTreeSet<String> {
         self.world.proxy.calls().into_iter().collect()
-    }
-
-    fn stop(&self) {
-        tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(async {
-                if let Some(machine) = self.world.machines().await.first() {
-                    self.world
-                        .stop(machine["id"].as_str().expect("an id"))
-                        .await;
-                }
-            });
-        });
     }
 
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>> {
