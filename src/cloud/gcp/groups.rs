@@ -105,7 +105,14 @@ impl Backends for Groups {
     }
 
     async fn delay(&self, link: &str) -> Duration {
-        let delay = self.asked_delay(link).await.unwrap_or(LONGEST_DELAY);
+        let mut delay = self.asked_delay(link).await;
+        // One lost answer is no reason to wait for an hour.
+        for _ in 1..TRIES {
+            if delay.as_ref().is_err_and(CloudError::is_retryable) {
+                delay = self.asked_delay(link).await;
+            }
+        }
+        let delay = delay.unwrap_or(LONGEST_DELAY);
         self.left().delays.insert(link.to_owned(), delay);
         delay
     }
@@ -140,9 +147,20 @@ impl Groups {
     ) -> Answered<()> {
         let (zone, name) = group(link).unwrap_or_default();
         let project = &self.session.project;
-        let names = ids.iter().filter_map(|id| self.known.name_of(id));
-        let instances = names.map(|name| json!({"instance": format!("{HOST}/projects/{project}/zones/{zone}/instances/{name}")}));
-        let instances: Vec<Json> = instances.collect();
+        let mut instances: Vec<Json> = Vec::new();
+        for id in ids {
+            let member = match self.known.name_of(id) {
+                Some(member) => Some(member),
+                None => {
+                    let instance = self.known.now(&self.session, id, id).await?;
+                    instance.map(|instance| instance.name)
+                }
+            };
+            // What does not exist is in no group.
+            if let Some(member) = member {
+                instances.push(json!({"instance": format!("{HOST}/projects/{project}/zones/{zone}/instances/{member}")}));
+            }
+        }
         if instances.is_empty() {
             return Ok(());
         }
@@ -244,3 +262,5 @@ const HOST: &str = "https://www.googleapis.com/compute/v1";
 const PAGE: &str = "500";
 /// Of `drainingTimeoutSec`.
 const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
+/// How often it is asked for, where the API stumbles.
+const TRIES: usize = 3;

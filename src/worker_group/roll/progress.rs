@@ -181,7 +181,8 @@ mod tests {
             ..Tracked::created(name, 0, now)
         };
         // New, old and going, old and staying, as they are look by look; what is written then.
-        let looks: [(Vec<Tracked>, &[(&str, Step)]); 6] = [
+        type Written = &'static [(&'static str, Step)];
+        let looks: [(Vec<Tracked>, Written); 6] = [
             (
                 vec![
                     at("new", Lifecycle::Creating, true, false),
