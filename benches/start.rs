@@ -1,8 +1,10 @@
-//! From exec to the schema, as the wall clock has it: what a core waits for at each start of a provider.
+//! From exec to the schema, as the wall clock has it: what a core waits for at each start of a
+//! provider.
 //!
-//! The clock begins at exec, and the client is the tests' own and a light one: what `rpc` in the neighbour folder's `bench/` calls
-//! `start_to_schema_ms` begins before exec, and has in it the key that Go makes and signs with. What is left of the client's own work is
-//! told. `bench/run rpc` runs both.
+//! The clock begins at exec, and the client is the tests' own and a light one: what `rpc` in the
+//! neighbour folder's `bench/` calls `start_to_schema_ms` begins before exec, and has in it the key
+//! that Go makes and signs with. What is left of the client's own work is told. `bench/run rpc`
+//! runs both.
 //!
 //! `cargo bench --no-default-features --bench start -- ROUNDS NAME=PROVIDER...`
 #![expect(
@@ -172,8 +174,8 @@ pub(crate) async fn within<T>(time: Duration, what: &str, future: impl Future<Ou
     }
 }
 
-/// The server's certificate is compared, whatever it says of itself: the reference library's says that it is an authority, which an
-/// ordinary client takes from no server.
+/// The server's certificate is compared, whatever it says of itself: the reference library's says
+/// that it is an authority, which an ordinary client takes from no server.
 fn pinned(server: CertificateDer<'static>, certificate: &ClientCertificate) -> ClientConfig {
     let mut config = client_config(server.clone(), Some(certificate));
     let crypto = Arc::clone(config.crypto_provider());

@@ -1,5 +1,6 @@
-//! Throughput of the translator as a library: the twin of the Go program `translate` in the neighbour folder's `bench/`, with the same
-//! inputs, rounds and table. `bench/run translate` runs both.
+//! Throughput of the translator as a library: the twin of the Go program `translate` in the
+//! neighbour folder's `bench/`, with the same inputs, rounds and table. `bench/run translate` runs
+//! both.
 //!
 //! `cargo bench --no-default-features --bench translate -- SNIPPETS_FOLDER CONFIG.bu...`
 #![expect(

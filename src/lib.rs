@@ -1,5 +1,5 @@
-//! Terraform and OpenTofu provider for worker machines on Flatcar Container Linux. Composition only: the rooms, lowest rank first,
-//! and the tables of what the provider serves.
+//! Terraform and OpenTofu provider for worker machines on Flatcar Container Linux. Composition
+//! only: the rooms, lowest rank first, and the tables of what the provider serves.
 pub mod cloud;
 pub mod flatcar;
 pub mod http;

@@ -1,4 +1,5 @@
-//! Two documents in one: merged, they are JSON, the merge is the same each time, and comparing configs ends.
+//! Two documents in one: merged, they are JSON, the merge is the same each time, and comparing
+//! configs ends.
 #![no_main]
 
 use flatcar::ignition::{Document, Input, Options, Origin, canonical, differences, merge_hostname, render};

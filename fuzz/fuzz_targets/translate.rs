@@ -1,4 +1,5 @@
-//! Any bytes as the body of a Butane document of each version: what is rendered is JSON, and rendering it again changes nothing.
+//! Any bytes as the body of a Butane document of each version: what is rendered is JSON, and
+//! rendering it again changes nothing.
 #![no_main]
 
 use flatcar::ignition::{Document, Input, Options, Origin, render};

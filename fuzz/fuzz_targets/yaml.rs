@@ -1,4 +1,5 @@
-//! Any bytes as a document: the YAML reader ends, in a report or a config, and every report can be written.
+//! Any bytes as a document: the YAML reader ends, in a report or a config, and every report can be
+//! written.
 #![no_main]
 
 use flatcar::ignition::{Document, Input, Options, Origin, render};

@@ -10,7 +10,8 @@ use crate::worker_group::generation::{Generation, Rolls, Written};
 use crate::worker_group::model::{Chosen, Group, Private, schema};
 use crate::worker_group::wanted::Wanted;
 
-/// What a group of this configuration should be, with the schema's defaults; `None` where this build lacks the cloud.
+/// What a group of this configuration should be, with the schema's defaults; `None` where this
+/// build lacks the cloud.
 fn wanted(written: &Json) -> Option<Wanted> {
     let mut config = json!({
         "name": "w", "cluster": "prod", "replicas": 3, "image": "flatcar-1",
@@ -53,7 +54,8 @@ fn fill(attributes: &[Attribute], object: &mut Value) {
     }
 }
 
-/// Marks that release 0.1.0 wrote on machines of these configurations. Nobody writes them any more: they are never recorded anew.
+/// Marks that release 0.1.0 wrote on machines of these configurations. Nobody writes them any more:
+/// they are never recorded anew.
 const MARKS: &str = include_str!("marks.json");
 
 fn marks() -> Vec<(Json, Generation)> {

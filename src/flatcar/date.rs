@@ -1,4 +1,5 @@
-//! Days: what releases, supports and signatures are told apart by. In: `2026-08-13 15:48:35 +0000`. Out: `2026-08-13`.
+//! Days: what releases, supports and signatures are told apart by. In: `2026-08-13 15:48:35 +0000`.
+//! Out: `2026-08-13`.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

@@ -1,9 +1,9 @@
-//! Flatcar's facts as tables: versions, channels, LTS streams, the Ignition spec of each release; platforms with their image files and
-//! user-data limits are in [`platform`].
+//! Flatcar's facts as tables: versions, channels, LTS streams, the Ignition spec of each release;
+//! platforms with their image files and user-data limits are in [`platform`].
 //!
-//! In: a release's number, `4593.2.5`. Out: `spec_of_release(4593.2.5) == Some("3.5.0")`.
-//! Sources: flatcar/scripts (build and release jobs, tags up to alpha 4790.0.0), the release feed of 2026-08-13, coreos/ignition
-//! `docs/release-notes.md`.
+//! In: a release's number, `4593.2.5`. Out: `spec_of_release(4593.2.5) == Some("3.5.0")`. Sources:
+//! flatcar/scripts (build and release jobs, tags up to alpha 4790.0.0), the release feed of
+//! 2026-08-13, coreos/ignition `docs/release-notes.md`.
 
 mod date;
 mod platform;
@@ -74,8 +74,9 @@ impl fmt::Display for Version {
     }
 }
 
-/// The release that a name of an image tells, where it says that it is Flatcar's: `flatcar-stable-4593.2.5`, or the address of a file.
-/// Absent where there is none, or one from before Ignition's table begins, which may as well be a date.
+/// The release that a name of an image tells, where it says that it is Flatcar's:
+/// `flatcar-stable-4593.2.5`, or the address of a file. Absent where there is none, or one from
+/// before Ignition's table begins, which may as well be a date.
 pub fn release_in(image: &str) -> Option<Version> {
     if !image.to_ascii_lowercase().contains("flatcar") {
         return None;
@@ -149,7 +150,8 @@ pub const LTS_STREAMS: &[LtsStream] = &[
     },
 ];
 
-/// Newest stable Ignition spec by the version of Ignition, newest first. Older ones (0.x) know the specs 1 and 2 only.
+/// Newest stable Ignition spec by the version of Ignition, newest first. Older ones (0.x) know the
+/// specs 1 and 2 only.
 const SPECS: &[((u32, u32), &str)] = &[
     ((2, 26), "3.6.0"),
     ((2, 20), "3.5.0"),
@@ -172,8 +174,8 @@ pub fn spec_of_ignition(version: &str) -> Option<&'static str> {
         .map(|(_, spec)| *spec)
 }
 
-/// Ignition by release, newest first; a branch (same major) of its own where it was updated later there. Computed from the 545 entries of
-/// the release feed, and a test walks them.
+/// Ignition by release, newest first; a branch (same major) of its own where it was updated later
+/// there. Computed from the 545 entries of the release feed, and a test walks them.
 const IGNITION: &[(Version, &str)] = &[
     (Version::of(4547, 0, 0), "2.24.0"),
     (Version::of(4459, 0, 0), "2.22.0"),
@@ -190,8 +192,8 @@ const IGNITION: &[(Version, &str)] = &[
     (Version::of(2345, 3, 1), "0.34.0"),
 ];
 
-/// The version of Ignition that a release carries: `2.24.0`. Absent before 2345.3.1 (March 2020). A release newer than this table has
-/// at least the newest that it knows.
+/// The version of Ignition that a release carries: `2.24.0`. Absent before 2345.3.1 (March 2020). A
+/// release newer than this table has at least the newest that it knows.
 pub fn ignition_of_release(release: Version) -> Option<&'static str> {
     IGNITION
         .iter()
@@ -204,13 +206,15 @@ pub fn spec_of_release(release: Version) -> Option<&'static str> {
     ignition_of_release(release).and_then(spec_of_ignition)
 }
 
-/// The newest Ignition spec that any release of this table reads, and the version of Ignition that reads it: `("3.5.0", "2.24.0")`.
+/// The newest Ignition spec that any release of this table reads, and the version of Ignition that
+/// reads it: `("3.5.0", "2.24.0")`.
 pub fn newest_spec() -> Option<(&'static str, &'static str)> {
     let (_, ignition) = IGNITION.first()?;
     Some((spec_of_ignition(ignition)?, ignition))
 }
 
-/// The first release (major) that reads a 3.x spec (`3.4.0`): what to name when a release is too old for a config.
+/// The first release (major) that reads a 3.x spec (`3.4.0`): what to name when a release is too
+/// old for a config.
 pub fn first_release_with_spec(spec: &str) -> Option<Version> {
     let number = |text: &str| {
         let mut parts = text.split('.').map(|part| part.parse::<u32>().ok());

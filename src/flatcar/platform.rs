@@ -1,9 +1,10 @@
-//! Platforms as a table: where user data goes and how much fits, and which image file of a release is the platform's. The table is the
-//! feature list.
+//! Platforms as a table: where user data goes and how much fits, and which image file of a release
+//! is the platform's. The table is the feature list.
 //!
-//! In: `platform("openstack")` and release 4593.2.5. Out: `flatcar_production_openstack_image.img`, qcow2, not compressed.
-//! Sources: flatcar/scripts `build_library/vm_image_util.sh` and `ci-automation/vms.sh` at 356 release tags (file names), each
-//! platform's own documentation (limits).
+//! In: `platform("openstack")` and release 4593.2.5. Out: `flatcar_production_openstack_image.img`,
+//! qcow2, not compressed. Sources: flatcar/scripts `build_library/vm_image_util.sh` and
+//! `ci-automation/vms.sh` at 356 release tags (file names), each platform's own documentation
+//! (limits).
 
 use super::Version;
 
@@ -89,11 +90,13 @@ impl Limit {
     }
 }
 
-/// The least that a platform is known to take: user data of at most so many bytes is no matter where the limit is not known.
+/// The least that a platform is known to take: user data of at most so many bytes is no matter
+/// where the limit is not known.
 pub const FITS_EVERYWHERE: usize = 16_384;
 
 impl UserData {
-    /// From which size on user data is better packed, or warned of: what is known to make trouble, or what might.
+    /// From which size on user data is better packed, or warned of: what is known to make trouble,
+    /// or what might.
     pub fn wary_above(&self) -> Option<usize> {
         match self.limit {
             Limit::Unknown => Some(FITS_EVERYWHERE),
@@ -110,8 +113,8 @@ impl UserData {
     }
 }
 
-/// Since which releases something holds: from the last entry on; before that, from each entry on within its own major (Flatcar brings
-/// changes to branches that live on).
+/// Since which releases something holds: from the last entry on; before that, from each entry on
+/// within its own major (Flatcar brings changes to branches that live on).
 pub type Since = &'static [Version];
 
 /// An image file that releases have.
@@ -121,7 +124,8 @@ pub struct ImageFile {
     pub image_type: &'static str,
     /// `flatcar_production_openstack_image.img`
     pub name: &'static str,
-    /// What is inside, after decompression: `qcow2`, `raw`, `vmdk`, `vhd`, `vhdx`, `ova`, `iso`, `cpio`, `box`.
+    /// What is inside, after decompression: `qcow2`, `raw`, `vmdk`, `vhd`, `vhdx`, `ova`, `iso`,
+    /// `cpio`, `box`.
     pub disk_format: &'static str,
     /// `""`, `gz`, `bz2`, `zip`, `tar.gz`.
     pub compression: &'static str,
@@ -157,8 +161,8 @@ pub struct Platform {
     pub title: &'static str,
     /// Where user data goes.
     pub user_data: UserData,
-    /// Image files, the preferred first: the first one that a release has is the platform's. Platforms that Flatcar publishes into
-    /// (aws, azure, gcp) have one too, for own imports.
+    /// Image files, the preferred first: the first one that a release has is the platform's.
+    /// Platforms that Flatcar publishes into (aws, azure, gcp) have one too, for own imports.
     pub files: &'static [ImageFile],
     /// The processors that Flatcar publishes it for.
     pub architectures: &'static [Architecture],
@@ -575,7 +579,8 @@ pub const PLATFORMS: &[Platform] = &[
         title: "Brightbox",
         user_data: user_data(Limit::Stated(16_384, "https://github.com/brightbox/terraform-provider-brightbox"),
             Measured::Encoded, Encoding::Base64, "user_data"),
-        // Brightbox takes the OpenStack image; its own name for it is gone from the build since 3760.1.0.
+        // Brightbox takes the OpenStack image; its own name for it is gone from the build since
+        // 3760.1.0.
         files: OPENSTACK_FILES,
         architectures: BOTH,
     },

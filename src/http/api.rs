@@ -1,8 +1,10 @@
-//! A client of REST APIs in JSON: one call, sent once, whose answer has an end in time and in bytes.
+//! A client of REST APIs in JSON: one call, sent once, whose answer has an end in time and in
+//! bytes.
 //!
-//! In: `Call::get("servers/detail").query("limit", "1000")`, and the URL that its path is below. Out: status, headers and
-//! body, which `rest` reads; or a [`Failure`]. Redirects are not followed, for they would carry a login elsewhere; bodies
-//! are not unpacked, so that few bytes stay few; nothing is sent again, for only who calls knows what a second one does.
+//! In: `Call::get("servers/detail").query("limit", "1000")`, and the URL that its path is below.
+//! Out: status, headers and body, which `rest` reads; or a [`Failure`]. Redirects are not followed,
+//! for they would carry a login elsewhere; bodies are not unpacked, so that few bytes stay few;
+//! nothing is sent again, for only who calls knows what a second one does.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -130,7 +132,8 @@ impl Call {
         Self::new(Method::DELETE, path.into(), None, Effect::Repeats)
     }
 
-    /// Posts a form, as the token endpoints of OAuth take it: one more token changes nothing. See: RFC 6749, appendix B.
+    /// Posts a form, as the token endpoints of OAuth take it: one more token changes nothing. See:
+    /// RFC 6749, appendix B.
     pub fn form(path: impl Into<String>, fields: Vec<(&'static str, String)>) -> Self {
         let call = Self::new(Method::POST, path.into(), None, Effect::Repeats);
         Self {
@@ -242,7 +245,8 @@ impl fmt::Debug for Call {
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// What was answered, whatever its status. `Debug` shows no more than that, for an answer to a login is a secret.
+/// What was answered, whatever its status. `Debug` shows no more than that, for an answer to a
+/// login is a secret.
 pub struct Answer {
     /// `200`
     pub status: u16,

@@ -1,4 +1,5 @@
-//! Files kept for the life of the process: one fetch per URL, even for a hundred askers at once; an old one is validated by its ETag.
+//! Files kept for the life of the process: one fetch per URL, even for a hundred askers at once; an
+//! old one is validated by its ETag.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +9,8 @@ use tokio::time::Instant;
 
 use super::{Answer, Client, Error, File};
 
-/// So long a file is taken as it is, and so is its absence: all of one plan sees one state of the world.
+/// So long a file is taken as it is, and so is its absence: all of one plan sees one state of the
+/// world.
 const FRESH_FOR: Duration = Duration::from_secs(15 * 60);
 
 /// So long any other failure stands: a server that is down is asked once, not once per data source.
@@ -36,7 +38,8 @@ impl Cache {
         }
     }
 
-    /// The file of a URL. The same version of it is the same allocation, so callers may keep by `Arc::ptr_eq` what they parsed.
+    /// The file of a URL. The same version of it is the same allocation, so callers may keep by
+    /// `Arc::ptr_eq` what they parsed.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -67,7 +70,8 @@ impl Cache {
                 let file = match (answer, slot.file.take()) {
                     (Answer::File(file), _) => Arc::new(file),
                     (Answer::NotModified, Some((file, _))) => file,
-                    // Asked without an ETag, so there is no such answer; an empty file fails every check above.
+                    // Asked without an ETag, so there is no such answer; an empty file fails every
+                    // check above.
                     (Answer::NotModified, None) => Arc::new(File {
                         body: Vec::new(),
                         etag: None,

@@ -1,7 +1,8 @@
 //! JSON Web Tokens that a private key of RSA signs (RS256): how programs log in without a password.
 //!
-//! In: a key in PEM, PKCS#8 or PKCS#1; what the head says beside the algorithm, `{"kid": "1"}`; claims, `{"iss": "a@b", "exp": 1}`. Out: three
-//! parts of base64url with points between them. See: RFC 7515, 7519, and 7518 section 3.3.
+//! In: a key in PEM, PKCS#8 or PKCS#1; what the head says beside the algorithm, `{"kid": "1"}`;
+//! claims, `{"iss": "a@b", "exp": 1}`. Out: three parts of base64url with points between them. See:
+//! RFC 7515, 7519, and 7518 section 3.3.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! `file://` URLs: regular files only, as much of them as may be, and not for longer than a server would get.
+//! `file://` URLs: regular files only, as much of them as may be, and not for longer than a server
+//! would get.
 //!
 //! In: `file:///srv/mirror/version.txt`. Out: its bytes, with the time of its last change as ETag.
 
@@ -12,8 +13,8 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::{Answer, Error, File, Kind};
 
-/// `file:///a/b` and `file://./b`: a path that does not begin with a slash is relative to where the provider runs, which is the root
-/// module's directory (so that `file://${path.module}/...` works).
+/// `file:///a/b` and `file://./b`: a path that does not begin with a slash is relative to where the
+/// provider runs, which is the root module's directory (so that `file://${path.module}/...` works).
 pub(super) fn path_of(url: &str) -> Option<PathBuf> {
     let rest = url.strip_prefix("file://")?;
     if let Some(path) = reqwest::Url::parse(url)
@@ -55,7 +56,8 @@ pub(super) async fn read(
     })
 }
 
-/// A file that says how a server is reached: certificates, profiles, clouds. Regular, and not longer than any such file is.
+/// A file that says how a server is reached: certificates, profiles, clouds. Regular, and not
+/// longer than any such file is.
 ///
 /// # Errors
 /// The system's words, or ours, for why it is not read.
@@ -75,7 +77,8 @@ pub fn of_home(path: &str) -> PathBuf {
     }
 }
 
-/// A file of PEM certificates, each of which can be trusted: some clients end the process over one that is none.
+/// A file of PEM certificates, each of which can be trusted: some clients end the process over one
+/// that is none.
 ///
 /// # Errors
 /// Those of [`small_file`]; or that it holds no certificate, or something else.

@@ -1,8 +1,9 @@
-//! One HTTP client: deadlines, retry with back-off, redirects only within https, errors by kind, nothing secret in a message.
-//! It fetches files; [`api`] is its like for calls of REST APIs.
+//! One HTTP client: deadlines, retry with back-off, redirects only within https, errors by kind,
+//! nothing secret in a message. It fetches files; [`api`] is its like for calls of REST APIs.
 //!
-//! In: `https://stable.release.flatcar-linux.net/amd64-usr/current/version.txt`, or `file://mirror/version.txt`. Out: the file's bytes,
-//! or an [`Error`] that callers ask for its [`Kind`]. [`cache`] keeps files for the life of the process.
+//! In: `https://stable.release.flatcar-linux.net/amd64-usr/current/version.txt`, or
+//! `file://mirror/version.txt`. Out: the file's bytes, or an [`Error`] that callers ask for its
+//! [`Kind`]. [`cache`] keeps files for the life of the process.
 
 pub mod api;
 pub mod cache;
@@ -31,8 +32,8 @@ pub const USER_AGENT: &str = concat!(
     " (+https://github.com/flatcar-iac/terraform-provider-flatcar)"
 );
 
-/// No answer of a server, of whatever kind, and no file in the place of one is read beyond this. The largest that there is, the release
-/// feed, has 4 MB; callers that know better ask for less.
+/// No answer of a server, of whatever kind, and no file in the place of one is read beyond this.
+/// The largest that there is, the release feed, has 4 MB; callers that know better ask for less.
 pub const MOST_BYTES: usize = 32 * 1024 * 1024;
 
 /// How long and how often to try, and whom to trust.
@@ -46,7 +47,8 @@ pub struct Settings {
     pub deadline: Duration,
     /// The first try included.
     pub attempts: u32,
-    /// The pause before the first retry, doubled for each one after it; a random half of it is taken away.
+    /// The pause before the first retry, doubled for each one after it; a random half of it is
+    /// taken away.
     pub back_off: Duration,
     /// No pause is longer; a server that asks for a longer one (`Retry-After`) is not asked again.
     pub longest_pause: Duration,
@@ -134,7 +136,8 @@ pub enum Kind {
     Downgrade,
     /// Longer than the caller takes.
     TooLarge,
-    /// An HTML page in place of the file: an error page with status 200, a captive portal, a proxy's log-in page.
+    /// An HTML page in place of the file: an error page with status 200, a captive portal, a
+    /// proxy's log-in page.
     Html,
     /// Not an https, http or file URL.
     BadUrl,
@@ -197,7 +200,8 @@ impl Client {
         }
     }
 
-    /// Fetches a file of at most `max_bytes`, and of at most [`MOST_BYTES`]; with `etag`, only if it is another one by now.
+    /// Fetches a file of at most `max_bytes`, and of at most [`MOST_BYTES`]; with `etag`, only if
+    /// it is another one by now.
     ///
     /// # Errors
     /// When no attempt within the deadline brought it, or when another attempt would not help.
@@ -539,7 +543,8 @@ pub fn redacted(url: &str) -> String {
     parsed.to_string()
 }
 
-/// Whether an API may be asked there: http or https, a host, and nothing that does not belong into a request line or a diagnostic.
+/// Whether an API may be asked there: http or https, a host, and nothing that does not belong into
+/// a request line or a diagnostic.
 pub fn is_endpoint(url: &str) -> bool {
     // A parser is content with any number of slashes, of either kind.
     let rest = ["https://", "http://"]

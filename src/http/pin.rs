@@ -1,5 +1,5 @@
-//! Pins of certificates: the hash of a certificate's public key, by which a client knows an authority
-//! that it has not seen yet.
+//! Pins of certificates: the hash of a certificate's public key, by which a client knows an
+//! authority that it has not seen yet.
 //!
 //! In: PEM certificates. Out: `["sha256:7c4d..."]`, as `kubeadm join
 //! --discovery-token-ca-cert-hash` takes them: SHA-256 of the DER SubjectPublicKeyInfo.

@@ -1,7 +1,8 @@
-//! Calls of an API in JSON, whoever sends them: what they do, and what stands in the way of an answer.
+//! Calls of an API in JSON, whoever sends them: what they do, and what stands in the way of an
+//! answer.
 //!
-//! In: an answer's status, headers and body, or how it was lost. Out: its JSON, or a [`Failure`] that
-//! says whether the call may have been carried out all the same.
+//! In: an answer's status, headers and body, or how it was lost. Out: its JSON, or a [`Failure`]
+//! that says whether the call may have been carried out all the same.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -30,7 +31,8 @@ pub enum Failure {
     Impossible(String),
     /// It was sent, and the answer did not come, or cannot be read.
     Lost(String),
-    /// It was answered at such a length that the answer was not read to its end, and the next one would not be either.
+    /// It was answered at such a length that the answer was not read to its end, and the next one
+    /// would not be either.
     TooLarge(String),
     /// It was answered with a refusal.
     Refused {
@@ -86,9 +88,9 @@ pub fn read(status: u16, retry_after: Option<&str>, body: &[u8]) -> Result<Json,
         .map_err(|_| Failure::Lost(format!("{status} with a body that is not JSON")))
 }
 
-/// A service's own words: the `message` at the top, or in an object of the top:
-/// `{"badRequest": {"code": 400, "message": "..."}}`, and Google's own word for the reason behind it:
-/// `{"error": {"message": "...", "errors": [{"reason": "quotaExceeded"}]}}`. A page in HTML has none.
+/// A service's own words: the `message` at the top, or in an object of the top: `{"badRequest":
+/// {"code": 400, "message": "..."}}`, and Google's own word for the reason behind it: `{"error":
+/// {"message": "...", "errors": [{"reason": "quotaExceeded"}]}}`. A page in HTML has none.
 fn words_of(body: &[u8]) -> String {
     let parsed: Option<Json> = serde_json::from_slice(body).ok();
     let message = parsed.as_ref().and_then(|fault| {

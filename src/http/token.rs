@@ -1,8 +1,10 @@
-//! A token that an API lets calls in by: one for all calls of a client, and another one when it is refused.
+//! A token that an API lets calls in by: one for all calls of a client, and another one when it is
+//! refused.
 //!
-//! In: the header that it stands in (`"x-auth-token"`, `"authorization"`), and how to log in. Out: answers. A token of which it is known
-//! when it ends is had anew before that. A call that is answered with 401 is sent once more with a new token, be it one that creates:
-//! what was refused so was not carried out.
+//! In: the header that it stands in (`"x-auth-token"`, `"authorization"`), and how to log in. Out:
+//! answers. A token of which it is known when it ends is had anew before that. A call that is
+//! answered with 401 is sent once more with a new token, be it one that creates: what was refused
+//! so was not carried out.
 
 use std::future::Future;
 
@@ -50,7 +52,8 @@ impl Token {
     /// Sends a call to what is below a URL, and reads its answer. `login` answers another token.
     ///
     /// # Errors
-    /// There is no answer, or it is a refusal; where the login is not answered either, that nobody has got the call.
+    /// There is no answer, or it is a refusal; where the login is not answered either, that nobody
+    /// has got the call.
     pub async fn send<T: Into<Fresh>, F: Future<Output = Result<T, Failure>>>(
         &self,
         client: &Client,
@@ -93,7 +96,8 @@ impl Token {
         }
     }
 
-    /// Another one than this: the first of the calls that are refused logs in, and the others wait for it.
+    /// Another one than this: the first of the calls that are refused logs in, and the others wait
+    /// for it.
     async fn renewed<T: Into<Fresh>, F: Future<Output = Result<T, Failure>>>(
         &self,
         refused: &str,

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-/// How long a server asks to wait: `"120"`, or `"Fri, 31 Dec 1999 23:59:59 GMT"`. A longer time than [`LONGEST`] is taken for that, a moment
-/// that has passed for none; `None` is what cannot be read.
+/// How long a server asks to wait: `"120"`, or `"Fri, 31 Dec 1999 23:59:59 GMT"`. A longer time
+/// than [`LONGEST`] is taken for that, a moment that has passed for none; `None` is what cannot be
+/// read.
 pub fn asked(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -1,4 +1,5 @@
-//! `data "flatcar_ignition"`: the schema, and from its attributes to Ignition, user data and diagnostics. The ephemeral twin is the same.
+//! `data "flatcar_ignition"`: the schema, and from its attributes to Ignition, user data and
+//! diagnostics. The ephemeral twin is the same.
 
 mod checksums;
 mod diagnostics;
@@ -110,7 +111,8 @@ fn unmocked(mut config: Model) -> Model {
     config
 }
 
-/// Each known document for itself: what is unknown yet may be merged over it, and local files may not be there yet.
+/// Each known document for itself: what is unknown yet may be merged over it, and local files may
+/// not be there yet.
 fn piecewise(config: &Model) -> Diagnostics {
     let mut problems = Diagnostics::none();
     // What is unknown yet may be merged over data that does not fit.
@@ -146,7 +148,8 @@ impl Model {
         ]
     }
 
-    /// Whether all documents are known, and the schema takes what they are made of. Files that are read may be made by this very apply.
+    /// Whether all documents are known, and the schema takes what they are made of. Files that are
+    /// read may be made by this very apply.
     fn can_be_rendered(&self) -> bool {
         let list = |list: &Attr<Vec<Attr<String>>>| match list {
             Attr::Unknown => false,
@@ -176,7 +179,8 @@ impl Model {
 
     fn options(&self) -> Options {
         Options {
-            // Whether a warning fails is decided here, for there are some that a preset must live with.
+            // Whether a warning fails is decided here, for there are some that a preset must live
+            // with.
             strict: false,
             pretty: self.pretty_print.known().copied().unwrap_or_default(),
             files_dir: self.files_dir.known().map(PathBuf::from),
@@ -359,8 +363,8 @@ fn documents(config: &Model, checksums: &Checksums, problems: &mut Diagnostics) 
     documents
 }
 
-/// The presets that are known, and of keys each that is. The schema reports what is not of the right
-/// form; nothing is made of it.
+/// The presets that are known, and of keys each that is. The schema reports what is not of the
+/// right form; nothing is made of it.
 fn presets(config: &Model, checksums: &Checksums, problems: &mut Diagnostics) -> Vec<Document> {
     let mut documents = Vec::new();
     if let Attr::Known(keys) = &config.ssh_authorized_keys {
@@ -440,7 +444,8 @@ fn contradict(preset: &str, found: Vec<Contradiction>, problems: &mut Diagnostic
     }
 }
 
-/// The proxy for https is most often reached by http, and the preset is asked for it in so many words.
+/// The proxy for https is most often reached by http, and the preset is asked for it in so many
+/// words.
 fn is_wanted(entry: &ReportEntry) -> bool {
     entry.origin == Origin::Preset("proxy")
         && entry.path == "$.ignition.proxy.https_proxy"

@@ -1,7 +1,8 @@
-//! Our translator beside the real one, on configs made from the schema: the same JSON, report and failure for each.
+//! Our translator beside the real one, on configs made from the schema: the same JSON, report and
+//! failure for each.
 //!
-//! `FLATCAR_REFERENCE` names the binary of `tests/differential`; without it there is nothing to compare with. `FLATCAR_SEED` and
-//! `FLATCAR_ROUNDS` choose the configs.
+//! `FLATCAR_REFERENCE` names the binary of `tests/differential`; without it there is nothing to
+//! compare with. `FLATCAR_SEED` and `FLATCAR_ROUNDS` choose the configs.
 
 mod generator;
 
@@ -159,8 +160,9 @@ fn ours(text: &str, pretty: bool, files_dir: &str) -> String {
     format!("{json}\n{}{failure}", report.reference_entries()).replace(NO_UTF8, "\u{fffd}")
 }
 
-/// Where the reference itself is random: the order of unused keys, and which of several colliding partitions it names. And where we
-/// differ on purpose: the words for broken YAML are those of its scanner, which looks further ahead than ours.
+/// Where the reference itself is random: the order of unused keys, and which of several colliding
+/// partitions it names. And where we differ on purpose: the words for broken YAML are those of its
+/// scanner, which looks further ahead than ours.
 fn sorted(text: &str) -> String {
     if text.starts_with(BROKEN) && text.lines().count() == 2 {
         return BROKEN.to_owned();

@@ -1,4 +1,5 @@
-//! `provider::flatcar::ignition`, `merge`, `user_data` and `compare_versions`: pure, without a provider block, all problems in one text.
+//! `provider::flatcar::ignition`, `merge`, `user_data` and `compare_versions`: pure, without a
+//! provider block, all problems in one text.
 
 use std::cmp::Ordering;
 
@@ -99,7 +100,8 @@ impl Function for PackUserData {
             ));
         }
         let report = rendered::check(rendered, Origin::Argument("rendered"));
-        // Ignition would pass over a key that it does not know, and nothing that is rendered here has one.
+        // Ignition would pass over a key that it does not know, and nothing that is rendered here
+        // has one.
         let (entries, _) = report.shown_of(|entry| {
             entry.severity == Severity::Error || entry.message.starts_with("unused key ")
         });
@@ -185,7 +187,8 @@ fn misfit() -> FunctionError {
     }
 }
 
-/// The documents among the arguments, each blamed by its position and by the name that its parameter has.
+/// The documents among the arguments, each blamed by its position and by the name that its
+/// parameter has.
 fn merged(
     arguments: &[Value],
     first: &'static str,
@@ -193,7 +196,8 @@ fn merged(
 ) -> Result<Value, FunctionError> {
     let documents = documents(arguments, first, further);
     let (rendered, mut report) = render(&Input { documents }, &Options::default());
-    // Nobody would see the warning, and a machine would have a file that nobody can read, or everybody.
+    // Nobody would see the warning, and a machine would have a file that nobody can read, or
+    // everybody.
     let mut is_refused = false;
     for entry in &mut report.entries {
         if [source::DECIMAL_MODE, source::DECIMAL_MODE_IN_JSON].contains(&entry.message.as_str()) {

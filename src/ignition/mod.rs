@@ -1,7 +1,9 @@
-//! Butane (`variant: flatcar`) and presets in, Ignition 3 and per-platform user data out. Knows nothing of Terraform but in its faces.
+//! Butane (`variant: flatcar`) and presets in, Ignition 3 and per-platform user data out. Knows
+//! nothing of Terraform but in its faces.
 //!
-//! [`render`] is the way in: documents are translated one by one, lifted to one version of Ignition, merged in order, and validated
-//! again. Everything that is wrong is in the [`Report`], each entry with the document and the place to blame.
+//! [`render`] is the way in: documents are translated one by one, lifted to one version of
+//! Ignition, merged in order, and validated again. Everything that is wrong is in the [`Report`],
+//! each entry with the document and the place to blame.
 //!
 //! Source: the facts about Butane 0.28 and Ignition 2.26.
 

@@ -1,9 +1,12 @@
-//! Presets: a few typed settings to a Butane document, the lowest layer of a config. Nothing magic: a user could have written it.
+//! Presets: a few typed settings to a Butane document, the lowest layer of a config. Nothing magic:
+//! a user could have written it.
 //!
-//! `Updates { reboot_strategy: "off", .. }` becomes a file `/etc/flatcar/update.conf` with `REBOOT_STRATEGY=off`. What a profile writes
-//! for an input never changes, for machines would roll: other contents come as a next profile.
+//! `Updates { reboot_strategy: "off", .. }` becomes a file `/etc/flatcar/update.conf` with
+//! `REBOOT_STRATEGY=off`. What a profile writes for an input never changes, for machines would
+//! roll: other contents come as a next profile.
 //!
-//! Source: Flatcar's documentation of update strategies and of `update.conf`, systemd-system.conf(5), systemd.exec(5).
+//! Source: Flatcar's documentation of update strategies and of `update.conf`,
+//! systemd-system.conf(5), systemd.exec(5).
 
 pub mod kubernetes;
 mod sheet;
@@ -123,7 +126,8 @@ impl Updates {
         if let Some(channel) = &self.channel {
             line("GROUP", channel);
         }
-        // Not masked: update-engine must still mark a partition that has booted as good, else a manual update falls back.
+        // Not masked: update-engine must still mark a partition that has booted as good, else a
+        // manual update falls back.
         match &self.server {
             Some(server) => line("SERVER", server),
             None if !self.automatic => line("SERVER", "disabled"),
@@ -145,8 +149,8 @@ impl Updates {
 pub const WINDOW_START: &str = "A time such as `04:00`, of every day, or `Thu 04:00`, of every week: hours (0 to 23) and minutes (0 to 59), \
                                 before them a day by its first three letters in English (`Mon` to `Sun`)";
 
-/// A time as locksmithd reads it: `"Thu 04:00"`, `"thu 4:00"`, `"04:00"`. It would also take what stands behind the minutes, and pass over
-/// it: `4:00pm` would be four in the morning.
+/// A time as locksmithd reads it: `"Thu 04:00"`, `"thu 4:00"`, `"04:00"`. It would also take what
+/// stands behind the minutes, and pass over it: `4:00pm` would be four in the morning.
 pub fn is_window_start(text: &str) -> bool {
     const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     // A blank of another kind would end the line in the file, or stand in it.
@@ -209,8 +213,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Whether a host is reached directly, as far as that can be told without asking anybody: networks
-    /// count for every address.
+    /// Whether a host is reached directly, as far as that can be told without asking anybody:
+    /// networks count for every address.
     pub fn leaves_out(&self, host: &str) -> bool {
         let is_address = host.parse::<std::net::IpAddr>().is_ok();
         let direct = self.no_proxy.iter().flatten();
@@ -323,8 +327,9 @@ impl Proxy {
     }
 }
 
-/// Keys of user `core`, one or more lines of an `authorized_keys` file each: comments and empty lines are left out. Also the index of each
-/// element without a key, or with something else than keys, and what is wrong. No document where no element is good.
+/// Keys of user `core`, one or more lines of an `authorized_keys` file each: comments and empty
+/// lines are left out. Also the index of each element without a key, or with something else than
+/// keys, and what is wrong. No document where no element is good.
 pub fn ssh_authorized_keys(elements: &[String]) -> (Option<Document>, Vec<(usize, String)>) {
     let mut text = String::from(HEAD);
     text.push_str("passwd:\n  users:\n    - name: core\n      ssh_authorized_keys:\n");
@@ -459,8 +464,9 @@ mod tests {
         assert!(different.is_empty(), "{}", different.join("\n"));
     }
 
-    /// What systemd reads in a file of variables (its `env-file.c`): quotes at the beginning of a value, a backslash before any letter,
-    /// blanks at the end, comments at the beginning of a line.
+    /// What systemd reads in a file of variables (its `env-file.c`): quotes at the beginning of a
+    /// value, a backslash before any letter, blanks at the end, comments at the beginning of a
+    /// line.
     fn as_systemd_reads(file: &str) -> Vec<(String, String)> {
         let lines = file.lines().map(str::trim_start);
         let lines = lines.filter(|line| !line.is_empty() && !line.starts_with(['#', ';']));

@@ -6,7 +6,8 @@ use crate::flatcar::{
     Version, first_release_with_spec, ignition_of_release, newest_spec, spec_of_release,
 };
 
-/// Checks a config's version against a release (`4593.2.5`), or against the newest version that an image reads (`3.5.0`).
+/// Checks a config's version against a release (`4593.2.5`), or against the newest version that an
+/// image reads (`3.5.0`).
 /// # Errors
 /// What it reads instead, and what to do.
 pub fn check_release(spec: &str, release: Version) -> Result<(), String> {
@@ -16,7 +17,8 @@ pub fn check_release(spec: &str, release: Version) -> Result<(), String> {
     } else {
         spec_of_release(release).map(str::to_owned)
     };
-    // An Ignition reads every stable version up to its newest, and one experimental one after it, which changes without notice.
+    // An Ignition reads every stable version up to its newest, and one experimental one after it,
+    // which changes without notice.
     if newest
         .as_deref()
         .is_some_and(|newest| number(spec) <= number(newest) && !spec.contains('-'))

@@ -20,7 +20,8 @@ const CT_MINOR: u8 = 4;
 /// What to translate.
 #[derive(Clone, Default)]
 pub struct Input {
-    /// Butane YAML or Ignition JSON, lowest first: presets, content, snippets. The label is the attribute to blame.
+    /// Butane YAML or Ignition JSON, lowest first: presets, content, snippets. The label is the
+    /// attribute to blame.
     pub documents: Vec<Document>,
 }
 
@@ -44,7 +45,8 @@ pub struct Options {
     pub files_dir: Option<PathBuf>,
     /// Whose bytes to write.
     pub style: Style,
-    /// Data that the config carries is taken as it is: the reference does not look into it, and of a config that is not whole yet nobody can.
+    /// Data that the config carries is taken as it is: the reference does not look into it, and of
+    /// a config that is not whole yet nobody can.
     pub data_unchecked: bool,
 }
 
@@ -59,7 +61,8 @@ pub struct Rendered {
     pub raised_by: Origin,
 }
 
-/// Renders documents, lowest first. Nothing is rendered when an entry is an error, or, in strict mode, when there is an entry at all.
+/// Renders documents, lowest first. Nothing is rendered when an entry is an error, or, in strict
+/// mode, when there is an entry at all.
 pub fn render(input: &Input, options: &Options) -> (Option<Rendered>, Report) {
     let files = Files::new(options.files_dir.as_deref());
     let mut documents: Vec<Translated> = Vec::with_capacity(input.documents.len());
@@ -212,7 +215,8 @@ fn warn_of_overridden(
     }
 }
 
-/// What is wrong with the merged config and with none of the documents alone, and whether it is an error.
+/// What is wrong with the merged config and with none of the documents alone, and whether it is an
+/// error.
 fn clashes(
     configs: &[Object],
     merged: &Object,
@@ -300,8 +304,8 @@ impl<'a> Parties<'a> {
     }
 }
 
-/// Merges one Ignition JSON over another by Ignition's rules alone: nothing is validated, not even the version. `None` when one of them
-/// is no JSON of that shape.
+/// Merges one Ignition JSON over another by Ignition's rules alone: nothing is validated, not even
+/// the version. `None` when one of them is no JSON of that shape.
 pub fn merge_unchecked(parent: &str, child: &str) -> Option<String> {
     let read = |text: &str| {
         let nodes = json::parse(text).ok()?;

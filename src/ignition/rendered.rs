@@ -1,8 +1,9 @@
-//! Rendered configs side by side: what makes two of them one, what differs between two, and a host name put into one.
+//! Rendered configs side by side: what makes two of them one, what differs between two, and a host
+//! name put into one.
 //!
-//! Two configs are one when a machine would come out the same: order of keys, whitespace, the packing of contents and of the whole, and
-//! the version of Ignition do not count. Differences are given by name, `file /etc/motd changed`,
-//! never by what is inside.
+//! Two configs are one when a machine would come out the same: order of keys, whitespace, the
+//! packing of contents and of the whole, and the version of Ignition do not count. Differences are
+//! given by name, `file /etc/motd changed`, never by what is inside.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -107,7 +108,8 @@ pub fn version_of(text: &str) -> Option<String> {
     config["ignition"]["version"].as_str().map(str::to_owned)
 }
 
-/// What `render` gives, checked again: everything that is wrong with an Ignition config of a version that it writes.
+/// What `render` gives, checked again: everything that is wrong with an Ignition config of a
+/// version that it writes.
 pub(crate) fn check(text: &str, origin: Origin) -> Report {
     let mut translated = translate::rendered(text, origin);
     if let Some(config) = &translated.config {
@@ -216,7 +218,8 @@ fn is_base64(text: &str) -> bool {
     lines.len() >= 16 && STANDARD.decode(lines).is_ok()
 }
 
-/// Bytes that are equal for two configs that make the same machine. A text that is no Ignition config stands for itself.
+/// Bytes that are equal for two configs that make the same machine. A text that is no Ignition
+/// config stands for itself.
 pub fn canonical(text: &str) -> Vec<u8> {
     match normal_form(text) {
         Some(config) => write(&config).into_bytes(),
@@ -224,7 +227,8 @@ pub fn canonical(text: &str) -> Vec<u8> {
     }
 }
 
-/// What differs between two configs, by name and without contents: `unit kubelet.service added`. Empty when they are one.
+/// What differs between two configs, by name and without contents: `unit kubelet.service added`.
+/// Empty when they are one.
 pub fn differences(old: &str, new: &str) -> Vec<String> {
     let (Some(before), Some(after)) = (normal_form(old), normal_form(new)) else {
         return match old == new {
@@ -386,7 +390,8 @@ fn normalize(object: &mut Object, left: &mut u64) {
                 for object in objects.iter_mut() {
                     normalize(object, left);
                 }
-                // The order of users decides who gets which free id, that of the others decides nothing.
+                // The order of users decides who gets which free id, that of the others decides
+                // nothing.
                 if matches!(
                     field.name,
                     "directories" | "files" | "links" | "units" | "dropins"

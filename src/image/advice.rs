@@ -1,4 +1,5 @@
-//! What to tell the user when something is wrong: what answered, and what to do. What may go wrong later is told in `warnings`.
+//! What to tell the user when something is wrong: what answered, and what to do. What may go wrong
+//! later is told in `warnings`.
 
 use std::collections::BTreeMap;
 
@@ -101,7 +102,8 @@ pub(super) fn no_release_build(url: &str, version: Version, build: &str) -> Noti
     )
 }
 
-/// A file that was signed before the release was built, or before its `version.txt` was signed: `than` says which, and `then` when.
+/// A file that was signed before the release was built, or before its `version.txt` was signed:
+/// `than` says which, and `then` when.
 pub(super) fn older(url: &str, version: Version, signed: Date, than: &str, then: Date) -> Notice {
     let url = redacted(url);
     Notice::new(
@@ -155,7 +157,8 @@ fn short(name: &str) -> String {
     }
 }
 
-/// What was asked for and is of another platform. A default that was written out harms nobody and is not told.
+/// What was asked for and is of another platform. A default that was written out harms nobody and
+/// is not told.
 pub(super) fn without_effect(request: &Request) -> Vec<Notice> {
     let azure = &request.azure;
     let platform = request.platform.name;

@@ -1,8 +1,9 @@
 //! Constraints on releases, by the rules that Terraform has for `required_version` and for modules.
 //!
-//! In: `~> 4593.2` or `>= 4459.2.0, < 4600`. Out: a [`Constraint`], which says of a release whether it meets it.
-//! A number with fewer parts than another one is filled up with zeros, so that `= 4593.2` is release 4593.2.0 alone. A pre-release
-//! (`4593.2.5-alpha`) stands below its release; Flatcar's releases are none. What follows a `+` does not count.
+//! In: `~> 4593.2` or `>= 4459.2.0, < 4600`. Out: a [`Constraint`], which says of a release whether
+//! it meets it. A number with fewer parts than another one is filled up with zeros, so that `=
+//! 4593.2` is release 4593.2.0 alone. A pre-release (`4593.2.5-alpha`) stands below its release;
+//! Flatcar's releases are none. What follows a `+` does not count.
 //! See: hashicorp/go-version 1.9, `constraint.go`; the table of the test was compared with it.
 
 use std::cmp::Ordering;
@@ -78,7 +79,8 @@ impl Constraint {
         }
     }
 
-    /// The numbers of a condition that asks for one release and names only the beginning of one, as written: `4593.2`.
+    /// The numbers of a condition that asks for one release and names only the beginning of one, as
+    /// written: `4593.2`.
     pub fn short_equal(&self) -> Option<String> {
         let is_short = |condition: &&Condition| {
             condition.operator == Operator::Equal && condition.numbers.len() < 3

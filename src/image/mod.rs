@@ -1,10 +1,12 @@
 //! Channel, version, architecture and platform in; the right, signature-checked image out.
 //!
-//! In: `Request {stable, current, amd64, openstack}`. Out: [`Image`] with release 4593.2.5, the URL of
-//! `flatcar_production_openstack_image.img` and its SHA-512, what is inside it, and [`Notice`]s that save an evening.
+//! In: `Request {stable, current, amd64, openstack}`. Out: [`Image`] with release 4593.2.5, the URL
+//! of `flatcar_production_openstack_image.img` and its SHA-512, what is inside it, and [`Notice`]s
+//! that save an evening.
 //!
-//! `version.txt` on the release server is the authority for *current*; the release feed serves history, constraints and dates and is not
-//! signed. Version, image and SHA-512 come from signed data only, and so do the components.
+//! `version.txt` on the release server is the authority for *current*; the release feed serves
+//! history, constraints and dates and is not signed. Version, image and SHA-512 come from signed
+//! data only, and so do the components.
 
 mod advice;
 pub mod constraint;
@@ -45,7 +47,8 @@ pub struct Image {
     pub version: Version,
     /// What the cloud's API takes: AMI id, URN or gallery id, image path; elsewhere the file's URL.
     pub image: String,
-    /// As the feed has it; absent where there is no feed, or the feed does not have the release yet.
+    /// As the feed has it; absent where there is no feed, or the feed does not have the release
+    /// yet.
     pub release_date: Option<String>,
     /// Absent where the release has no package list.
     pub components: Option<Components>,
@@ -59,7 +62,8 @@ pub struct Image {
     pub azure: Option<Azure>,
     #[allow(missing_docs)]
     pub gcp: Option<Gcp>,
-    /// Fingerprint of the primary key that signed the release; empty where signatures are not checked.
+    /// Fingerprint of the primary key that signed the release; empty where signatures are not
+    /// checked.
     pub verified_by: String,
 }
 
@@ -251,8 +255,9 @@ impl Found {
         format!("{}/{file}", self.directory)
     }
 
-    /// Files that do not name their release have only the day of their signature to be told by. One that was signed before the release
-    /// was built belongs to an older one; one that was signed long after its `version.txt`, to a newer.
+    /// Files that do not name their release have only the day of their signature to be told by. One
+    /// that was signed before the release was built belongs to an older one; one that was signed
+    /// long after its `version.txt`, to a newer.
     fn accept<T>(&self, url: &str, signed: &Signed<T>) -> Result<(), Notice> {
         let Some(signer) = &signed.signer else {
             return Ok(());
@@ -330,7 +335,8 @@ async fn find_release(source: &Source, request: &Request) -> Result<Found, Notic
     Ok(found)
 }
 
-/// By the feed, which is not signed and is said to lag behind; so what is current, which is signed, counts too.
+/// By the feed, which is not signed and is said to lag behind; so what is current, which is signed,
+/// counts too.
 async fn newest_that_meets(
     source: &Source,
     request: &Request,
@@ -363,8 +369,8 @@ async fn newest_that_meets(
         .ok_or_else(|| advice::nothing_meets(&feed, request))
 }
 
-/// The build of a number that is no release: Flatcar signs what it builds every night with the key of its releases, while builds of one's
-/// own have a key of their own.
+/// The build of a number that is no release: Flatcar signs what it builds every night with the key
+/// of its releases, while builds of one's own have a key of their own.
 fn no_release(found: &Found) -> Option<&str> {
     let build = found.built.build.as_deref()?;
     (found.verified_by == SIGNING_KEY_FINGERPRINT).then_some(build)

@@ -1,8 +1,10 @@
-//! What Flatcar publishes into clouds: AMIs, Azure offers and galleries, GCP images. Names are made here; only AMI ids are looked up.
+//! What Flatcar publishes into clouds: AMIs, Azure offers and galleries, GCP images. Names are made
+//! here; only AMI ids are looked up.
 //!
-//! In: channel, release, architecture. Out: `kinvolk:flatcar-container-linux-corevm-amd64:stable-gen2:4593.2.5` and its parts.
-//! Sources: flatcar/mantle `cmd/plume`, flatcar/scripts `ci-automation/release/azure_marketplace_publish.py`, flatcar/flatcar-website
-//! `deploy/cloud/`.
+//! In: channel, release, architecture. Out:
+//! `kinvolk:flatcar-container-linux-corevm-amd64:stable-gen2:4593.2.5` and its parts. Sources:
+//! flatcar/mantle `cmd/plume`, flatcar/scripts
+//! `ci-automation/release/azure_marketplace_publish.py`, flatcar/flatcar-website `deploy/cloud/`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,8 @@ use crate::flatcar::{Architecture, Version};
 use super::Notice;
 use super::release::Channel;
 
-/// Account that owns Flatcar's AMIs in the commercial partition. Never match by name alone: look-alikes exist.
+/// Account that owns Flatcar's AMIs in the commercial partition. Never match by name alone:
+/// look-alikes exist.
 pub const AWS_OWNER: &str = "075585003325";
 
 /// Project of Flatcar's GCP images.
@@ -121,7 +124,8 @@ pub struct AzureWish {
     pub gallery: Option<String>,
 }
 
-/// An image of the marketplace, or of a community gallery (then `gallery_image_id` is set and the rest is null).
+/// An image of the marketplace, or of a community gallery (then `gallery_image_id` is set and the
+/// rest is null).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Azure {

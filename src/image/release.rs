@@ -1,8 +1,9 @@
-//! What a release server says: `version.txt`, AMI lists, digests, package lists and the release feed, each parsed to what we use of it;
-//! and how a user names a release: channel and version.
+//! What a release server says: `version.txt`, AMI lists, digests, package lists and the release
+//! feed, each parsed to what we use of it; and how a user names a release: channel and version.
 //!
-//! In: `FLATCAR_VERSION=4593.2.5` and the like. Out: [`Built`], [`Amis`], [`Digests`], [`Packages`], [`Feed`].
-//! Sources: flatcar/scripts `build_image` and `ci-automation/ci_automation_common.sh`, flatcar/mantle `cmd/plume/prerelease.go`,
+//! In: `FLATCAR_VERSION=4593.2.5` and the like. Out: [`Built`], [`Amis`], [`Digests`],
+//! [`Packages`], [`Feed`]. Sources: flatcar/scripts `build_image` and
+//! `ci-automation/ci_automation_common.sh`, flatcar/mantle `cmd/plume/prerelease.go`,
 //! flatcar/flatcar-website `tools/release-scripts/releases_as_json.py`.
 
 use std::collections::{BTreeMap, HashMap};
@@ -282,7 +283,8 @@ impl Digests {
     }
 }
 
-/// Versions of what a release is made of; keys as in the feed: kernel, systemd, containerd, docker, ignition.
+/// Versions of what a release is made of; keys as in the feed: kernel, systemd, containerd, docker,
+/// ignition.
 pub type Components = BTreeMap<String, String>;
 
 /// Packages that are [`Components`].

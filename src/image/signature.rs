@@ -1,11 +1,13 @@
 //! OpenPGP policy: which signature by which key proves a file.
 //!
-//! In: a file, its detached or clear signature, the accepted primary keys. Out: [`Signer`], or a [`Refusal`] that says what failed.
-//! rPGP does the arithmetic and applies no policy; the policy is this: the primary key is one of ours by fingerprint; the signing
-//! subkey is bound to it, both ways; at the time of the signature the subkey was not expired, and may sign; a subkey or primary key
-//! whose secret may have leaked is refused whatever the date says; hashes are SHA-256, SHA-384 or SHA-512. Old releases so verify after
-//! their subkey's end. A signature that has an end of its own counts until then, and one from the future (by more than a day, for clocks)
-//! does not. What is longer than a signature can be is refused before anything is computed.
+//! In: a file, its detached or clear signature, the accepted primary keys. Out: [`Signer`], or a
+//! [`Refusal`] that says what failed. rPGP does the arithmetic and applies no policy; the policy is
+//! this: the primary key is one of ours by fingerprint; the signing subkey is bound to it, both
+//! ways; at the time of the signature the subkey was not expired, and may sign; a subkey or primary
+//! key whose secret may have leaked is refused whatever the date says; hashes are SHA-256, SHA-384
+//! or SHA-512. Old releases so verify after their subkey's end. A signature that has an end of its
+//! own counts until then, and one from the future (by more than a day, for clocks) does not. What
+//! is longer than a signature can be is refused before anything is computed.
 //!
 //! See: RFC 9580, 5.2 and 7; facts of the key itself in `flatcar::SIGNING_KEY`.
 
@@ -23,7 +25,8 @@ use pgp::types::{KeyDetails, Tag, Timestamp};
 
 use crate::flatcar::{Date, SIGNING_KEY, SIGNING_KEY_FINGERPRINT};
 
-/// No detached signature and no signed list of digests is longer; one of Flatcar's has some hundred bytes.
+/// No detached signature and no signed list of digests is longer; one of Flatcar's has some hundred
+/// bytes.
 pub const MOST_BYTES: usize = 64 * 1024;
 
 /// More signatures of one file are not looked at: each may cost a hash of the whole file.
@@ -64,7 +67,8 @@ pub enum Refusal {
     TooEarly(String, Date),
     /// The signature's own lifetime has ended: fingerprint, end.
     Lapsed(String, Date),
-    /// The signature claims a time that is still to come: fingerprint, date of the signature, today.
+    /// The signature claims a time that is still to come: fingerprint, date of the signature,
+    /// today.
     Future(String, Date, Date),
     /// The key may not sign, or is not bound to its primary key.
     NotForSigning(String),
@@ -158,7 +162,8 @@ impl Keyring {
         self.any_of(&read, &[SignatureType::Binary], file, now)
     }
 
-    /// Checks a clear-signed text; what is returned is exactly what was signed, with `\n` as line end.
+    /// Checks a clear-signed text; what is returned is exactly what was signed, with `\n` as line
+    /// end.
     ///
     /// # Errors
     /// Why it proves nothing.
@@ -216,7 +221,8 @@ impl Keyring {
         let Some(signed_at) = signature.created() else {
             return Err(Refusal::Unreadable("it has no date".to_owned()));
         };
-        // A key may be here twice: built in, and newer in `signing_keys`. What takes a key away counts from either.
+        // A key may be here twice: built in, and newer in `signing_keys`. What takes a key away
+        // counts from either.
         let candidates: Vec<_> = self
             .certificates
             .iter()

@@ -1,7 +1,9 @@
-//! Where release data comes from: a release server or a mirror, each file fetched once, its signature checked, parsed once.
+//! Where release data comes from: a release server or a mirror, each file fetched once, its
+//! signature checked, parsed once.
 //!
-//! In: `https://{channel}.release.flatcar-linux.net/{arch}-usr`, a directory and a file's name. Out: what the file says, with who signed
-//! it. Nothing of a file is looked at before its signature is checked.
+//! In: `https://{channel}.release.flatcar-linux.net/{arch}-usr`, a directory and a file's name.
+//! Out: what the file says, with who signed it. Nothing of a file is looked at before its signature
+//! is checked.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -22,7 +24,8 @@ const MOST_LIST_BYTES: usize = 4 * 1024 * 1024;
 /// Where to look, and what to believe.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The directory of a channel's releases, with `{channel}` and `{arch}` in it; `https://`, `http://` or `file://`.
+    /// The directory of a channel's releases, with `{channel}` and `{arch}` in it; `https://`,
+    /// `http://` or `file://`.
     pub url: String,
     /// The directory of `releases.json`; absent where there is no feed.
     pub feed_url: Option<String>,
@@ -276,8 +279,9 @@ impl Source {
         self.keep(url, file, None, make).await
     }
 
-    /// What was made of these very files before, or what `make` makes of them now. That computes, so it is done beside the runtime: a
-    /// call that is stopped meanwhile does not wait for it, and no other call does.
+    /// What was made of these very files before, or what `make` makes of them now. That computes,
+    /// so it is done beside the runtime: a call that is stopped meanwhile does not wait for it, and
+    /// no other call does.
     async fn keep<T>(
         &self,
         url: &str,

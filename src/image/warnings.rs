@@ -73,8 +73,8 @@ pub(super) fn all(about: Circumstances<'_>) -> Vec<Notice> {
         .collect()
 }
 
-/// The package list is signed and names no release; the feed names the release and is not signed. Where they differ, one of them is not
-/// what it says.
+/// The package list is signed and names no release; the feed names the release and is not signed.
+/// Where they differ, one of them is not what it says.
 fn disagreement(about: &Circumstances<'_>, components: &Components) -> Option<Notice> {
     let listed = &about.feed?.find(about.version)?.components;
     let differ: Vec<String> = components
@@ -105,7 +105,8 @@ const CHANNEL_RESTS_DAYS: i64 = 75;
 /// ... and of long-term support 224.
 const LTS_RESTS_DAYS: i64 = 240;
 
-/// Whoever answers for the server may keep back new releases for ever; signatures do not tell. Their age does.
+/// Whoever answers for the server may keep back new releases for ever; signatures do not tell.
+/// Their age does.
 fn standing_still(about: &Circumstances<'_>) -> Option<Notice> {
     let has_ended =
         |stream: &LtsStream| stream.major == about.version.major && stream.ended.is_some();
@@ -237,7 +238,8 @@ fn lts(about: &Circumstances<'_>) -> Option<Notice> {
     })
 }
 
-/// The feed follows the release server, never the other way: a newer release in it means that the server is behind.
+/// The feed follows the release server, never the other way: a newer release in it means that the
+/// server is behind.
 fn stale(about: &Circumstances<'_>) -> Option<Notice> {
     if about.request.wanted != Wanted::Current {
         return None;

@@ -1,9 +1,9 @@
-//! Access to a cluster, as users of kubectl and of the provider `hashicorp/kubernetes` have it: what is
-//! written, then the `KUBE_*` variables, then a kubeconfig, then the Pod that this runs in.
+//! Access to a cluster, as users of kubectl and of the provider `hashicorp/kubernetes` have it:
+//! what is written, then the `KUBE_*` variables, then a kubeconfig, then the Pod that this runs in.
 //!
-//! In: [`Access`] (`{config_path: "~/.kube/config", config_context: "prod"}`) and the environment. Out:
-//! an [`Endpoint`] (`https://api.prod.example:6443`, whom to trust there, how to log in), or which
-//! attribute or variable would set what is missing. Nothing is dialled.
+//! In: [`Access`] (`{config_path: "~/.kube/config", config_context: "prod"}`) and the environment.
+//! Out: an [`Endpoint`] (`https://api.prod.example:6443`, whom to trust there, how to log in), or
+//! which attribute or variable would set what is missing. Nothing is dialled.
 
 use std::path::{Path, PathBuf};
 

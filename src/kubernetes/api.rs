@@ -1,9 +1,9 @@
-//! The API of a cluster: calls, lists in pages, watches. What of it is used is small, so it is asked in
-//! JSON by the one HTTP client that there is.
+//! The API of a cluster: calls, lists in pages, watches. What of it is used is small, so it is
+//! asked in JSON by the one HTTP client that there is.
 //!
-//! In: an [`Endpoint`] and a [`Call`] (`GET /api/v1/nodes`). Out: what was answered, or [`Failed`] in the
-//! cluster's own words. Answers are bounded in size and time. The client is made, and who asks logs in,
-//! with the first call. See: Kubernetes API, 1.33 to 1.37.
+//! In: an [`Endpoint`] and a [`Call`] (`GET /api/v1/nodes`). Out: what was answered, or [`Failed`]
+//! in the cluster's own words. Answers are bounded in size and time. The client is made, and who
+//! asks logs in, with the first call. See: Kubernetes API, 1.33 to 1.37.
 
 mod session;
 mod watch;
@@ -66,7 +66,8 @@ pub(super) struct Failed {
     /// `"TooManyRequests"`
     pub(super) reason: String,
     pub(super) message: String,
-    /// `[("DisruptionBudget", "The disruption budget web needs 3 healthy pods and has 3 currently")]`
+    /// `[("DisruptionBudget", "The disruption budget web needs 3 healthy pods and has 3
+    /// currently")]`
     pub(super) causes: Vec<(String, String)>,
     pub(super) retry_after: Option<Duration>,
     /// Nobody can be asked, now and later.
@@ -123,7 +124,8 @@ impl Failed {
         }
     }
 
-    /// Whether the same would be said of whatever is asked: nobody is logged in, or the role lacks a rule.
+    /// Whether the same would be said of whatever is asked: nobody is logged in, or the role lacks
+    /// a rule.
     pub(super) fn is_of_the_login(&self) -> bool {
         self.hopeless || self.status == Some(401) || self.lacks_rule
     }
@@ -340,7 +342,8 @@ impl Api {
         request.send().await.map_err(|error| lost(&error))
     }
 
-    /// The login that there is, or a new one where that has run out, or is the one that was refused.
+    /// The login that there is, or a new one where that has run out, or is the one that was
+    /// refused.
     async fn session(&self, refused: Option<&Arc<Session>>) -> Result<Arc<Session>, Failed> {
         let mut held = self.session.lock().await;
         if let Some(session) = held.as_ref() {
@@ -410,7 +413,8 @@ fn lost(error: &reqwest::Error) -> Failed {
     }
 }
 
-/// The innermost source says it best: `connection refused` rather than `error sending request`. It names no URL.
+/// The innermost source says it best: `connection refused` rather than `error sending request`. It
+/// names no URL.
 fn innermost(error: &reqwest::Error) -> String {
     let first = std::error::Error::source(error);
     let sources = std::iter::successors(first, |source| source.source());

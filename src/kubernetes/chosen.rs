@@ -1,5 +1,5 @@
-//! Nodes that are chosen by their names or labels, and not by the machines that they are of: closed, emptied
-//! and opened, with patience for an API server that is away for a while.
+//! Nodes that are chosen by their names or labels, and not by the machines that they are of:
+//! closed, emptied and opened, with patience for an API server that is away for a while.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -158,5 +158,6 @@ pub(super) fn missing<'a>(choice: &'a Choice, nodes: &[Found]) -> Vec<&'a str> {
 const AT_ONCE: usize = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How long a cluster is asked what has an answer at once: its API server may be restarted meanwhile.
+/// How long a cluster is asked what has an answer at once: its API server may be restarted
+/// meanwhile.
 const RESTART: Duration = Duration::from_secs(300);

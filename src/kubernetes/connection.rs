@@ -1,8 +1,9 @@
-//! A connection to the Nodes of a cluster: which Node is whose, as far as it is known, and the calls about
-//! one Node.
+//! A connection to the Nodes of a cluster: which Node is whose, as far as it is known, and the
+//! calls about one Node.
 //!
-//! Which Node is whose is remembered for the operation, so that a single one is asked for by its name. What
-//! is written is guarded by the version that was read, and tried again on what is there by then.
+//! Which Node is whose is remembered for the operation, so that a single one is asked for by its
+//! name. What is written is guarded by the version that was read, and tried again on what is there
+//! by then.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -211,8 +212,8 @@ impl Connection {
         Err(failed(conflict))
     }
 
-    /// Which volumes are attached to which Nodes: one list for all who ask within a moment. One that is a moment old
-    /// shows no volume as detached that is not.
+    /// Which volumes are attached to which Nodes: one list for all who ask within a moment. One
+    /// that is a moment old shows no volume as detached that is not.
     pub(super) async fn attachments(&self) -> Result<Attached, Failed> {
         let mut held = self.attached.lock().await;
         if let Some((asked, attached)) = &*held

@@ -1,8 +1,8 @@
 //! One drain: the pods of a Node are evicted, and awaited until they are gone and their volumes are
 //! detached.
 //!
-//! One list and one watch of the Node's pods say how far it is, so a drain ends with its last pod and
-//! not with the next look. What a budget forbids is asked for again, less and less often. See:
+//! One list and one watch of the Node's pods say how far it is, so a drain ends with its last pod
+//! and not with the next look. What a budget forbids is asked for again, less and less often. See:
 //! Kubernetes, API-initiated eviction (policy/v1).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,8 @@ struct Draining<'a> {
     asking: BTreeSet<String>,
     /// Controllers whose pods have been told to end.
     moved: BTreeSet<String>,
-    /// Pods that such a controller has set here again although the Node is closed: nobody can move them.
+    /// Pods that such a controller has set here again although the Node is closed: nobody can move
+    /// them.
     returned: BTreeSet<String>,
     /// Since when a drain has looked useless.
     useless_since: Option<Instant>,
@@ -262,8 +263,8 @@ impl<'a> Draining<'a> {
         }
     }
 
-    /// Why evicting pods would help nobody, as it looks now: a kubelet that is away ends no pod, and
-    /// pods need another Node. Where no other Node is up, none has been heard of for a while.
+    /// Why evicting pods would help nobody, as it looks now: a kubelet that is away ends no pod,
+    /// and pods need another Node. Where no other Node is up, none has been heard of for a while.
     async fn useless(&self) -> Result<Option<String>, NodeError> {
         if self.eviction == Eviction::Forced {
             return Ok(None);
@@ -393,8 +394,8 @@ impl<'a> Draining<'a> {
         Ok(())
     }
 
-    /// Until the volumes of pods that went are detached: a disk that goes with its machine is lost for a
-    /// while, or its detaching takes minutes.
+    /// Until the volumes of pods that went are detached: a disk that goes with its machine is lost
+    /// for a while, or its detaching takes minutes.
     async fn detached(&mut self) -> Result<(), NodeError> {
         let stays = self.pods.values().map(|pod| pod.claims.len()).sum();
         loop {

@@ -1,7 +1,8 @@
 //! What becomes of a Node that a drain does not empty in time, and what is said of it.
 //!
-//! In: how one drain ends ([`Drained`]), asked for as often as it takes, and what comes after the time is over
-//! ([`OnTimeout`]). Out: [`Emptied`]: whether its machine may go, and the words for whoever waits.
+//! In: how one drain ends ([`Drained`]), asked for as often as it takes, and what comes after the
+//! time is over ([`OnTimeout`]). Out: [`Emptied`]: whether its machine may go, and the words for
+//! whoever waits.
 
 use std::fmt::Display;
 use std::sync::{Mutex, PoisonError};
@@ -63,8 +64,8 @@ pub enum Done {
 }
 
 impl Emptying {
-    /// Empties a Node by a drain that is asked for again where that may help. `may_pass`: whether an
-    /// error is one that may be over a little later.
+    /// Empties a Node by a drain that is asked for again where that may help. `may_pass`: whether
+    /// an error is one that may be over a little later.
     pub async fn run<'a, E: Display>(
         &self,
         seen: &Seen,

@@ -1,5 +1,6 @@
-//! Where the API of a cluster is, whom to trust there, and what logs in: `https://api.prod.example:6443`, an
-//! authority in PEM, a token. Nothing of it that is secret can be shown.
+//! Where the API of a cluster is, whom to trust there, and what logs in:
+//! `https://api.prod.example:6443`, an authority in PEM, a token. Nothing of it that is secret can
+//! be shown.
 
 use std::fmt;
 use std::path::PathBuf;

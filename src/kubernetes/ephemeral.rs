@@ -1,5 +1,5 @@
-//! `ephemeral "flatcar_bootstrap_token"`: a token by which machines join a cluster, there while the provider
-//! needs it, or until it ends.
+//! `ephemeral "flatcar_bootstrap_token"`: a token by which machines join a cluster, there while the
+//! provider needs it, or until it ends.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,8 +1,8 @@
 //! Programs that log in: `aws eks get-token`, `gke-gcloud-auth-plugin`, `kubelogin` and others.
 //!
-//! In: an [`Exec`] of a kubeconfig. Out: an [`ExecCredential`]'s token or certificate, and until when it
-//! is good. Its output is a secret; of what it says on stderr, a line is shown where it fails. See:
-//! client.authentication.k8s.io/v1.
+//! In: an [`Exec`] of a kubeconfig. Out: an [`ExecCredential`]'s token or certificate, and until
+//! when it is good. Its output is a secret; of what it says on stderr, a line is shown where it
+//! fails. See: client.authentication.k8s.io/v1.
 
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
@@ -107,7 +107,8 @@ fn asked(exec: &Exec, endpoint: &Endpoint) -> String {
     json!({"apiVersion": exec.api_version, "kind": "ExecCredential", "spec": spec}).to_string()
 }
 
-/// What a stream holds, as far as anybody reads it; the rest is let go by, so that the program ends.
+/// What a stream holds, as far as anybody reads it; the rest is let go by, so that the program
+/// ends.
 async fn bounded(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let Some(mut stream) = stream else {
         return Vec::new();
@@ -152,7 +153,8 @@ fn given(name: &str, out: &[u8], version: &str) -> Result<Given, String> {
     })
 }
 
-/// `2026-11-24T09:00:00Z`; parts of a second do not matter. One in another form is as good as none: the API refuses what is too old.
+/// `2026-11-24T09:00:00Z`; parts of a second do not matter. One in another form is as good as none:
+/// the API refuses what is too old.
 fn moment(text: &str) -> Option<SystemTime> {
     let text = text.replace("+00:00", "Z");
     let (seconds, parts) = text

@@ -41,7 +41,8 @@ pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
-/// A selector that selects by something: `os=ubuntu`, `!old`, `pool in (a, b)`, and these after commas.
+/// A selector that selects by something: `os=ubuntu`, `!old`, `pool in (a, b)`, and these after
+/// commas.
 pub(crate) fn is_selector(text: &str) -> bool {
     let mut rest = text.trim();
     while !rest.is_empty() {

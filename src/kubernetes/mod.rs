@@ -228,8 +228,8 @@ impl Settings {
 /// How a Node is emptied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eviction {
-    /// As PodDisruptionBudgets allow: what they forbid is asked for again until the deadline. No pod
-    /// is moved where the rules leave one that is in the way.
+    /// As PodDisruptionBudgets allow: what they forbid is asked for again until the deadline. No
+    /// pod is moved where the rules leave one that is in the way.
     Allowed,
     /// The same around pods that are in the way, which are left in the end.
     Around,
@@ -294,8 +294,8 @@ pub trait Nodes: Send + Sync {
     /// Removes the Nodes of hosts that no longer exist. One without a Node is passed over.
     async fn forget(&self, hosts: &[Host]) -> Result<(), NodeError>;
 
-    /// Takes the turn to move pods in the cluster for this holder (`prod/workers-k3v9x2ab`), or keeps it; one that is
-    /// not kept for a minute is lost.
+    /// Takes the turn to move pods in the cluster for this holder (`prod/workers-k3v9x2ab`), or
+    /// keeps it; one that is not kept for a minute is lost.
     async fn turn(&self, holder: &str) -> Result<Turn, NodeError>;
 
     /// Gives it to whoever asks next; one that somebody else has stays theirs.

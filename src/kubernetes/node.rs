@@ -1,8 +1,8 @@
 //! A Node as the API has it: how it is, whose it is, and what has to be written on it. Pure.
 //!
 //! In: a Node in JSON. Out: [`Found`], its [`Status`], and the patches that bring it to some
-//! [`Settings`]. What this provider has set is told from what others have: labels by the field manager
-//! that the API keeps, taints and a cordon by annotations. See: Kubernetes, Node v1.
+//! [`Settings`]. What this provider has set is told from what others have: labels by the field
+//! manager that the API keeps, taints and a cordon by annotations. See: Kubernetes, Node v1.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,7 +30,8 @@ pub(super) struct Found {
     /// As they are, those of others with all that they have.
     taints: Vec<Json>,
     pub(super) unschedulable: bool,
-    /// Whether somebody else has said so last, as the API keeps it: our mark is of an earlier cordon then.
+    /// Whether somebody else has said so last, as the API keeps it: our mark is of an earlier
+    /// cordon then.
     is_cordoned_by_others: bool,
     /// Why it does not serve.
     unready: Option<String>,
@@ -147,13 +148,14 @@ impl Found {
         self.fit(host).is_some()
     }
 
-    /// Whether its kubelet says that it serves, though its cloud controller may not have completed it.
+    /// Whether its kubelet says that it serves, though its cloud controller may not have completed
+    /// it.
     pub(super) fn is_up(&self) -> bool {
         self.is_up
     }
 
-    /// A Node is registered by a machine that runs. One that is older was another machine's, though it
-    /// has the same name or address now.
+    /// A Node is registered by a machine that runs. One that is older was another machine's, though
+    /// it has the same name or address now.
     fn is_older_than(&self, host: &Host) -> bool {
         let registered = Date::moment(&self.created);
         let both = registered.zip(host.created);
@@ -186,8 +188,8 @@ impl Found {
         is_there.then_some(Fit::Address)
     }
 
-    /// The patch that makes these settings of what is on it, but for labels; `None` where all is so.
-    /// A cordon is this provider's where it carries this mark.
+    /// The patch that makes these settings of what is on it, but for labels; `None` where all is
+    /// so. A cordon is this provider's where it carries this mark.
     pub(super) fn patch(&self, settings: &Settings, mark: &str) -> Option<Json> {
         let mut annotations = Map::new();
         let mut spec = Map::new();
@@ -275,8 +277,8 @@ enum Fit {
     Address,
 }
 
-/// The Nodes of hosts, by host name: for each the surest, and of those the newest. An address that two
-/// Nodes have says nothing.
+/// The Nodes of hosts, by host name: for each the surest, and of those the newest. An address that
+/// two Nodes have says nothing.
 pub(super) fn nodes_of<'a>(hosts: &[Host], nodes: &'a [Found]) -> BTreeMap<String, &'a Found> {
     let of = |host: &Host| {
         let fits = nodes
@@ -422,7 +424,8 @@ const CONTROL_PLANE: [&str; 2] = [
     "node-role.kubernetes.io/control-plane",
     "node-role.kubernetes.io/master",
 ];
-/// Annotations by which others say that a Node is not to be drained, with the value that says nothing.
+/// Annotations by which others say that a Node is not to be drained, with the value that says
+/// nothing.
 const EXCLUDING: [(&str, &str); 2] = [
     ("kubermatic.io/skip-eviction", "false"),
     ("machine.cluster.x-k8s.io/exclude-node-draining", "false"),

@@ -1,5 +1,5 @@
-//! The Nodes of a real cluster: [`Nodes`] over its API. How all are is one list; what changes then is one
-//! watch.
+//! The Nodes of a real cluster: [`Nodes`] over its API. How all are is one list; what changes then
+//! is one watch.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Which pods a drain moves, which it leaves, and which are in its way. Pure.
 //!
-//! In: a pod in JSON, and the group's [`Rules`]. Out: a [`Pod`] with its [`Fate`]. The rules, and their
-//! names, are those of `kubectl drain`. See: Kubernetes, Pod v1.
+//! In: a pod in JSON, and the group's [`Rules`]. Out: a [`Pod`] with its [`Fate`]. The rules, and
+//! their names, are those of `kubectl drain`. See: Kubernetes, Pod v1.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -117,7 +117,8 @@ fn controller(metadata: &Json) -> Option<&Json> {
     owners.into_iter().find(|owner| owner["controller"] == true)
 }
 
-/// Whether a toleration is of the taint by which the cluster says that a Node is closed. An empty key or effect is of all.
+/// Whether a toleration is of the taint by which the cluster says that a Node is closed. An empty
+/// key or effect is of all.
 fn tolerates_cordon(toleration: &Json) -> bool {
     let text = |name: &str| toleration[name].as_str().unwrap_or_default();
     let is_of_key = matches!(text("key"), "" | UNSCHEDULABLE);

@@ -1,4 +1,5 @@
-//! The attribute `kubernetes` of the provider block: how the cluster is reached, and what is opened from it.
+//! The attribute `kubernetes` of the provider block: how the cluster is reached, and what is opened
+//! from it.
 
 use std::sync::Arc;
 
@@ -10,7 +11,8 @@ use super::access::{
 use crate::protocol::log;
 use crate::provider::{Attribute, Context, Diagnostic, Diagnostics, Path, Type, Value};
 
-/// The attribute `kubernetes` of the provider block; names are those of the provider `hashicorp/kubernetes`.
+/// The attribute `kubernetes` of the provider block; names are those of the provider
+/// `hashicorp/kubernetes`.
 pub fn schema() -> Attribute {
     let text = |name, description, variable| {
         Attribute::string(name, description)
@@ -60,7 +62,8 @@ fn insecure(value: &Value, path: &Path) -> Diagnostics {
     }
 }
 
-/// The API of the cluster, with one login for all who ask it. Nothing is dialled before the first question.
+/// The API of the cluster, with one login for all who ask it. Nothing is dialled before the first
+/// question.
 ///
 /// # Errors
 /// What is written cannot be used, or nothing says which cluster.

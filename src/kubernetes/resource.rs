@@ -1,5 +1,5 @@
-//! `resource "flatcar_node_drain"`: Nodes that are emptied while it says so, when its triggers change, and before what
-//! it stands for is destroyed.
+//! `resource "flatcar_node_drain"`: Nodes that are emptied while it says so, when its triggers
+//! change, and before what it stands for is destroyed.
 //!
 //! Nothing is asked in a plan but, where the Nodes are to be empty, whether they still are closed.
 

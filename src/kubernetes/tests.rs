@@ -1,5 +1,5 @@
-//! The client against a server that follows a script: what no real API server can be made to answer at
-//! will.
+//! The client against a server that follows a script: what no real API server can be made to answer
+//! at will.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -1,8 +1,10 @@
-//! Bootstrap tokens: Secrets in `kube-system` by which machines may ask for a certificate, for a while.
+//! Bootstrap tokens: Secrets in `kube-system` by which machines may ask for a certificate, for a
+//! while.
 //!
-//! In: [`Terms`] (30 minutes, a description, groups). Out: a [`Token`], `abcdef.0123456789abcdef`, that the
-//! cluster knows, and [`Kept`], by which it is prolonged and taken back. A call whose answer was lost is made
-//! again; what nobody takes back the cluster itself removes once it has ended.
+//! In: [`Terms`] (30 minutes, a description, groups). Out: a [`Token`], `abcdef.0123456789abcdef`,
+//! that the cluster knows, and [`Kept`], by which it is prolonged and taken back. A call whose
+//! answer was lost is made again; what nobody takes back the cluster itself removes once it has
+//! ended.
 //!
 //! See: Kubernetes, *Authenticating with Bootstrap Tokens*.
 
@@ -130,7 +132,8 @@ impl Token {
             let body = Body::Json(object.clone());
             let failed = match ask(api, Method::POST, None, body, "create").await {
                 Ok(made) => break made,
-                // The one whose answer was lost: it would be chance that somebody else has drawn this name just then.
+                // The one whose answer was lost: it would be chance that somebody else has drawn
+                // this name just then.
                 Err(there) if there.is_conflict() && was_lost => {
                     break kept(&Json::Null).prolonged(api, now).await?;
                 }
@@ -263,8 +266,8 @@ fn object_of(name: &str) -> String {
     format!("Secret {NAMESPACE}/{name}")
 }
 
-/// How far the cluster's clock is ahead of ours, by what it has just made; none where that is what a call takes, or
-/// more than any clock is wrong.
+/// How far the cluster's clock is ahead of ours, by what it has just made; none where that is what
+/// a call takes, or more than any clock is wrong.
 fn ahead_secs(created: &str, now: SystemTime) -> i64 {
     let Some(created) = Date::moment(created) else {
         return 0;

@@ -1,8 +1,9 @@
-//! The turn to move pods in a cluster: a Lease, for groups share budgets, and two that roll at once would keep each
-//! other waiting, Node by Node.
+//! The turn to move pods in a cluster: a Lease, for groups share budgets, and two that roll at once
+//! would keep each other waiting, Node by Node.
 //!
-//! In: who asks, `prod/workers-k3v9x2ab`. Out: whether it has the turn, or who has. A holder that is heard of no
-//! more loses it once its time is over, by the clock of whoever waits. See: Kubernetes, Lease v1.
+//! In: who asks, `prod/workers-k3v9x2ab`. Out: whether it has the turn, or who has. A holder that
+//! is heard of no more loses it once its time is over, by the clock of whoever waits. See:
+//! Kubernetes, Lease v1.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,7 +1,7 @@
 //! Versions of kubelets: what a group asks for, and what a Node reports.
 //!
-//! In: `1.34`, `1.34.2` or `v1.34.2`, as a user writes it. Out: whether `v1.34.2-eks-1a2b3c` is one of these: what is not written is not
-//! looked at, and what comes after the numbers is not either.
+//! In: `1.34`, `1.34.2` or `v1.34.2`, as a user writes it. Out: whether `v1.34.2-eks-1a2b3c` is one
+//! of these: what is not written is not looked at, and what comes after the numbers is not either.
 
 use std::fmt;
 

@@ -1,5 +1,6 @@
-//! Where the core connects: a socket in a directory that only we can enter, or, where there are no unix sockets, TCP on 127.0.0.1 within
-//! the ports that the core allows. A connection that is not the core's ends alone.
+//! Where the core connects: a socket in a directory that only we can enter, or, where there are no
+//! unix sockets, TCP on 127.0.0.1 within the ports that the core allows. A connection that is not
+//! the core's ends alone.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ use super::{End, log, variable};
 pub(super) struct Listener {
     socket: Socket,
     address: String,
-    /// Removes the socket when dropped. Whoever serves keeps it: a task's things may outlive the runtime.
+    /// Removes the socket when dropped. Whoever serves keeps it: a task's things may outlive the
+    /// runtime.
     pub(super) directory: Option<PrivateDirectory>,
 }
 
@@ -82,8 +84,8 @@ impl Listener {
         &self.address
     }
 
-    /// Those that got through the door. With a pinned certificate, the process ends when the core that held it is gone: nobody else
-    /// could ever come, and nobody would ever say Shutdown.
+    /// Those that got through the door. With a pinned certificate, the process ends when the core
+    /// that held it is gone: nobody else could ever come, and nobody would ever say Shutdown.
     pub(super) fn connections(
         self,
         acceptor: Option<TlsAcceptor>,
@@ -267,7 +269,8 @@ pub(super) struct PrivateDirectory(PathBuf);
 
 #[cfg(unix)]
 impl PrivateDirectory {
-    /// Under `parent`, else under the temporary directory; under `/tmp` when that one's path is too long for a socket.
+    /// Under `parent`, else under the temporary directory; under `/tmp` when that one's path is too
+    /// long for a socket.
     fn under(parent: Option<PathBuf>) -> io::Result<Self> {
         if let Some(parent) = parent {
             return Self::make(&parent);
@@ -327,7 +330,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A core on a busy machine is slow, but not this slow.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(30);
 
-/// A core connects as soon as it has read our line; one that was killed in between never does. go-plugin itself waits a minute for a start.
+/// A core connects as soon as it has read our line; one that was killed in between never does.
+/// go-plugin itself waits a minute for a start.
 const FIRST_CONNECTION: Duration = Duration::from_secs(300);
 
 /// Between the end of a core's connection and another of the same core.
@@ -341,7 +345,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_process_ends_once_the_core_has_left_for_good() {
-        // Who comes after how long and stays how long, in milliseconds, one after the other; when we end, if ever.
+        // Who comes after how long and stays how long, in milliseconds, one after the other; when
+        // we end, if ever.
         type Visits = &'static [(u64, u64)];
         let cases: [(&str, Visits, Option<u64>); 5] = [
             ("nobody ever came", &[], Some(300_000)),

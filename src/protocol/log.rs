@@ -1,9 +1,11 @@
-//! The log: one JSON object a line on stderr, in the form that both cores parse and show under `TF_LOG`.
+//! The log: one JSON object a line on stderr, in the form that both cores parse and show under
+//! `TF_LOG`.
 //!
 //! ```text
 //! {"@level":"info","@message":"created a machine","@module":"provider","@timestamp":"2026-01-02T03:04:05.000006Z","machine":"w-1"}
 //! ```
-//! Nothing is formatted unless its level is asked for. Whoever logs keeps user data, tokens and configured values out.
+//! Nothing is formatted unless its level is asked for. Whoever logs keeps user data, tokens and
+//! configured values out.
 //! See: go-plugin `log_entry.go`; terraform `internal/logging`.
 
 use std::backtrace::Backtrace;
@@ -43,7 +45,8 @@ pub enum Module {
     Sdk,
 }
 
-/// Reads the levels from the environment and lets a panic speak as the cores want it. Once, first thing in `main`.
+/// Reads the levels from the environment and lets a panic speak as the cores want it. Once, first
+/// thing in `main`.
 pub fn init() {
     let variable =
         |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -130,7 +133,8 @@ impl Level {
     }
 }
 
-/// The first variable that is set counts. As in core, a word that is no level (`1`, `JSON`) asks for everything.
+/// The first variable that is set counts. As in core, a word that is no level (`1`, `JSON`) asks
+/// for everything.
 fn threshold(module: Module, variable: &dyn Fn(&str) -> Option<String>) -> u8 {
     let names = match module {
         Module::Provider => &LEVEL_VARIABLES[1..],
@@ -178,7 +182,8 @@ fn line(
     line
 }
 
-/// A JSON string of at most `longest` bytes with its quotes; what is cut off is shown by an ellipsis.
+/// A JSON string of at most `longest` bytes with its quotes; what is cut off is shown by an
+/// ellipsis.
 fn push_string(out: &mut String, text: &str, longest: usize) {
     let end = out.len() + longest - "…\"".len();
     out.push('"');
@@ -229,8 +234,8 @@ pub fn timestamp(now: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
 }
 
-/// Calls a library that panics on some input as others return an error. Core shows whatever a plugin says of a panic as a crash, so
-/// nothing is said of this one.
+/// Calls a library that panics on some input as others return an error. Core shows whatever a
+/// plugin says of a panic as a crash, so nothing is said of this one.
 ///
 /// # Errors
 /// It panicked.
@@ -252,7 +257,8 @@ thread_local! {
     static PANICS_EXPECTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// `panic: ` and a stack: core collects such lines and shows them at the end when the command fails.
+/// `panic: ` and a stack: core collects such lines and shows them at the end when the command
+/// fails.
 fn report(panic: &PanicHookInfo<'_>) -> String {
     let message = panic.payload_as_str().unwrap_or("no message");
     let place = panic
@@ -266,7 +272,8 @@ fn report(panic: &PanicHookInfo<'_>) -> String {
     )
 }
 
-/// Slicing a text at a wrong place panics with the text itself between backticks, and that may be a secret.
+/// Slicing a text at a wrong place panics with the text itself between backticks, and that may be a
+/// secret.
 fn without_quoted(message: &str) -> String {
     match (message.find('`'), message.rfind('`')) {
         (Some(first), Some(last)) if first < last => {

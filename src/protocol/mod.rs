@@ -1,7 +1,9 @@
-//! The wire: go-plugin's handshake and the Terraform plugin protocol, version 6, with nothing of ours in it.
+//! The wire: go-plugin's handshake and the Terraform plugin protocol, version 6, with nothing of
+//! ours in it.
 //!
-//! [`serve`] is the life of the process: a core starts it, it prints one line that says where it listens
-//! (`1|6|unix|/tmp/flatcar-4711-2a/s|grpc|MIIB...`), answers the calls of `tfplugin6.Provider` there, and ends when it is told to.
+//! [`serve`] is the life of the process: a core starts it, it prints one line that says where it
+//! listens (`1|6|unix|/tmp/flatcar-4711-2a/s|grpc|MIIB...`), answers the calls of
+//! `tfplugin6.Provider` there, and ends when it is told to.
 //! See: go-plugin `server.go`; terraform `docs/plugin-protocol/tfplugin6.proto`.
 
 #[rustfmt::skip]
@@ -36,8 +38,8 @@ pub struct Options {
     pub address: &'static str,
     /// `0.1.0`
     pub version: &'static str,
-    /// Cancelled when work is to end: by Shutdown, by SIGTERM, and when the core is gone. StopProvider is a call to the provider, which
-    /// cancels the same token.
+    /// Cancelled when work is to end: by Shutdown, by SIGTERM, and when the core is gone.
+    /// StopProvider is a call to the provider, which cancels the same token.
     pub cancel: CancellationToken,
 }
 
@@ -212,8 +214,9 @@ async fn late(end: &CancellationToken, patience: Duration) {
     tokio::time::sleep(patience).await;
 }
 
-/// `CORE-PROTOCOL|PROTOCOL|NETWORK|ADDRESS|grpc|CERTIFICATE`, and a seventh field only for those that ask whether we multiplex: others
-/// would take it for a part of the sixth. Without a certificate of the core's there must be none of ours.
+/// `CORE-PROTOCOL|PROTOCOL|NETWORK|ADDRESS|grpc|CERTIFICATE`, and a seventh field only for those
+/// that ask whether we multiplex: others would take it for a part of the sixth. Without a
+/// certificate of the core's there must be none of ours.
 fn handshake(listener: &Listener, identity: Option<&tls::Identity>) -> String {
     let certificate = identity
         .map(|identity| identity.certificate.as_str())

@@ -1,4 +1,5 @@
-//! The services beside the provider's own, which go-plugin's client expects: controller, broker, stdio, health.
+//! The services beside the provider's own, which go-plugin's client expects: controller, broker,
+//! stdio, health.
 
 use std::pin::Pin;
 
@@ -43,7 +44,8 @@ pub(super) struct Side {
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Side {
-    /// `first`, and then nothing until the end: a client takes a stream that closes for a plugin that broke.
+    /// `first`, and then nothing until the end: a client takes a stream that closes for a plugin
+    /// that broke.
     fn held_open<T: Send + 'static>(&self, first: Option<T>) -> Answers<T> {
         let end = self.end.soon.clone().cancelled_owned();
         let rest = stream::once(end).filter_map(|()| ready(None));

@@ -2,8 +2,9 @@
 
 use super::{End, How, log};
 
-/// SIGINT reaches every process of a terminal's foreground group, so it says nothing to a plugin: the core answers it, by StopProvider. A
-/// provider that was started by hand ends by it. SIGTERM ends the process as soon as the calls under way have brought home their state.
+/// SIGINT reaches every process of a terminal's foreground group, so it says nothing to a plugin:
+/// the core answers it, by StopProvider. A provider that was started by hand ends by it. SIGTERM
+/// ends the process as soon as the calls under way have brought home their state.
 ///
 /// # Errors
 /// When the system takes no handler.
@@ -33,8 +34,8 @@ pub(super) fn watch(how: How, end: &End) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Ctrl-C reaches every process of a console, so it says nothing to a plugin: the core answers it, by StopProvider. A provider that was
-/// started by hand ends by it.
+/// Ctrl-C reaches every process of a console, so it says nothing to a plugin: the core answers it,
+/// by StopProvider. A provider that was started by hand ends by it.
 ///
 /// # Errors
 /// When the system takes no handler.

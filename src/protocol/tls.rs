@@ -1,8 +1,11 @@
-//! Mutual TLS as go-plugin means it: each side makes a certificate for this one run and hands it over outside the connection; neither
-//! has an issuer. So the core's certificate is compared, not verified up to a root.
+//! Mutual TLS as go-plugin means it: each side makes a certificate for this one run and hands it
+//! over outside the connection; neither has an issuer. So the core's certificate is compared, not
+//! verified up to a root.
 //!
-//! In: `PLUGIN_CLIENT_CERT`, PEM of a self-signed P-521 certificate that says CA:TRUE, which no ordinary verifier takes for a client.
-//! Out: an acceptor, and our own certificate for the sixth field of the handshake line, base64 without padding.
+//! In: `PLUGIN_CLIENT_CERT`, PEM of a self-signed P-521 certificate that says CA:TRUE, which no
+//! ordinary verifier takes for a client.
+//! Out: an acceptor, and our own certificate for the sixth field of the handshake line, base64
+//! without padding.
 //! See: go-plugin `mtls.go`.
 
 use std::fmt;
@@ -30,7 +33,8 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// A fresh key and certificate, and a door for the one client that holds the key of the certificate in `pem`.
+    /// A fresh key and certificate, and a door for the one client that holds the key of the
+    /// certificate in `pem`.
     ///
     /// # Errors
     /// When `pem` is no certificate, or none could be made.

@@ -1,6 +1,7 @@
 //! Terraform's values and types, and their two encodings (MessagePack and JSON).
 //!
-//! Both encodings are read by type: of `{"a": 5}` only a [`Type`] tells whether it is an object, a map or a dynamic value.
+//! Both encodings are read by type: of `{"a": 5}` only a [`Type`] tells whether it is an object, a
+//! map or a dynamic value.
 //! See: terraform `docs/plugin-protocol/object-wire-format.md`.
 
 mod json;
@@ -129,8 +130,8 @@ impl Type {
     }
 }
 
-/// A value of some [`Type`]. The type is not repeated in it, except under a dynamic one. Its `Debug` shows the shape and no contents: any
-/// value may be a secret.
+/// A value of some [`Type`]. The type is not repeated in it, except under a dynamic one. Its
+/// `Debug` shows the shape and no contents: any value may be a secret.
 #[derive(Clone, PartialEq)]
 pub enum Value {
     /// Absent.
@@ -155,7 +156,8 @@ impl Value {
     /// Reads MessagePack.
     ///
     /// # Errors
-    /// When the bytes are not a value of `kind`; the path says where. Messages name keys and kinds, never contents.
+    /// When the bytes are not a value of `kind`; the path says where. Messages name keys and kinds,
+    /// never contents.
     pub fn from_msgpack(bytes: &[u8], kind: &Type) -> Result<Self, CodecError> {
         msgpack::decode(bytes, kind)
     }
@@ -168,7 +170,8 @@ impl Value {
         msgpack::encode(self, kind)
     }
 
-    /// Reads JSON as state has it: keys that the type lacks are skipped, attributes that are missing are null.
+    /// Reads JSON as state has it: keys that the type lacks are skipped, attributes that are
+    /// missing are null.
     ///
     /// # Errors
     /// When the text is not JSON, or not a value of `kind`.
@@ -270,7 +273,8 @@ impl fmt::Debug for Value {
     }
 }
 
-/// What is known of an unknown value: the body of extension 12 as core sent it (a MessagePack map), or nothing.
+/// What is known of an unknown value: the body of extension 12 as core sent it (a MessagePack map),
+/// or nothing.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Refinement(pub Option<Vec<u8>>);
 
@@ -352,7 +356,8 @@ impl fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
-/// What is to be written of an object: each attribute of the type with its value. One too many or too few is a bug of ours.
+/// What is to be written of an object: each attribute of the type with its value. One too many or
+/// too few is a bug of ours.
 fn attributes<'a>(
     entries: &'a BTreeMap<String, Value>,
     kinds: &'a BTreeMap<String, Type>,
@@ -370,7 +375,8 @@ fn attributes<'a>(
     kinds.iter().map(value).collect()
 }
 
-/// Only dynamic values can be deeper than a schema, and no configuration that a human wrote is this deep.
+/// Only dynamic values can be deeper than a schema, and no configuration that a human wrote is this
+/// deep.
 const MAX_DEPTH: usize = 128;
 
 #[cfg(test)]

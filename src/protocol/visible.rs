@@ -1,14 +1,17 @@
-//! Text from outside, made fit to be shown: what a cloud, a console, a server or a file says may hold what a terminal obeys, what turns
-//! the order of letters round, and what nobody sees.
+//! Text from outside, made fit to be shown: what a cloud, a console, a server or a file says may
+//! hold what a terminal obeys, what turns the order of letters round, and what nobody sees.
 //!
-//! In: `"\u{1b}[31mno disk\u{7}"`. Out: `"no disk\u{fffd}"`. Line feeds and tabs stay in [`visible`], and become blanks in [`one_line`].
-//! See: ECMA-48, 5th edition, chapter 5.4; Unicode 16, "Default_Ignorable_Code_Point" and "Bidi_Control".
+//! In: `"\u{1b}[31mno disk\u{7}"`. Out: `"no disk\u{fffd}"`. Line feeds and tabs stay in
+//! [`visible`], and become blanks in [`one_line`].
+//! See: ECMA-48, 5th edition, chapter 5.4; Unicode 16, "Default_Ignorable_Code_Point" and
+//! "Bidi_Control".
 
 use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// Sequences that a terminal obeys are left out; each other character that is not seen becomes U+FFFD.
+/// Sequences that a terminal obeys are left out; each other character that is not seen becomes
+/// U+FFFD.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(|letter| is_hidden(letter) && !is_space(letter)) {
         return Cow::Borrowed(text);
@@ -87,8 +90,8 @@ fn is_space(letter: char) -> bool {
     matches!(letter, '\n' | '\t')
 }
 
-/// What follows an escape: a control sequence, a string up to its end, or one letter. An end that is not in sight is not looked for: the
-/// text goes on.
+/// What follows an escape: a control sequence, a string up to its end, or one letter. An end that
+/// is not in sight is not looked for: the text goes on.
 fn skip_sequence(letters: &mut Peekable<Chars<'_>>) {
     match letters.peek() {
         Some('[') => {

@@ -1,10 +1,11 @@
-//! Values to plain structs and back; errors carry the path. `#[derive(Serialize, Deserialize)]` makes a struct a [`Model`]: a field
-//! per attribute, `Option<T>` for one that may be null, [`Attr<T>`] for one that may be unknown, [`Value`] for one that is
-//! handed on as it is. A field without an attribute, or an attribute without a field, is an error.
+//! Values to plain structs and back; errors carry the path. `#[derive(Serialize, Deserialize)]`
+//! makes a struct a [`Model`]: a field per attribute, `Option<T>` for one that may be null,
+//! [`Attr<T>`] for one that may be unknown, [`Value`] for one that is handed on as it is. A field
+//! without an attribute, or an attribute without a field, is an error.
 //!
-//! Unknown and dynamic values do not exist in serde's data model: they pass through it in a slot of the thread, from our own
-//! (de)serializer to the `Serialize` and `Deserialize` of [`Value`] and [`Attr`]. Other formats (JSON) see plain data, and
-//! refuse unknowns.
+//! Unknown and dynamic values do not exist in serde's data model: they pass through it in a slot of
+//! the thread, from our own (de)serializer to the `Serialize` and `Deserialize` of [`Value`] and
+//! [`Attr`]. Other formats (JSON) see plain data, and refuse unknowns.
 
 mod read;
 mod write;
@@ -26,7 +27,8 @@ use crate::protocol::value::Number;
 /// A struct of a schema's attributes; every serde struct is one.
 pub trait Model: Sized + Send + 'static {
     /// # Errors
-    /// The first value that does not fit, on its path: a bug of ours, or an unknown where none can be.
+    /// The first value that does not fit, on its path: a bug of ours, or an unknown where none can
+    /// be.
     fn from_value(value: &Value) -> Result<Self, Diagnostics>;
     /// Every attribute of the schema, null where unset.
     fn to_value(&self) -> Value;
@@ -115,8 +117,8 @@ pub fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// A struct as a value. What has no form in Terraform (a map with keys that are not strings, a 128-bit number) becomes null, which
-/// the service then finds to miss its schema.
+/// A struct as a value. What has no form in Terraform (a map with keys that are not strings, a
+/// 128-bit number) becomes null, which the service then finds to miss its schema.
 pub fn to_value<T: Serialize + ?Sized>(model: &T) -> Value {
     model.serialize(Sink).unwrap_or(Value::Null)
 }
@@ -174,7 +176,8 @@ impl ser::Error for Misfit {
 }
 
 thread_local! {
-    /// The value that is on its way between our (de)serializer and the serde implementation of [`Value`] or [`Attr`].
+    /// The value that is on its way between our (de)serializer and the serde implementation of
+    /// [`Value`] or [`Attr`].
     static SLOT: RefCell<Option<Value>> = const { RefCell::new(None) };
 }
 

@@ -79,8 +79,9 @@ pub enum Severity {
     Warning,
 }
 
-/// One problem. `summary`: what failed, at most 60 characters, no full stop. `detail`: what answered, what exists now, what to do.
-/// Never a configured value in either: core does not redact them.
+/// One problem. `summary`: what failed, at most 60 characters, no full stop. `detail`: what
+/// answered, what exists now, what to do. Never a configured value in either: core does not redact
+/// them.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)]
 pub struct Diagnostic {
@@ -118,7 +119,8 @@ impl Diagnostic {
     }
 }
 
-/// So many problems of one call are told: nobody reads more, and a call that answers megabytes of them is refused by core.
+/// So many problems of one call are told: nobody reads more, and a call that answers megabytes of
+/// them is refused by core.
 const TOLD: usize = 300;
 
 /// All problems of a call, in source order.
@@ -152,7 +154,8 @@ impl Diagnostics {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-    /// The first few hundred, errors before warnings where not all fit, and how many there are beyond.
+    /// The first few hundred, errors before warnings where not all fit, and how many there are
+    /// beyond.
     #[must_use]
     pub fn bounded(self) -> Self {
         let count = |severity| {

@@ -1,11 +1,13 @@
-//! What an operation knows to exist so far, written down outside of it: a panic costs the operation, and not the record of what it made.
+//! What an operation knows to exist so far, written down outside of it: a panic costs the
+//! operation, and not the record of what it made.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Model, Stored, Value};
 
-/// The newest state that an operation has written down; empty at its start. Read where the operation has panicked, and nowhere else.
+/// The newest state that an operation has written down; empty at its start. Read where the
+/// operation has panicked, and nowhere else.
 #[derive(Clone, Default)]
 pub struct Ledger(Arc<Mutex<Option<Stored<Value>>>>);
 

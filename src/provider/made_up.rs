@@ -1,8 +1,10 @@
-//! What a core makes up where its tests mock a provider (`mock_provider "flatcar" {}`): a few letters and digits for a computed text,
-//! such as `a1b2c3d4`; eight of them in Terraform, 4 to 15 in OpenTofu.
+//! What a core makes up where its tests mock a provider (`mock_provider "flatcar" {}`): a few
+//! letters and digits for a computed text, such as `a1b2c3d4`; eight of them in Terraform, 4 to 15
+//! in OpenTofu.
 //!
-//! The mock answers reads, plans and applies in our place, but whether a configuration is valid we are still asked. What is no more
-//! than made up is therefore not refused there, but where it would be used: a plan or a read that reaches us is no mock's.
+//! The mock answers reads, plans and applies in our place, but whether a configuration is valid we
+//! are still asked. What is no more than made up is therefore not refused there, but where it would
+//! be used: a plan or a read that reaches us is no mock's.
 
 /// Whether a text may be a mock's.
 pub fn is_made_up(text: &str) -> bool {

@@ -1,5 +1,5 @@
-//! Terraform's words for our code. A data source, resource, ephemeral resource or function is a schema, a model and its
-//! operations; everything of the wire is here and in `protocol`.
+//! Terraform's words for our code. A data source, resource, ephemeral resource or function is a
+//! schema, a model and its operations; everything of the wire is here and in `protocol`.
 
 pub mod convert;
 pub mod diagnostics;
@@ -42,17 +42,19 @@ pub use tables::Provider;
 /// What every operation that may touch a network gets.
 #[derive(Clone)]
 pub struct Context {
-    /// The provider block as ConfigureProvider sent it, an object of the provider schema; may hold unknowns; all null
-    /// before it was configured.
+    /// The provider block as ConfigureProvider sent it, an object of the provider schema; may hold
+    /// unknowns; all null before it was configured.
     pub configuration: Arc<Value>,
     /// Cancelled by StopProvider, Shutdown and SIGTERM: return soon, with the newest known state.
     pub cancel: CancellationToken,
-    /// When the operation has to be over, where whoever began it has said so: what waits inside gives up before, and says for what it
-    /// waited.
+    /// When the operation has to be over, where whoever began it has said so: what waits inside
+    /// gives up before, and says for what it waited.
     pub until: Option<Instant>,
-    /// What data sources and resources of one configuration share (the HTTP cache, open connections); one of each type.
+    /// What data sources and resources of one configuration share (the HTTP cache, open
+    /// connections); one of each type.
     pub shared: Arc<Shared>,
-    /// Where a create, an update or a delete writes down what exists, as often as it likes: that is saved should it panic.
+    /// Where a create, an update or a delete writes down what exists, as often as it likes: that is
+    /// saved should it panic.
     pub ledger: Ledger,
 }
 
@@ -85,7 +87,8 @@ impl Context {
     /// [`Context::setting`] as a struct, wholly known.
     ///
     /// # Errors
-    /// Part of it is unknown, as the values of resources are before they are applied; the parts are named.
+    /// Part of it is unknown, as the values of resources are before they are applied; the parts are
+    /// named.
     pub fn known_setting<T: DeserializeOwned>(&self, name: &str) -> Result<T, Diagnostics> {
         let at = Path::of(name);
         let value = self.setting(name);
@@ -94,11 +97,13 @@ impl Context {
             None => convert::from_value(value, &at),
         }
     }
-    /// An attribute of the provider block as a struct: an empty string counts as left out, and an attribute that is left out
-    /// is the struct's default. What was unknown when the configuration was checked is checked here.
+    /// An attribute of the provider block as a struct: an empty string counts as left out, and an
+    /// attribute that is left out is the struct's default. What was unknown when the configuration
+    /// was checked is checked here.
     ///
     /// # Errors
-    /// Part of it is not known yet, or not as the schema says. On no path: paths are of the resource that asks.
+    /// Part of it is not known yet, or not as the schema says. On no path: paths are of the
+    /// resource that asks.
     pub fn checked_setting<T: DeserializeOwned + Default>(
         &self,
         schema: &Attribute,
@@ -123,7 +128,8 @@ impl Context {
     }
 }
 
-/// What to tell of a part of the provider block that is not wholly known. On no path: paths are of the resource that asks.
+/// What to tell of a part of the provider block that is not wholly known. On no path: paths are of
+/// the resource that asks.
 pub(crate) fn unknown_settings(value: &Value, at: &Path) -> Option<Diagnostic> {
     let names = object::unknowns(value, at);
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
@@ -138,9 +144,11 @@ pub(crate) fn unknown_settings(value: &Value, at: &Path) -> Option<Diagnostic> {
     Some(Diagnostic::error("Provider block is not known yet", detail))
 }
 
-/// What an operation found or did, together with its problems. An error beside a value still saves the value.
+/// What an operation found or did, together with its problems. An error beside a value still saves
+/// the value.
 pub struct Outcome<T> {
-    /// What exists now. `None`: nothing (a resource that is gone), or nothing that could be said (a data source that failed).
+    /// What exists now. `None`: nothing (a resource that is gone), or nothing that could be said (a
+    /// data source that failed).
     pub value: Option<T>,
     /// Errors and warnings.
     pub problems: Diagnostics,
@@ -205,13 +213,15 @@ pub trait Ephemeral: Send + Sync + 'static {
     fn schema(&self) -> Schema;
     /// Pure checks beyond the schema's own validators.
     fn validate(&self, config: Self::Model) -> Diagnostics;
-    /// Opens; returns the result, what close needs (private bytes), and when to renew. Cheap and without traces, or closed.
+    /// Opens; returns the result, what close needs (private bytes), and when to renew. Cheap and
+    /// without traces, or closed.
     fn open(
         &self,
         context: &Context,
         config: Self::Model,
     ) -> impl Future<Output = Outcome<Opened<Self::Model>>> + Send;
-    /// Renews what open began; called only where open or renew said when. Answers the private bytes and the next time.
+    /// Renews what open began; called only where open or renew said when. Answers the private bytes
+    /// and the next time.
     fn renew(
         &self,
         _context: &Context,
@@ -284,8 +294,9 @@ pub struct PlanRequest<M> {
     pub prior: Option<Stored<M>>,
     /// The configuration, write-only values included; may hold unknowns.
     pub config: M,
-    /// Configuration merged over prior state, defaults filled in, write-only values null. On create, what is computed and not
-    /// configured is unknown; in an update it is the prior value: make unknown what this change will change.
+    /// Configuration merged over prior state, defaults filled in, write-only values null. On
+    /// create, what is computed and not configured is unknown; in an update it is the prior value:
+    /// make unknown what this change will change.
     pub proposed: M,
 }
 
@@ -293,7 +304,8 @@ pub struct PlanRequest<M> {
 pub struct Planned<M> {
     /// The planned attributes: start from `proposed`.
     pub model: M,
-    /// Attributes whose change replaces the resource; those that the schema says so of are added by the service.
+    /// Attributes whose change replaces the resource; those that the schema says so of are added by
+    /// the service.
     pub requires_replace: Vec<Path>,
     /// Handed to apply.
     pub private: Vec<u8>,
@@ -307,7 +319,8 @@ pub trait Resource: Send + Sync + 'static {
     const NAME: &'static str;
     /// The attributes.
     fn schema(&self) -> Schema;
-    /// What identifies it for `import { identity = {...} }`; values are taken from [`Resource::identity`].
+    /// What identifies it for `import { identity = {...} }`; values are taken from
+    /// [`Resource::identity`].
     fn identity_schema(&self) -> Vec<IdentityAttribute>;
     /// The identity of a stored resource, an object of the identity schema.
     fn identity(&self, model: &Self::Model) -> Value;
@@ -330,8 +343,8 @@ pub trait Resource: Send + Sync + 'static {
         planned: Stored<Self::Model>,
         config: Self::Model,
     ) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
-    /// Updates in place. `value: None` keeps the prior state. Both private bytes are those that the plan answered: core sends no
-    /// others.
+    /// Updates in place. `value: None` keeps the prior state. Both private bytes are those that the
+    /// plan answered: core sends no others.
     fn update(
         &self,
         context: &Context,
@@ -352,14 +365,15 @@ pub trait Resource: Send + Sync + 'static {
         id: String,
         identity: Value,
     ) -> impl Future<Output = Outcome<Stored<Self::Model>>> + Send;
-    /// Lifts the state of an older schema version (its JSON) to this one's. Pure; core asks for the same version too, which the
-    /// service answers itself.
+    /// Lifts the state of an older schema version (its JSON) to this one's. Pure; core asks for the
+    /// same version too, which the service answers itself.
     ///
     /// # Errors
     /// The state is of a version, or has a form, that was never released.
     fn upgrade(&self, version: i64, state: serde_json::Value) -> Result<Self::Model, Diagnostics>;
-    /// What a stored state says when a core takes it up again, before anything is compared with it: what only the last apply was about
-    /// is left out, what an older state lacks is filled in. Such a change is no drift, and it needs no refresh. Pure.
+    /// What a stored state says when a core takes it up again, before anything is compared with it:
+    /// what only the last apply was about is left out, what an older state lacks is filled in. Such
+    /// a change is no drift, and it needs no refresh. Pure.
     fn taken_up(&self, state: Value) -> Value {
         state
     }

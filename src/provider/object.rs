@@ -1,5 +1,5 @@
-//! What a schema says of an object, done once for all: defaults, checks, unknown marking, write-only values, replacement.
-//! Objects are [`Value::Map`]s with every attribute of the schema.
+//! What a schema says of an object, done once for all: defaults, checks, unknown marking,
+//! write-only values, replacement. Objects are [`Value::Map`]s with every attribute of the schema.
 
 use super::diagnostics::Step;
 use super::schema::Kind;
@@ -54,8 +54,8 @@ fn each(
     }
 }
 
-/// Runs the schema's checks on what is known, and finds nulls where there can be none. Core looks for what is not written, not for
-/// what is written as `null`.
+/// Runs the schema's checks on what is known, and finds nulls where there can be none. Core looks
+/// for what is not written, not for what is written as `null`.
 pub(crate) fn check(attributes: &[Attribute], config: &Value) -> Diagnostics {
     let mut problems = Diagnostics::none();
     walk(
@@ -99,7 +99,8 @@ fn missing(path: &Path) -> Diagnostic {
     .at(path.clone())
 }
 
-/// Elements that are null, where the attribute does not skip them. Those of a set have no place of their own.
+/// Elements that are null, where the attribute does not skip them. Those of a set have no place of
+/// their own.
 fn null_elements(attribute: &Attribute, value: &Value, path: &Path) -> Diagnostics {
     let is_set = matches!(attribute.kind, Kind::Plain(Type::Set(_)));
     let nulls: Vec<Path> = match (&attribute.kind, value) {
@@ -212,8 +213,8 @@ fn beside<'a>(other: &'a Value, last: &Step) -> Option<&'a Value> {
     }
 }
 
-/// Completes core's proposal: defaults where the configuration says nothing (core put the prior value there), and unknown where an
-/// object is new and the provider fills the attribute in.
+/// Completes core's proposal: defaults where the configuration says nothing (core put the prior
+/// value there), and unknown where an object is new and the provider fills the attribute in.
 pub(super) fn complete_proposal(
     attributes: &[Attribute],
     config: &Value,
@@ -243,7 +244,8 @@ pub(super) fn complete_proposal(
             }
             (Value::Null, None) if attribute.computed => {
                 if proposed.is_null() {
-                    // Core puts the prior value there itself, but not inside an object that is a default.
+                    // Core puts the prior value there itself, but not inside an object that is a
+                    // default.
                     *proposed = match prior {
                         Some(_) => before.cloned().unwrap_or(Value::Null),
                         None => Value::unknown(),
@@ -347,8 +349,9 @@ fn replaced_under(
     }
 }
 
-/// Attributes where a plan or an answer contradicts the configuration: another value than was written (and than was there before),
-/// or a value where none was written and the provider fills none in. Core refuses such a plan in words for our bug reports only.
+/// Attributes where a plan or an answer contradicts the configuration: another value than was
+/// written (and than was there before), or a value where none was written and the provider fills
+/// none in. Core refuses such a plan in words for our bug reports only.
 pub(super) fn contradictions(
     attributes: &[Attribute],
     config: &Value,

@@ -1,5 +1,6 @@
-//! The reference that registries show: a page for the provider and for everything that it serves. In: the tables and the folder of
-//! examples. Out: `data-sources/image.md` and its text, in the form of the Terraform Registry.
+//! The reference that registries show: a page for the provider and for everything that it serves.
+//! In: the tables and the folder of examples. Out: `data-sources/image.md` and its text, in the
+//! form of the Terraform Registry.
 //!
 //! See: <https://developer.hashicorp.com/terraform/registry/providers/docs>.
 
@@ -11,8 +12,9 @@ use std::path::{Path, PathBuf};
 use super::schema::{Kind, Parameter, Signature};
 use super::{Attribute, Provider, Schema, Type};
 
-/// Every page by its path below `docs/`. Examples are `provider/*.tf`, `data-sources/flatcar_image/*.tf` and the like; one that is called
-/// like its kind (`resource.tf`) comes first, the others under their names.
+/// Every page by its path below `docs/`. Examples are `provider/*.tf`,
+/// `data-sources/flatcar_image/*.tf` and the like; one that is called like its kind (`resource.tf`)
+/// comes first, the others under their names.
 ///
 /// # Errors
 /// An example cannot be read.

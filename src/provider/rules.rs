@@ -1,4 +1,5 @@
-//! Checks of several values together, which no attribute's own schema makes. Pure; what is not known yet is not checked.
+//! Checks of several values together, which no attribute's own schema makes. Pure; what is not
+//! known yet is not checked.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -24,7 +25,8 @@ pub fn exactly_one(object: &Value, [a, b]: [&str; 2], at: Path) -> Diagnostics {
     problems
 }
 
-/// Half of a pair of texts that go together: the attribute that is missing. An empty one is missing.
+/// Half of a pair of texts that go together: the attribute that is missing. An empty one is
+/// missing.
 pub fn missing_half<'a>(object: &Value, [a, b]: [&'a str; 2]) -> Option<&'a str> {
     let is_set = |name: &str| match object.field(name) {
         Value::Null => Some(false),

@@ -1,5 +1,5 @@
-//! Schemas as data: an attribute is a name, a type, flags and a description; from it come the wire form, the checks, the plan's
-//! mechanical part and the docs.
+//! Schemas as data: an attribute is a name, a type, flags and a description; from it come the wire
+//! form, the checks, the plan's mechanical part and the docs.
 //!
 //! ```
 //! use flatcar::provider::{Attribute, Schema};
@@ -39,7 +39,8 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// `version` is raised when stored state changes its form; [`super::Resource::upgrade`] then lifts older states.
+    /// `version` is raised when stored state changes its form; [`super::Resource::upgrade`] then
+    /// lifts older states.
     pub fn new(version: i64, description: &'static str, attributes: Vec<Attribute>) -> Self {
         Self {
             version,
@@ -49,8 +50,8 @@ impl Schema {
     }
 }
 
-/// One attribute. Built by `Attribute::string(name, description)` and the like, then one of `required`, `optional`, `computed`,
-/// `optional().computed()` or `default`, then the rest.
+/// One attribute. Built by `Attribute::string(name, description)` and the like, then one of
+/// `required`, `optional`, `computed`, `optional().computed()` or `default`, then the rest.
 #[derive(Clone)]
 #[allow(missing_docs)]
 pub struct Attribute {
@@ -203,7 +204,8 @@ impl Attribute {
             ..self
         }
     }
-    /// What it is when the user left it out; makes it optional and computed. For an object see [`Attribute::defaulted`].
+    /// What it is when the user left it out; makes it optional and computed. For an object see
+    /// [`Attribute::defaulted`].
     #[must_use]
     pub fn default(mut self, value: impl Serialize) -> Self {
         let value = to_value(&value);
@@ -217,8 +219,9 @@ impl Attribute {
             ..self
         }
     }
-    /// What null stands for; it stays null. The plan of a data source that is read during apply shows nothing of it then, where a value that
-    /// is filled in would be one that is *known after apply*.
+    /// What null stands for; it stays null. The plan of a data source that is read during apply
+    /// shows nothing of it then, where a value that is filled in would be one that is *known after
+    /// apply*.
     #[must_use]
     pub fn null_means(mut self, value: impl Serialize) -> Self {
         if let Some(text) = literal(&to_value(&value)) {
@@ -226,7 +229,8 @@ impl Attribute {
         }
         self.optional()
     }
-    /// An object that, when the user left it out, is one of its attributes' defaults; makes it optional and computed.
+    /// An object that, when the user left it out, is one of its attributes' defaults; makes it
+    /// optional and computed.
     #[must_use]
     pub fn defaulted(self) -> Self {
         let default = match &self.kind {
@@ -332,7 +336,8 @@ impl Attribute {
             _ => Diagnostics::none(),
         })
     }
-    /// Text that `accepts` takes; `says` completes the description and tells the user what is accepted: `"A name of lower-case letters"`.
+    /// Text that `accepts` takes; `says` completes the description and tells the user what is
+    /// accepted: `"A name of lower-case letters"`.
     #[must_use]
     pub fn pattern(self, says: &'static str, accepts: fn(&str) -> bool) -> Self {
         self.check(says, move |value, path| match value {
@@ -348,8 +353,8 @@ impl Attribute {
             _ => Diagnostics::none(),
         })
     }
-    /// Variables that say it where the user does not, in the order in which they are asked; `then` is
-    /// who is asked after them: `"the profile's"`.
+    /// Variables that say it where the user does not, in the order in which they are asked; `then`
+    /// is who is asked after them: `"the profile's"`.
     #[must_use]
     pub fn environment(mut self, variables: &[&str], then: &str) -> Self {
         let variables = variables.iter().map(|name| format!("`{name}`"));
@@ -358,7 +363,8 @@ impl Attribute {
         self.says(&format!("Without it {}", asked.join(", then ")));
         self
     }
-    /// The empty string is accepted too, whatever the checks before say: it counts as left out ([`super::without_empty`]).
+    /// The empty string is accepted too, whatever the checks before say: it counts as left out
+    /// ([`super::without_empty`]).
     #[must_use]
     pub fn or_empty(mut self) -> Self {
         for check in &mut self.checks {
@@ -370,8 +376,8 @@ impl Attribute {
         }
         self
     }
-    /// Any check of known, non-null values; of a list, set or map of plain values: of each element. `says` is appended to the
-    /// description.
+    /// Any check of known, non-null values; of a list, set or map of plain values: of each element.
+    /// `says` is appended to the description.
     #[must_use]
     pub fn check(
         mut self,

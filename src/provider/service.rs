@@ -1,7 +1,8 @@
-//! The RPCs of `tfplugin6.Provider`: each one decodes, looks up, calls and encodes. What a panic in one call costs is that call.
+//! The RPCs of `tfplugin6.Provider`: each one decodes, looks up, calls and encodes. What a panic in
+//! one call costs is that call.
 //!
-//! See: terraform `docs/resource-instance-change-lifecycle.md`, protocol 6.11. What is not here (lists, actions, state stores)
-//! answers UNIMPLEMENTED, by which core knows that it is not there.
+//! See: terraform `docs/resource-instance-change-lifecycle.md`, protocol 6.11. What is not here
+//! (lists, actions, state stores) answers UNIMPLEMENTED, by which core knows that it is not there.
 
 mod call;
 mod data;
@@ -33,7 +34,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// Serves the provider until `process` is cancelled (Shutdown, SIGTERM), which also cancels every operation.
+    /// Serves the provider until `process` is cancelled (Shutdown, SIGTERM), which also cancels
+    /// every operation.
     pub fn new(provider: Provider, process: CancellationToken) -> Self {
         let context = Context {
             configuration: Arc::new(Value::Null),
@@ -170,8 +172,8 @@ impl Service {
         Err(problems)
     }
 
-    /// Replaces the configuration and what was made from the old one. A StopProvider ends with it: in reattach mode one process
-    /// serves several runs.
+    /// Replaces the configuration and what was made from the old one. A StopProvider ends with it:
+    /// in reattach mode one process serves several runs.
     fn configure(&self, config: Option<&pb::DynamicValue>) -> Result<(), Diagnostics> {
         let schema = self.provider.schema();
         let mut config = decode(config, &type_of(schema))?;
@@ -205,8 +207,8 @@ impl Service {
     }
 }
 
-/// What computes for long does so where it keeps nothing else from going on, a StopProvider least of all. Tests of one thread have
-/// nowhere else.
+/// What computes for long does so where it keeps nothing else from going on, a StopProvider least
+/// of all. Tests of one thread have nowhere else.
 fn beside<T>(work: impl FnOnce() -> T) -> T {
     let runtime = tokio::runtime::Handle::try_current();
     match runtime.map(|runtime| runtime.runtime_flavor()) {
@@ -256,8 +258,9 @@ fn panicked() -> Diagnostic {
     )
 }
 
-/// Checks of the schema, then the author's over the configuration with its defaults. What the schema has refused, the author (or the
-/// author's model, which cannot hold it) does not refuse again.
+/// Checks of the schema, then the author's over the configuration with its defaults. What the
+/// schema has refused, the author (or the author's model, which cannot hold it) does not refuse
+/// again.
 fn validated(
     schema: &Schema,
     mut config: Value,

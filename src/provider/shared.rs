@@ -1,4 +1,5 @@
-//! What the operations of one configuration share: an HTTP cache, an open connection. One value of each type, made at first need.
+//! What the operations of one configuration share: an HTTP cache, an open connection. One value of
+//! each type, made at first need.
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;

@@ -83,7 +83,8 @@ impl<T> Row<T> {
     }
 }
 
-/// Runs a pure check over a model. A model that cannot hold unknowns waits until they are known: core validates again then.
+/// Runs a pure check over a model. A model that cannot hold unknowns waits until they are known:
+/// core validates again then.
 fn validated<M: Model>(config: &Value, check: impl FnOnce(M) -> Diagnostics) -> Diagnostics {
     match M::from_value(config) {
         Ok(model) => check(model),

@@ -1,4 +1,5 @@
-//! What core (and the house) asks of schemas, and that every model fits its schema. For tests: a provider in, its faults out.
+//! What core (and the house) asks of schemas, and that every model fits its schema. For tests: a
+//! provider in, its faults out.
 //!
 //! See: terraform `internal/configs/configschema/internal_validate.go`.
 
@@ -8,7 +9,8 @@ use super::convert::to_value;
 use super::schema::Kind;
 use super::{Attribute, Diagnostics, IdentityAttribute, Provider, Schema, Type, Value};
 
-/// Every fault of every schema and model, as `resource thing.disk.gb: is neither required nor optional nor computed`.
+/// Every fault of every schema and model, as `resource thing.disk.gb: is neither required nor
+/// optional nor computed`.
 pub(crate) fn faults(provider: &Provider) -> Vec<String> {
     let mut faults = Faults::default();
     faults.schema("provider", provider.schema(), Where::Provider);

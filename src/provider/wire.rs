@@ -65,7 +65,8 @@ pub(super) fn encode(value: &Value, kind: &Type) -> Result<Option<pb::DynamicVal
     }
 }
 
-/// Reads stored state or a stored identity: keys that the type lacks are skipped, missing ones are null.
+/// Reads stored state or a stored identity: keys that the type lacks are skipped, missing ones are
+/// null.
 pub(super) fn decode_stored(json: &[u8], kind: &Type) -> Result<Value, Diagnostics> {
     Value::from_json(json, kind).map_err(|error| {
         Diagnostic::error(
@@ -88,7 +89,8 @@ fn at_step(diagnostic: Diagnostic, error: CodecError) -> Diagnostic {
     diagnostic.at(Path(steps.collect()))
 }
 
-/// A text as core shows it: whatever came into it from outside, a terminal shows it and obeys nothing.
+/// A text as core shows it: whatever came into it from outside, a terminal shows it and obeys
+/// nothing.
 pub(super) fn shown(text: &str) -> String {
     cut(&visible(text), DETAIL_CHARS).into_owned()
 }
@@ -143,7 +145,8 @@ pub(super) fn schema(schema: &Schema) -> pb::Schema {
     }
 }
 
-/// The schema of the provider block, where nothing is computed: its defaults are filled in when it is configured.
+/// The schema of the provider block, where nothing is computed: its defaults are filled in when it
+/// is configured.
 pub(super) fn provider_schema(provider: &Schema) -> pb::Schema {
     fn plain(attributes: &mut [pb::schema::Attribute]) {
         for attribute in attributes {

@@ -1,4 +1,5 @@
-//! What Go makes of texts, where the reference shows it: paths in their simplest form, strings quoted, bytes that are no UTF-8.
+//! What Go makes of texts, where the reference shows it: paths in their simplest form, strings
+//! quoted, bytes that are no UTF-8.
 //!
 //! `clean("/a//b/../c")` is `/a/c`, `quote("a\n")` is `"a\n"` with its quotation marks.
 
@@ -59,12 +60,14 @@ pub(crate) fn quote(text: &str) -> String {
 
 /// Letters, marks, numbers, punctuation, symbols and the ASCII blank.
 fn is_printable(char: char) -> bool {
-    // Within a string std escapes exactly the others; only at its start marks too, hence the letter.
+    // Within a string std escapes exactly the others; only at its start marks too, hence the
+    // letter.
     let text: String = ['a', char].into_iter().collect();
     char == '\'' || text.escape_debug().eq(text.chars())
 }
 
-/// Stands in a text for a byte that is no UTF-8. It is no character, and the JSON writer turns it into `\\ufffd`.
+/// Stands in a text for a byte that is no UTF-8. It is no character, and the JSON writer turns it
+/// into `\\ufffd`.
 pub(crate) const NO_UTF8: char = '\u{10ffff}';
 
 /// Bytes as text, with one [`NO_UTF8`] for each byte that is no UTF-8, as Go reads them.

@@ -18,7 +18,8 @@ pub(crate) struct JsonError {
     pub(crate) column: u64,
 }
 
-/// Reads one JSON value. Numbers, booleans and null keep their text, with the tag that YAML has for them.
+/// Reads one JSON value. Numbers, booleans and null keep their text, with the tag that YAML has for
+/// them.
 pub(crate) fn parse(text: &str) -> Result<Nodes, JsonError> {
     let mut reader = Reader {
         text,

@@ -1,5 +1,5 @@
-//! What a scalar's text means: yaml.v3's rules, YAML 1.2 with leftovers of 1.1 (`0644` is octal, `yes` is a boolean where one is
-//! wanted).
+//! What a scalar's text means: yaml.v3's rules, YAML 1.2 with leftovers of 1.1 (`0644` is octal,
+//! `yes` is a boolean where one is wanted).
 
 use std::borrow::Cow;
 

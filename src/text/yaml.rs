@@ -1,8 +1,9 @@
-//! YAML text in, nodes with line, column and resolved tag out, as the reference's reader (yaml.v3 3.0.1) makes them.
+//! YAML text in, nodes with line, column and resolved tag out, as the reference's reader (yaml.v3
+//! 3.0.1) makes them.
 //!
-//! Events come from `libyaml-safer`, whose scanner is that reader's ancestor; where the two differ, the differences are here.
-//! Nodes live in one list and refer to each other by number, so that depth costs no stack and an alias may point at its own
-//! ancestor.
+//! Events come from `libyaml-safer`, whose scanner is that reader's ancestor; where the two differ,
+//! the differences are here. Nodes live in one list and refer to each other by number, so that
+//! depth costs no stack and an alias may point at its own ancestor.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -15,7 +16,8 @@ use crate::text::scalar;
 
 /// Nesting beyond this is refused, as the reference does.
 const DEPTH_MAX: usize = 10_000;
-/// Brackets inside each other beyond this are refused: libyaml-safer looks at each of them for each token. The reference has no such limit.
+/// Brackets inside each other beyond this are refused: libyaml-safer looks at each of them for each
+/// token. The reference has no such limit.
 const BRACKETS_MAX: usize = 1_000;
 /// Values beyond this are refused: each costs a hundred bytes, whatever little it says.
 pub(crate) const NODES_MAX: usize = 1_000_000;
@@ -61,7 +63,8 @@ pub(crate) struct SyntaxError {
     pub(crate) exact: String,
     /// The same without quoting and without the line.
     pub(crate) message: String,
-    /// The line as the reference counts it, which may be one too low; `None` where neither it nor we know one.
+    /// The line as the reference counts it, which may be one too low; `None` where neither it nor
+    /// we know one.
     pub(crate) line: Option<u64>,
     /// Where we know it.
     pub(crate) column: Option<u64>,
@@ -156,7 +159,8 @@ enum Children {
 }
 
 impl Open {
-    /// What the reference says about a question mark inside a plain scalar in brackets, which libyaml-safer takes.
+    /// What the reference says about a question mark inside a plain scalar in brackets, which
+    /// libyaml-safer takes.
     fn question_mark(&self) -> Option<SyntaxError> {
         let problem = match self.children {
             Children::Sequence(_) => "did not find expected ',' or ']'",
@@ -174,7 +178,8 @@ pub(crate) fn parse(text: &str) -> Result<Nodes, SyntaxError> {
     let end = Ending::of(text);
     let mut text = end.finished(text);
     for _ in 0..COLONS_MAX {
-        // libyaml-safer panics where its forebear does something undefined: at `[!tag, x]`, at `!%ff`.
+        // libyaml-safer panics where its forebear does something undefined: at `[!tag, x]`, at
+        // `!%ff`.
         let parsed = expecting_panics(|| parse_once(&text, &colons, &end));
         match parsed.unwrap_or_else(|_| Err(problem_at(0, BROKEN_TAG)))? {
             Parsed::Whole(nodes) => return Ok(nodes),
@@ -184,8 +189,8 @@ pub(crate) fn parse(text: &str) -> Result<Nodes, SyntaxError> {
     Err(problem_at(0, UNEXPECTED_COLON))
 }
 
-/// How the text ends. libyaml-safer panics in a block scalar that ends with the text and without a line break, so the text gets one, and
-/// the scalar loses it again.
+/// How the text ends. libyaml-safer panics in a block scalar that ends with the text and without a
+/// line break, so the text gets one, and the scalar loses it again.
 struct Ending {
     /// Bytes of the text before the break that was added; `None` when none was.
     unbroken: Option<u64>,
@@ -239,8 +244,8 @@ const COLONS_MAX: usize = 100;
 const BROKEN_TAG: &str = "did not find expected whitespace or line break after a tag";
 const UNEXPECTED_COLON: &str = "found unexpected ':'";
 
-/// Colons before a comma or bracket in a flow collection (`[fe80::]`): text to the reference, an error to libyaml-safer. They are hidden
-/// from it behind a character that the text does not have.
+/// Colons before a comma or bracket in a flow collection (`[fe80::]`): text to the reference, an
+/// error to libyaml-safer. They are hidden from it behind a character that the text does not have.
 struct PlainColons {
     mask: Option<char>,
 }
@@ -450,7 +455,8 @@ fn collection_tag(tag: Option<String>) -> Cow<'static, str> {
     }
 }
 
-/// The reference's choice of a line: the context's if it has one, else the problem's; only the scanner's count from 1.
+/// The reference's choice of a line: the context's if it has one, else the problem's; only the
+/// scanner's count from 1.
 fn syntax_error(error: &libyaml_safer::Error) -> SyntaxError {
     let first = |mark: Option<libyaml_safer::Mark>| mark.map_or(0, |m| m.line);
     let line = match (first(error.context_mark()), first(error.problem_mark())) {

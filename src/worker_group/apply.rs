@@ -1,6 +1,8 @@
-//! From what a group should be and what exists to what is done: the parts that plan, refresh, create, update and delete share.
+//! From what a group should be and what exists to what is done: the parts that plan, refresh,
+//! create, update and delete share.
 //!
-//! In: [`Wanted`], the machines of state or of the cloud. Out: [`Changes`] with reasons, and [`Performed`].
+//! In: [`Wanted`], the machines of state or of the cloud. Out: [`Changes`] with reasons, and
+//! [`Performed`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -199,7 +201,8 @@ fn split_drift(fields: &[String], wanted: &Wanted) -> (Vec<String>, Vec<String>)
     )
 }
 
-/// What a machine has lost that lacks its mark, or a part of it; beside the fields of a shape, none of which is called so.
+/// What a machine has lost that lacks its mark, or a part of it; beside the fields of a shape, none
+/// of which is called so.
 pub(crate) const MARKS: &str = "marks";
 
 /// What a Node has not as the group set it: `kubernetes.node_labels`.
@@ -447,7 +450,8 @@ pub(crate) async fn perform(
     }
 }
 
-/// What was changed in place may look different (addresses). A list that fails leaves that to the next refresh.
+/// What was changed in place may look different (addresses). A list that fails leaves that to the
+/// next refresh.
 async fn seen_again(job: &Job<'_>, existing: &mut [Known]) {
     let Mark { cluster, group, .. } = &job.mark;
     let listed = job.calls.list(cluster, group).await.unwrap_or_default();
@@ -461,7 +465,8 @@ async fn seen_again(job: &Job<'_>, existing: &mut [Known]) {
     }
 }
 
-/// In what an apply's own look differs from the plan that the user has seen, in words; empty where it does not.
+/// In what an apply's own look differs from the plan that the user has seen, in words; empty where
+/// it does not.
 pub(crate) fn differences(planned: &[Step], now: &Changes) -> Vec<String> {
     let was = |machine: &str, action: Action| {
         let same = |step: &Step| step.machine == machine && step.action == action.word();
@@ -496,5 +501,6 @@ pub(crate) fn differences(planned: &[Step], now: &Changes) -> Vec<String> {
     words
 }
 
-/// Of what is remembered of machines of old generations: words for the others come from their hashes.
+/// Of what is remembered of machines of old generations: words for the others come from their
+/// hashes.
 const MOST_GENERATIONS: usize = 1_000;

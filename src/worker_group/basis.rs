@@ -1,11 +1,13 @@
-//! What machines that exist are compared with: the generation that is wanted, which marks mean the same as it, and which of its parts
-//! nobody knows.
+//! What machines that exist are compared with: the generation that is wanted, which marks mean the
+//! same as it, and which of its parts nobody knows.
 //!
-//! A mark is a hash of what was written. Two things make one hash not enough. *Other hashes of the same*: release 0.1.0 also hashed what only
-//! places machines, so a machine that it made keeps a mark that today's form does not give; what such a mark means is remembered in
-//! private state ([`Private::shapes`]) as soon as the configuration moves on. *Nulls that say nothing*: no cloud tells user data or triggers,
-//! and none tells a whole shape; after an import they are null in state whatever machines were made from. A null that state's own
-//! generation contradicts is such a one, and while the configuration repeats it no machine differs in it.
+//! A mark is a hash of what was written. Two things make one hash not enough. *Other hashes of the
+//! same*: release 0.1.0 also hashed what only places machines, so a machine that it made keeps a
+//! mark that today's form does not give; what such a mark means is remembered in private state
+//! ([`Private::shapes`]) as soon as the configuration moves on. *Nulls that say nothing*: no cloud
+//! tells user data or triggers, and none tells a whole shape; after an import they are null in
+//! state whatever machines were made from. A null that state's own generation contradicts is such a
+//! one, and while the configuration repeats it no machine differs in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +23,9 @@ pub(crate) struct Basis {
     pub(crate) rolls: Rolls,
     /// What machines are made from and nobody knows: no new one can be made.
     pub(crate) unknown: Unknown,
-    /// Fields of the shape that are null since an import, and one of which machines may have been made with: what the import told and
-    /// what the configuration says beside it does not explain their marks.
+    /// Fields of the shape that are null since an import, and one of which machines may have been
+    /// made with: what the import told and what the configuration says beside it does not explain
+    /// their marks.
     pub(crate) untold: Vec<String>,
     /// Hashes of shapes that mean the wanted one.
     same: BTreeSet<String>,
@@ -147,7 +150,8 @@ fn of_no_user_data(wanted: &Wanted, recorded: &Generation) -> bool {
     })
 }
 
-/// Whether marks are those of what an import found of the shape, completed by what the configuration says of the rest: that is all then.
+/// Whether marks are those of what an import found of the shape, completed by what the
+/// configuration says of the rest: that is all then.
 fn explained(wanted: &Wanted, imported: &Wanted, recorded: &Generation, private: &Private) -> bool {
     let entry = wanted.entry;
     completions(entry, &imported.shape, &wanted.shape).any(|shape| {
@@ -160,8 +164,8 @@ fn explained(wanted: &Wanted, imported: &Wanted, recorded: &Generation, private:
     })
 }
 
-/// What stands for the generation of a group that was imported without a machine: nobody knows its user data, nor its shape where a core
-/// alone can have left out what has to be written.
+/// What stands for the generation of a group that was imported without a machine: nobody knows its
+/// user data, nor its shape where a core alone can have left out what has to be written.
 pub(crate) fn of_no_machine(imported: &Wanted) -> Generation {
     let generation = imported.generation().of_unknown_user_data();
     match lacks_required(imported.entry, &imported.shape) {

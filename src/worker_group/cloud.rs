@@ -1,13 +1,15 @@
 //! What a cloud is to a worker group: a table row, and answers to questions about machines.
 //!
-//! Order, surge, waiting, retry of steps, orphan search and draining are written once, in this room.
-//! A cloud answers which machines carry the group's mark, creates and deletes one, and changes
-//! those that exist; what it is like, and what it lacks, its row says. The engine asks a [`Cloud`];
-//! a cloud implements [`Answers`], with its own shape read and user data packed (`opening`).
-//! Beside them is what clouds would else write each for itself: what is answered (`answer`), what
-//! machines show of their shape (`facets`), failures and what codes mean (`failure`), what a preflight finds (`findings`), pages
-//! and calls for many machines (`many`), addresses that outlive machines (`lent`), what users name (`named`), what is asked once (`once`), what is taken before a cloud shows it (`pool`), where a
-//! machine is tried (`spread`), tags (`tagging`), who gets traffic of a load balancer (`traffic`).
+//! Order, surge, waiting, retry of steps, orphan search and draining are written once, in this
+//! room. A cloud answers which machines carry the group's mark, creates and deletes one, and
+//! changes those that exist; what it is like, and what it lacks, its row says. The engine asks a
+//! [`Cloud`]; a cloud implements [`Answers`], with its own shape read and user data packed
+//! (`opening`). Beside them is what clouds would else write each for itself: what is answered
+//! (`answer`), what machines show of their shape (`facets`), failures and what codes mean
+//! (`failure`), what a preflight finds (`findings`), pages and calls for many machines (`many`),
+//! addresses that outlive machines (`lent`), what users name (`named`), what is asked once
+//! (`once`), what is taken before a cloud shows it (`pool`), where a machine is tried (`spread`),
+//! tags (`tagging`), who gets traffic of a load balancer (`traffic`).
 
 mod answer;
 mod facets;
@@ -50,9 +52,10 @@ pub struct Entry {
     pub provider_schema: fn() -> Attribute,
     /// The attribute `name` of the worker group: one machine's shape.
     pub group_schema: fn() -> Attribute,
-    /// What a change of a field of the shape does to machines that exist, by the field's path (`networks.fixed_ips`); a field without a
-    /// row replaces them. A field that equals its default in the schema counts as unset, so a default that changes in a later release
-    /// would roll groups: it never does.
+    /// What a change of a field of the shape does to machines that exist, by the field's path
+    /// (`networks.fixed_ips`); a field without a row replaces them. A field that equals its default
+    /// in the schema counts as unset, so a default that changes in a later release would roll
+    /// groups: it never does.
     pub fields: &'static [(&'static str, Change)],
     /// Whether machines get `/etc/hostname` unless the user says otherwise.
     pub set_hostname: bool,
@@ -64,9 +67,11 @@ pub struct Entry {
     pub manner: Manner,
     /// What it has not, and why: it is never asked for.
     pub lacks: &'static [(Lack, &'static str)],
-    /// Pure checks of the shape beyond the schema; values may be unknown. Paths are relative to the shape.
+    /// Pure checks of the shape beyond the schema; values may be unknown. Paths are relative to the
+    /// shape.
     pub validate: fn(&Value) -> Diagnostics,
-    /// Opens a client. The first place where credentials and endpoints are looked at. Called by [`Entry::open`].
+    /// Opens a client. The first place where credentials and endpoints are looked at. Called by
+    /// [`Entry::open`].
     pub connect: for<'a> fn(Connect<'a>) -> Connecting<'a>,
 }
 
@@ -96,12 +101,14 @@ pub enum Lack {
 pub enum Change {
     /// Replaces them, where it is more than another order: the field is a set.
     Set,
-    /// Nothing: the field says where new machines are placed. One is replaced when it is where the field no longer allows it to be. Where
-    /// it is stands in [`Machine::observed`] under the field's path, several with commas between.
+    /// Nothing: the field says where new machines are placed. One is replaced when it is where the
+    /// field no longer allows it to be. Where it is stands in [`Machine::observed`] under the
+    /// field's path, several with commas between.
     Place,
     /// Is made on machines as they are.
     InPlace,
-    /// The same; release 0.1.0 replaced machines for it, and its marks tell of the field. Where it is null, machines keep what they have.
+    /// The same; release 0.1.0 replaced machines for it, and its marks tell of the field. Where it
+    /// is null, machines keep what they have.
     NowInPlace,
 }
 
@@ -144,23 +151,26 @@ pub struct Mark {
     pub group: String,
     /// Made once at creation: tells two groups of one name apart.
     pub uid: String,
-    /// What the user wrote when it was made, as hashes: 51 characters of `[0-9a-f-]`. Never interpreted by a cloud.
+    /// What the user wrote when it was made, as hashes: 51 characters of `[0-9a-f-]`. Never
+    /// interpreted by a cloud.
     pub generation: String,
     /// Set from creation until a state that holds the uid is about to be saved, or known to be.
     pub unsaved: bool,
-    /// Which state's create wrote it: `[0-9a-f]{16}`, a hash of what tells that state from others. `""` where that is not known.
+    /// Which state's create wrote it: `[0-9a-f]{16}`, a hash of what tells that state from others.
+    /// `""` where that is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub origin: String,
-    /// That a create of this group made a machine of this name: `[0-9a-f]{32}`, keyed by a secret of the group. Tags can be copied to
-    /// another machine, and this then proves nothing of it. `""` in a mark that is rewritten: what is on the machine stays.
+    /// That a create of this group made a machine of this name: `[0-9a-f]{32}`, keyed by a secret
+    /// of the group. Tags can be copied to another machine, and this then proves nothing of it.
+    /// `""` in a mark that is rewritten: what is on the machine stays.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub proof: String,
 }
 
 impl Mark {
-    /// The mark as keys and values that every cloud's tags, labels or metadata can hold. `flatcar-unsaved` is `true` or `false` and the
-    /// origin (`true-0f3c9a1e5b7d2468`), never left out: clouds that only add and overwrite tags can take it off. An empty proof is left
-    /// out.
+    /// The mark as keys and values that every cloud's tags, labels or metadata can hold.
+    /// `flatcar-unsaved` is `true` or `false` and the origin (`true-0f3c9a1e5b7d2468`), never left
+    /// out: clouds that only add and overwrite tags can take it off. An empty proof is left out.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
         let unsaved = match self.origin.as_str() {
             "" => self.unsaved.to_string(),
@@ -185,7 +195,8 @@ impl Mark {
         pairs.map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
-    /// The inverse of [`Mark::pairs`]; `None` for a machine that belongs to no group, be it that a part of its mark is empty or missing.
+    /// The inverse of [`Mark::pairs`]; `None` for a machine that belongs to no group, be it that a
+    /// part of its mark is empty or missing.
     pub fn from_pairs<'a>(find: impl Fn(&str) -> Option<&'a str>) -> Option<Self> {
         let mark = Self::parts(find);
         mark.is_whole().then_some(mark)
@@ -270,7 +281,8 @@ pub struct Spec<'a> {
 }
 
 impl<'a> Spec<'a> {
-    /// A machine that is never made, for a create that is only tried (a dry run); its mark is [`Mark::trial`].
+    /// A machine that is never made, for a create that is only tried (a dry run); its mark is
+    /// [`Mark::trial`].
     pub fn trial(mark: &'a Mark, image: &'a str) -> Self {
         Self {
             name: TRIAL,
@@ -284,7 +296,8 @@ impl<'a> Spec<'a> {
     }
 }
 
-/// How many machines an apply makes, and how many exist at a time meanwhile: what it needs room for.
+/// How many machines an apply makes, and how many exist at a time meanwhile: what it needs room
+/// for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Growth {
     /// Machines that are created.
@@ -305,8 +318,8 @@ impl Growth {
         }
     }
 
-    /// What to do where there is room for no more than `left` machines, before what the cloud itself advises (`""`: nothing more); `None`:
-    /// there is enough.
+    /// What to do where there is room for no more than `left` machines, before what the cloud
+    /// itself advises (`""`: nothing more); `None`: there is enough.
     pub fn advice(&self, left: usize) -> Option<&'static str> {
         if self.at_once <= left {
             return None;
@@ -341,13 +354,15 @@ pub struct Machine {
     pub mark: Mark,
     /// When the cloud says that it was created.
     pub created: Option<SystemTime>,
-    /// Attributes of the shape as they are now, for those that the cloud reports; compared with [`Cloud::wanted`]. A key is the field's
-    /// path in the shape: `instance_type`, `tags.owner`; its first name tells whether a difference is mended in place.
+    /// Attributes of the shape as they are now, for those that the cloud reports; compared with
+    /// [`Cloud::wanted`]. A key is the field's path in the shape: `instance_type`, `tags.owner`;
+    /// its first name tells whether a difference is mended in place.
     pub observed: BTreeMap<String, String>,
 }
 
 impl Machine {
-    /// One whose create was answered with no more than its id: what it will be is what was asked for.
+    /// One whose create was answered with no more than its id: what it will be is what was asked
+    /// for.
     pub fn asked_for(spec: &Spec<'_>, id: impl Into<String>) -> Self {
         Self {
             id: id.into(),
@@ -369,8 +384,8 @@ impl Machine {
         elapsed.is_some_and(|elapsed| elapsed < age)
     }
 
-    /// Keys of the user's tags that it was seen to have and that left the configuration. `prefix` is
-    /// what they begin with in [`Machine::observed`]: `"tags."`.
+    /// Keys of the user's tags that it was seen to have and that left the configuration. `prefix`
+    /// is what they begin with in [`Machine::observed`]: `"tags."`.
     pub fn no_longer(&self, prefix: &str, is_kept: impl Fn(&str) -> bool) -> Vec<&str> {
         let keys = self.observed.keys();
         let keys = keys.filter_map(|key| key.strip_prefix(prefix));
@@ -399,36 +414,42 @@ pub enum Deletion {
     Going,
 }
 
-/// One cloud, connected, for one group's shape, as the engine asks it. A cloud implements [`Answers`].
+/// One cloud, connected, for one group's shape, as the engine asks it. A cloud implements
+/// [`Answers`].
 #[async_trait]
 pub trait Cloud: Send + Sync {
     /// What state records as the scope: `"123456789012/eu-central-1"`. May ask the cloud once.
     async fn scope(&self) -> Result<String, CloudError>;
 
-    /// Every machine of (cluster, group), whatever its uid, that is not gone; one that is going is [`Phase::Deleting`]. One call a page,
-    /// none per machine.
+    /// Every machine of (cluster, group), whatever its uid, that is not gone; one that is going is
+    /// [`Phase::Deleting`]. One call a page, none per machine.
     async fn list(&self, cluster: &str, group: &str) -> Result<Vec<Machine>, CloudError>;
 
-    /// Those of these ids that exist, in as few calls as the cloud allows; absence here is definite. A machine that lacks its mark, or a
-    /// part of it, is answered too: somebody may have taken its tags off. What is there of the mark is as it is, also where it is another
-    /// group's, and what is not is `""`; the name is the best that the cloud has, or `""`. Callers tell machines apart by id. A list, in
-    /// contrast, answers only what carries cluster, group and uid.
+    /// Those of these ids that exist, in as few calls as the cloud allows; absence here is
+    /// definite. A machine that lacks its mark, or a part of it, is answered too: somebody may have
+    /// taken its tags off. What is there of the mark is as it is, also where it is another group's,
+    /// and what is not is `""`; the name is the best that the cloud has, or `""`. Callers tell
+    /// machines apart by id. A list, in contrast, answers only what carries cluster, group and uid.
     async fn find(&self, ids: &[String]) -> Result<Vec<Machine>, CloudError>;
 
-    /// Creates a machine, marked by the same call. A second create of the same spec (name and attempt) answers the same machine, even one
-    /// that is dead or going by now: the caller raises the attempt. Never waits for it to run.
+    /// Creates a machine, marked by the same call. A second create of the same spec (name and
+    /// attempt) answers the same machine, even one that is dead or going by now: the caller raises
+    /// the attempt. Never waits for it to run.
     async fn create(&self, spec: &Spec<'_>) -> Result<Machine, CloudError>;
 
     /// Deletes a machine. One that is already gone is [`Deletion::Gone`].
     async fn delete(&self, machine: &Machine) -> Result<Deletion, CloudError>;
 
-    /// Starts machines that are stopped, in as few calls as the cloud allows, and waits for nothing. One that runs or is gone is passed over.
+    /// Starts machines that are stopped, in as few calls as the cloud allows, and waits for
+    /// nothing. One that runs or is gone is passed over.
     async fn start(&self, machines: &[Machine]) -> Result<(), CloudError>;
 
-    /// Releases what machines of the group of this uid that are gone have left behind (addresses, say); asked at the end of every apply.
+    /// Releases what machines of the group of this uid that are gone have left behind (addresses,
+    /// say); asked at the end of every apply.
     async fn sweep(&self, group: &Mark) -> Result<(), CloudError>;
 
-    /// Rewrites marks and the in-place part of the shape on machines, in as few calls as the cloud allows. A null shape: marks alone.
+    /// Rewrites marks and the in-place part of the shape on machines, in as few calls as the cloud
+    /// allows. A null shape: marks alone.
     async fn mark(
         &self,
         machines: &[Machine],
@@ -439,11 +460,13 @@ pub trait Cloud: Send + Sync {
     /// What [`Machine::observed`] should say for this shape; keys as there.
     fn wanted(&self, shape: &Value) -> BTreeMap<String, String>;
 
-    /// What only the cloud knows (zone, image, architecture, quota, permissions by dry run), asked at the start of an apply. Paths are
-    /// relative to the group (`image`, `aws.subnet_ids`). Where no machine is to be created, only what changes in place is asked about.
+    /// What only the cloud knows (zone, image, architecture, quota, permissions by dry run), asked
+    /// at the start of an apply. Paths are relative to the group (`image`, `aws.subnet_ids`). Where
+    /// no machine is to be created, only what changes in place is asked about.
     ///
     /// # Errors
-    /// A question that was not answered and is worth another try; every other fault is a diagnostic.
+    /// A question that was not answered and is worth another try; every other fault is a
+    /// diagnostic.
     async fn preflight(
         &self,
         image: &str,
@@ -451,10 +474,12 @@ pub trait Cloud: Send + Sync {
         growth: Growth,
     ) -> Result<Diagnostics, CloudError>;
 
-    /// The machine's console, for the diagnostic of one that does not come up; `None` where the cloud has none.
+    /// The machine's console, for the diagnostic of one that does not come up; `None` where the
+    /// cloud has none.
     async fn console(&self, machine: &Machine) -> Result<Option<String>, CloudError>;
 
-    /// Where machines are entered when they are ready, if this cloud has such a place. What it knows is as of the last list.
+    /// Where machines are entered when they are ready, if this cloud has such a place. What it
+    /// knows is as of the last list.
     fn members(&self) -> Option<&dyn Members>;
 
     /// How its answers come.
@@ -478,12 +503,13 @@ impl dyn Cloud + '_ {
     }
 }
 
-/// Who gets traffic: machines are entered once they run and have joined, and taken out before they are drained and deleted (the target
-/// groups of a load balancer). Calls are idempotent, and few: one a place for all hosts.
+/// Who gets traffic: machines are entered once they run and have joined, and taken out before they
+/// are drained and deleted (the target groups of a load balancer). Calls are idempotent, and few:
+/// one a place for all hosts.
 #[async_trait]
 pub trait Members: Send + Sync {
-    /// Enters those of these hosts that are not entered where they belong, and answers the names of those that get traffic everywhere.
-    /// Hosts that leave are not asked for here.
+    /// Enters those of these hosts that are not entered where they belong, and answers the names of
+    /// those that get traffic everywhere. Hosts that leave are not asked for here.
     async fn enter(&self, hosts: &[Host]) -> Result<BTreeSet<String>, CloudError>;
 
     /// Of hosts that leave, the names of those that get no traffic any more.
@@ -492,7 +518,8 @@ pub trait Members: Send + Sync {
     /// Begins to take hosts out; waits for nothing.
     async fn leave(&self, hosts: &[Host]) -> Result<(), CloudError>;
 
-    /// Waits until a host that [`Members::leave`] was called for gets no traffic any more, or for as long as the place allows.
+    /// Waits until a host that [`Members::leave`] was called for gets no traffic any more, or for
+    /// as long as the place allows.
     async fn left(&self, host: &Host) -> Result<(), CloudError>;
 }
 

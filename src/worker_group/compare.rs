@@ -1,7 +1,8 @@
-//! A machine beside what is wanted: where it is, what it has of the fields that change in place, and in what it is no longer as the group
-//! made it.
+//! A machine beside what is wanted: where it is, what it has of the fields that change in place,
+//! and in what it is no longer as the group made it.
 //!
-//! In: a machine as its cloud shows it, or what a refresh noted of it. Out: fields, and reasons in the user's words.
+//! In: a machine as its cloud shows it, or what a refresh noted of it. Out: fields, and reasons in
+//! the user's words.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,7 +48,8 @@ pub(super) fn misplaced(note: &Note, wanted: &Wanted) -> Option<String> {
     Some(format!("{}.{path} does not allow {has}", wanted.entry.name))
 }
 
-/// A place as it is compared: an address in one spelling, an OpenStack zone without the host that it may be bound to.
+/// A place as it is compared: an address in one spelling, an OpenStack zone without the host that
+/// it may be bound to.
 fn plain(place: &str) -> String {
     match place.parse::<IpAddr>() {
         Ok(address) => address.to_string(),
@@ -64,8 +66,8 @@ pub(crate) struct Compared {
     pub(crate) has: BTreeMap<String, Value>,
 }
 
-/// Compares a machine with what a cloud says that machines of this shape look like. What it has of the fields that change in place is
-/// for state to show, where a core's `ignore_changes` finds it.
+/// Compares a machine with what a cloud says that machines of this shape look like. What it has of
+/// the fields that change in place is for state to show, where a core's `ignore_changes` finds it.
 pub(crate) fn compared(
     machine: &Machine,
     looks: &BTreeMap<String, String>,
@@ -106,7 +108,8 @@ fn drift(
         let field = key.split('.').next().unwrap_or(key);
         let differs = match machine.observed.get(key) {
             Some(observed) => observed != value,
-            // A tag that is not reported is not there; another field that is not reported is not known.
+            // A tag that is not reported is not there; another field that is not reported is not
+            // known.
             None => key.contains('.') && entry.changes_in_place(field),
         };
         if differs {
@@ -134,7 +137,8 @@ fn hash_of(value: &Value) -> String {
     generation::hash(&[generation::text_of(value).as_bytes()])
 }
 
-/// The cloud's own words for a machine that failed or was stopped, as much of them as fits into a reason.
+/// The cloud's own words for a machine that failed or was stopped, as much of them as fits into a
+/// reason.
 pub(crate) fn message(machine: &Machine) -> Option<String> {
     if !matches!(machine.phase, Phase::Failed | Phase::Stopped) {
         return None;

@@ -1,8 +1,9 @@
 //! What the user wrote for one machine, as hashes, and what changed between two of them.
 //!
-//! A generation is four hashes, one a part, so that a machine tells by its mark alone which part of it is outdated:
-//! `3f2a91c07b1d-9c1185a2e0f4-e3b0c44298fc-1d4f0a6b2c3e` is user data, shape, triggers, image. A part that a policy leaves alone
-//! (`image_update = "new_only"`) is recorded and not compared, so a change of policy rolls nothing by itself.
+//! A generation is four hashes, one a part, so that a machine tells by its mark alone which part of
+//! it is outdated: `3f2a91c07b1d-9c1185a2e0f4-e3b0c44298fc-1d4f0a6b2c3e` is user data, shape,
+//! triggers, image. A part that a policy leaves alone (`image_update = "new_only"`) is recorded and
+//! not compared, so a change of policy rolls nothing by itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +23,8 @@ pub(crate) struct Generation {
     image: String,
 }
 
-/// Which parts of a generation matter to machines that exist. Shape and triggers do unless nobody knows them.
+/// Which parts of a generation matter to machines that exist. Shape and triggers do unless nobody
+/// knows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rolls {
     pub(crate) shape: bool,
@@ -126,8 +128,9 @@ impl Generation {
             || (rolls.image && self.image != other.image)
     }
 
-    /// Whether machines of this generation that an unfinished create left behind are what a create of `wanted` would make: the same
-    /// configuration, but for a newer image where that rolls nothing.
+    /// Whether machines of this generation that an unfinished create left behind are what a create
+    /// of `wanted` would make: the same configuration, but for a newer image where that rolls
+    /// nothing.
     pub(crate) fn serves(&self, wanted: &Self, rolls: Rolls) -> bool {
         let rolls = Rolls {
             user_data: true,
@@ -175,8 +178,8 @@ impl Generation {
         }
     }
 
-    /// What of `other` is not as in this one, in the user's words and without contents, as far as hashes can tell; `known` has the
-    /// words for parts whose earlier contents are known.
+    /// What of `other` is not as in this one, in the user's words and without contents, as far as
+    /// hashes can tell; `known` has the words for parts whose earlier contents are known.
     pub(crate) fn reasons(&self, other: &Self, rolls: Rolls, known: &Reasons) -> String {
         let parts = [
             (
@@ -232,7 +235,8 @@ impl fmt::Display for Generation {
     }
 }
 
-/// What changed between two writings, one text a part; `""` where a part did not change or nothing is known.
+/// What changed between two writings, one text a part; `""` where a part did not change or nothing
+/// is known.
 #[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 pub(crate) struct Reasons {

@@ -1,7 +1,8 @@
-//! The group as Terraform knows it: its schema, its attributes as structs, and what is kept in private state.
+//! The group as Terraform knows it: its schema, its attributes as structs, and what is kept in
+//! private state.
 //!
-//! In: `{name = "workers", cluster = "prod", replicas = 3, sandbox = {...}}`. Out: a [`Group`], and from it, once everything is known,
-//! [`Wanted`]: what a plan or an apply works with.
+//! In: `{name = "workers", cluster = "prod", replicas = 3, sandbox = {...}}`. Out: a [`Group`], and
+//! from it, once everything is known, [`Wanted`]: what a plan or an apply works with.
 
 mod computed;
 mod identity;
@@ -360,8 +361,8 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
     )
 }
 
-/// As the user wrote them: a roll that may neither add nor take away could never begin. Where one is left to its default, or they come
-/// to zero by rounding, one machine may be missing.
+/// As the user wrote them: a roll that may neither add nor take away could never begin. Where one
+/// is left to its default, or they come to zero by rounding, one machine may be missing.
 fn check_shares(update: &Value, _path: &Path) -> Diagnostics {
     let zero = |name: &str| match update {
         Value::Map(written) => match written.get(name) {
@@ -411,7 +412,8 @@ fn rolling_update() -> Vec<Attribute> {
     ]
 }
 
-/// Blanks around an image are never part of its name: they come from a file that was read with its line feed.
+/// Blanks around an image are never part of its name: they come from a file that was read with its
+/// line feed.
 fn is_image(text: &str) -> bool {
     (1..=1024).contains(&text.chars().count())
         && text.trim() == text
@@ -423,7 +425,8 @@ pub(crate) fn refusal(path: Path, summary: &str, detail: impl Into<String>) -> D
     Diagnostic::error(summary, detail).at(path)
 }
 
-/// What is wrong with names that are asked for by hand: those of a cluster and of a group, in the words of the schema.
+/// What is wrong with names that are asked for by hand: those of a cluster and of a group, in the
+/// words of the schema.
 pub(crate) fn wrong_names(cluster: &str, name: &str) -> Option<String> {
     let wrong = [
         (cluster, "cluster", CLUSTER_LENGTH, CLUSTER_SAYS),

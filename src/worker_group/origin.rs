@@ -1,8 +1,10 @@
-//! Which state an apply works for: what tells a create that was cut off, and is repeated, from another state's.
+//! Which state an apply works for: what tells a create that was cut off, and is repeated, from
+//! another state's.
 //!
-//! In: where the core runs, as far as a provider can see it. Out: `[0-9a-f]{16}`, a hash that machines carry while their create is under
-//! way. State locking keeps two applies of one state apart, so machines of the same origin that no state has are what a crash left.
-//! No credential of a backend goes into the hash: it would change with every rotation.
+//! In: where the core runs, as far as a provider can see it. Out: `[0-9a-f]{16}`, a hash that
+//! machines carry while their create is under way. State locking keeps two applies of one state
+//! apart, so machines of the same origin that no state has are what a crash left. No credential of
+//! a backend goes into the hash: it would change with every rotation.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -82,7 +84,8 @@ fn origin_of(state: &State) -> String {
         .collect()
 }
 
-/// What is left when everything that may be a credential is taken out; `key` itself is where the state lies.
+/// What is left when everything that may be a credential is taken out; `key` itself is where the
+/// state lies.
 fn without_credentials(settings: &Json) -> Json {
     let is_credential = |name: &str| {
         let words = ["secret", "token", "password", "credential"];

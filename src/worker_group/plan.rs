@@ -1,9 +1,12 @@
-//! The planner: which machines change and why, and which of those changes may start now. Pure: no clock, no random, no network.
+//! The planner: which machines change and why, and which of those changes may start now. Pure: no
+//! clock, no random, no network.
 //!
-//! [`changes`] answers the first question for a whole group, at plan and again at the start of an apply: desired
-//! `{replicas: 3, generation: B}` and members `workers-k3v9x2ab-0..2` of generation A give three deletes and three creates,
-//! `workers-k3v9x2ab-3..5`. [`steps`] answers the second at every moment of an apply: three ready machines, all leaving, surge 1,
-//! unavailable 0 give "create one". Whatever fails or vanishes meanwhile, asking again is right: there is no memory between calls.
+//! [`changes`] answers the first question for a whole group, at plan and again at the start of an
+//! apply: desired `{replicas: 3, generation: B}` and members `workers-k3v9x2ab-0..2` of generation
+//! A give three deletes and three creates, `workers-k3v9x2ab-3..5`. [`steps`] answers the second at
+//! every moment of an apply: three ready machines, all leaving, surge 1, unavailable 0 give "create
+//! one". Whatever fails or vanishes meanwhile, asking again is right: there is no memory between
+//! calls.
 
 mod order;
 
@@ -31,7 +34,8 @@ pub(crate) struct Desired<'a> {
     pub(crate) next_ordinal: u64,
     /// What may be deleted: the deletes of the plan that the user has seen. `None` at plan.
     pub(crate) deletable: Option<&'a BTreeSet<String>>,
-    /// Fields of the shape that changed and are changed in place, with the cloud's name: `aws.tags`.
+    /// Fields of the shape that changed and are changed in place, with the cloud's name:
+    /// `aws.tags`.
     pub(crate) in_place: &'a [String],
     /// Why a machine of this generation, booted from this image, is outdated.
     pub(crate) reason: &'a dyn Fn(&Generation, &str) -> String,
@@ -52,7 +56,8 @@ pub(crate) struct Member {
     pub(crate) starts: Option<String>,
     /// Why it may no longer be where it is: `aws.subnet_ids does not allow subnet-1`.
     pub(crate) misplaced: Option<String>,
-    /// Fields of the shape that are no longer as the group made them, and roll: `aws.instance_type`.
+    /// Fields of the shape that are no longer as the group made them, and roll:
+    /// `aws.instance_type`.
     pub(crate) drift: Vec<String>,
     /// The same, mended in place: `aws.tags`.
     pub(crate) drift_in_place: Vec<String>,
@@ -215,8 +220,8 @@ pub(crate) fn changes(desired: &Desired<'_>, members: &[Member]) -> Changes {
     out
 }
 
-/// The ordinal at the end of a machine's name, as this provider writes it: up to nine digits, without zeros before them. What else a name
-/// ends with is none of ours, and is not believed.
+/// The ordinal at the end of a machine's name, as this provider writes it: up to nine digits,
+/// without zeros before them. What else a name ends with is none of ours, and is not believed.
 pub(crate) fn ordinal(name: &str) -> Option<u64> {
     let (_, digits) = name.rsplit_once('-')?;
     let plain = digits.len() <= ORDINAL_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -229,8 +234,8 @@ pub(crate) fn name(prefix: &str, ordinal: u64) -> Option<String> {
     (ordinal < ORDINALS).then(|| format!("{prefix}{ordinal}"))
 }
 
-/// The lowest ordinal that was never used, by what is recorded of it and by the machines that there are. A record that no machine of
-/// ours can have led to is not believed.
+/// The lowest ordinal that was never used, by what is recorded of it and by the machines that there
+/// are. A record that no machine of ours can have led to is not believed.
 pub(crate) fn next_ordinal<'a>(recorded: u64, names: impl IntoIterator<Item = &'a str>) -> u64 {
     let used = names.into_iter().filter_map(ordinal);
     used.map(|used| used + 1)
@@ -243,7 +248,8 @@ pub(crate) fn next_ordinal<'a>(recorded: u64, names: impl IntoIterator<Item = &'
 pub(crate) const NO_NAMES: &str = "Each machine that a group ever had counts, and the last number that a name can hold is used. Make \
      another group, under another name, in place of this one.";
 
-/// With a group's name of 40 and a uid of 8 characters, a machine's name has 59: any host name may have 63.
+/// With a group's name of 40 and a uid of 8 characters, a machine's name has 59: any host name may
+/// have 63.
 const ORDINAL_DIGITS: usize = 9;
 /// Names that a group has in all its life.
 const ORDINALS: u64 = 1_000_000_000;
@@ -377,7 +383,8 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
-    /// Resolves shares against the number of machines: surge rounds up, unavailable down, and where both come to zero unavailable is one.
+    /// Resolves shares against the number of machines: surge rounds up, unavailable down, and where
+    /// both come to zero unavailable is one.
     pub(crate) fn new(replicas: usize, surge: Share, unavailable: Share, canary: bool) -> Self {
         let surge = surge.of(replicas, usize::div_ceil);
         let unavailable = unavailable.of(replicas, |whole, part| whole / part);
@@ -467,8 +474,9 @@ pub(crate) struct Steps {
     pub(crate) create: usize,
 }
 
-/// What may begin now, given every machine that exists (creates under way count). Never more than `replicas + surge` exist because of
-/// a create, never fewer than `replicas - unavailable` are ready because of a delete.
+/// What may begin now, given every machine that exists (creates under way count). Never more than
+/// `replicas + surge` exist because of a create, never fewer than `replicas - unavailable` are
+/// ready because of a delete.
 pub(crate) fn steps(limits: &Limits, slots: &[Slot]) -> Steps {
     let count = |wanted: &dyn Fn(&Slot) -> bool| slots.iter().filter(|slot| wanted(slot)).count();
     let ready = count(&|slot| slot.state == Readiness::Ready);

@@ -1,8 +1,10 @@
-//! What proves that a machine is one that its group made: a mark that is keyed, by a secret of the group, to the machine's own name.
+//! What proves that a machine is one that its group made: a mark that is keyed, by a secret of the
+//! group, to the machine's own name.
 //!
-//! In: a name, `workers-k3v9x2ab-3`. Out: `[0-9a-f]{32}`, written by the call that creates the machine. Tags, and the proof among them, can
-//! be copied to another machine; the copy then has the name of one that state knows by its id, and is a stranger. The secret is in
-//! state, as an attribute that no core shows: private state is lost where a provider is killed in an apply.
+//! In: a name, `workers-k3v9x2ab-3`. Out: `[0-9a-f]{32}`, written by the call that creates the
+//! machine. Tags, and the proof among them, can be copied to another machine; the copy then has the
+//! name of one that state knows by its id, and is a stranger. The secret is in state, as an
+//! attribute that no core shows: private state is lost where a provider is killed in an apply.
 
 use std::fmt;
 
@@ -64,7 +66,8 @@ pub(crate) fn is_own_name(name: &str, prefix: &str) -> bool {
     name.strip_prefix(prefix).is_some_and(is_ordinal)
 }
 
-/// Whether a name is one that a group of this name makes, whatever its uid: what is taken over keeps its name.
+/// Whether a name is one that a group of this name makes, whatever its uid: what is taken over
+/// keeps its name.
 pub(crate) fn is_name_of(name: &str, group: &str) -> bool {
     let rest = name
         .strip_prefix(group)

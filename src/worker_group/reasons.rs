@@ -1,8 +1,9 @@
-//! Two texts that say what changed, one after the other, as one: each thing is said once, and the text stays short however often it is
-//! added to. Pure.
+//! Two texts that say what changed, one after the other, as one: each thing is said once, and the
+//! text stays short however often it is added to. Pure.
 //!
-//! In: `user_data: file /a changed` and `user_data: file /a changed, unit b added`. Out: the second. `image: A -> B` and `image: B -> C` are
-//! `image: A -> C`; `aws.spot changed` and `aws.key_name changed` are `aws.spot, aws.key_name changed`.
+//! In: `user_data: file /a changed` and `user_data: file /a changed, unit b added`. Out: the
+//! second. `image: A -> B` and `image: B -> C` are `image: A -> C`; `aws.spot changed` and
+//! `aws.key_name changed` are `aws.spot, aws.key_name changed`.
 
 /// What both texts say.
 pub(crate) fn merged(earlier: &str, later: &str) -> String {

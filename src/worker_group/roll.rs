@@ -1,9 +1,9 @@
-//! Performs an apply on a cloud: starts what the planner allows, waits for it by one list a poll for the whole group, and says at the
-//! end what exists.
+//! Performs an apply on a cloud: starts what the planner allows, waits for it by one list a poll
+//! for the whole group, and says at the end what exists.
 //!
-//! In: an [`Order`] (`creates: [w-u-3], deletes: [w-u-0]`, limits, pace) and the machines that exist. Out: [`Ended`], always with every
-//! machine that exists, whatever went wrong. Creates and deletes run concurrently, up to `parallelism` calls at a time; all time is
-//! tokio's.
+//! In: an [`Order`] (`creates: [w-u-3], deletes: [w-u-0]`, limits, pace) and the machines that
+//! exist. Out: [`Ended`], always with every machine that exists, whatever went wrong. Creates and
+//! deletes run concurrently, up to `parallelism` calls at a time; all time is tokio's.
 
 mod answers;
 mod begin;
@@ -63,7 +63,8 @@ pub(crate) struct Order<'a> {
     pub(crate) limits: Limits,
     /// Names of machines to create, in order.
     pub(crate) creates: Vec<String>,
-    /// Names of machines to delete, in order. No other machine is deleted, but for broken ones that this order created.
+    /// Names of machines to delete, in order. No other machine is deleted, but for broken ones that
+    /// this order created.
     pub(crate) deletes: Vec<String>,
     /// The lowest ordinal that is unused after `creates`.
     pub(crate) next_ordinal: u64,
@@ -73,7 +74,8 @@ pub(crate) struct Order<'a> {
     pub(crate) timeout: String,
     /// What to do with what an unfinished create left behind.
     pub(crate) leftovers: Leftovers,
-    /// Whether this is a create that gives way to another state's create of the same group which began earlier.
+    /// Whether this is a create that gives way to another state's create of the same group which
+    /// began earlier.
     pub(crate) gives_way: bool,
     /// Ids of machines of this group that are seen to elsewhere.
     pub(crate) ignored_ids: BTreeSet<String>,
@@ -84,8 +86,9 @@ pub(crate) struct Order<'a> {
 pub(crate) enum Leftovers {
     /// None of ours to touch.
     Leave,
-    /// Unsaved machines of another uid, and of this state's origin, that were created before this moment, or within the cloud's consistency
-    /// window after it, are taken over where they are what this create makes.
+    /// Unsaved machines of another uid, and of this state's origin, that were created before this
+    /// moment, or within the cloud's consistency window after it, are taken over where they are
+    /// what this create makes.
     TakeFrom(SystemTime, Rolls),
 }
 
@@ -101,7 +104,8 @@ pub(crate) struct Ended {
     pub(crate) warnings: Vec<Problem>,
     /// Whether the cloud did not say what exists: nothing more should be asked of it.
     pub(crate) list_failed: bool,
-    /// Machines that were to be deleted, and that another state has adopted meanwhile: they are left.
+    /// Machines that were to be deleted, and that another state has adopted meanwhile: they are
+    /// left.
     pub(crate) adopted: Vec<Machine>,
     /// Names of machines that are gone, and whose Nodes could not be removed.
     pub(crate) nodes_left: Vec<String>,
@@ -327,8 +331,8 @@ impl<'a> Roll<'a> {
         }
     }
 
-    /// Nodes of these machines, which went without this provider, may be left; those that are made again under their
-    /// names are others.
+    /// Nodes of these machines, which went without this provider, may be left; those that are made
+    /// again under their names are others.
     pub(crate) fn forgets(mut self, vanished: &[String]) -> Self {
         let names = vanished
             .iter()
@@ -344,7 +348,8 @@ impl<'a> Roll<'a> {
         self
     }
 
-    /// Performs it, to its end or as far as it goes. A panic ends it like any other trouble: what is known to exist is answered.
+    /// Performs it, to its end or as far as it goes. A panic ends it like any other trouble: what
+    /// is known to exist is answered.
     pub(crate) async fn run(mut self) -> Ended {
         let mut under_way = FuturesUnordered::new();
         if caught(self.advance(&mut under_way)).await.is_none() {
@@ -553,7 +558,8 @@ impl Tracked {
     }
 }
 
-/// A machine that was there before this apply has been up since the cloud created it, or for long enough.
+/// A machine that was there before this apply has been up since the cloud created it, or for long
+/// enough.
 fn up_since(machine: &Machine, now: Instant) -> Option<Instant> {
     if machine.phase != Phase::Running {
         return None;
@@ -583,7 +589,8 @@ fn short(what: &str, name: &str) -> String {
     }
 }
 
-/// A wait begins with pauses of a tenth of the cloud's own interval, and no shorter than this; they grow to the interval.
+/// A wait begins with pauses of a tenth of the cloud's own interval, and no shorter than this; they
+/// grow to the interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Attempts at one name in one apply.
 const MOST_ATTEMPTS: u32 = 8;

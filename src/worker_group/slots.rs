@@ -1,7 +1,9 @@
-//! Slots: numbers that machines hold for their life, for whatever is made once for each place in a group (a DNS record, a disk). Pure.
+//! Slots: numbers that machines hold for their life, for whatever is made once for each place in a
+//! group (a DNS record, a disk). Pure.
 //!
-//! In: `{"0": w-u-0, "1": w-u-1}`, the machines there are now, who replaces whom. Out: `{"0": w-u-2, "1": w-u-1}` where `w-u-2` replaces
-//! `w-u-0`. There are as many slots as `replicas`, or as machines where those are more; one that nobody holds is `None`.
+//! In: `{"0": w-u-0, "1": w-u-1}`, the machines there are now, who replaces whom. Out: `{"0":
+//! w-u-2, "1": w-u-1}` where `w-u-2` replaces `w-u-0`. There are as many slots as `replicas`, or as
+//! machines where those are more; one that nobody holds is `None`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +12,8 @@ use super::plan::ordinal;
 /// Names of machines by slot: `"0"`, `"1"`, ...
 pub(crate) type Slots = BTreeMap<String, Option<String>>;
 
-/// The slots of these machines: who has one keeps it, a successor takes its predecessor's, others take free ones, the oldest first.
+/// The slots of these machines: who has one keeps it, a successor takes its predecessor's, others
+/// take free ones, the oldest first.
 pub(crate) fn after<'a>(
     prior: &Slots,
     machines: impl IntoIterator<Item = &'a str>,

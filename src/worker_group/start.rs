@@ -1,7 +1,8 @@
-//! Machines that somebody stopped, where `on_stopped` says to start them or to leave them alone in place of replacing them.
+//! Machines that somebody stopped, where `on_stopped` says to start them or to leave them alone in
+//! place of replacing them.
 //!
-//! In: the machines that exist, and names of those to start. Out: the same machines as they are once each has left *stopped*, and what went
-//! wrong.
+//! In: the machines that exist, and names of those to start. Out: the same machines as they are
+//! once each has left *stopped*, and what went wrong.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use tokio::time::{Instant, sleep};
 use super::cloud::{Machine, Phase, machines_of};
 use super::roll::{Calls, Known, Problem};
 
-/// Starts machines, and waits until lists no longer show them stopped: whether they come up is the roll's to wait for.
+/// Starts machines, and waits until lists no longer show them stopped: whether they come up is the
+/// roll's to wait for.
 pub(crate) async fn start(
     calls: &Calls<'_>,
     (cluster, group): (&str, &str),

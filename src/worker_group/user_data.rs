@@ -26,8 +26,8 @@ fn unreadable(text: &str, release: Option<Version>) -> Option<Fault> {
     Some(Fault { summary, detail })
 }
 
-/// What is wrong with user data for machines of this platform; `host` is the longest name that is merged into it, if any is, and `release`
-/// that of the image, where it is known.
+/// What is wrong with user data for machines of this platform; `host` is the longest name that is
+/// merged into it, if any is, and `release` that of the image, where it is known.
 pub(crate) fn faults(
     text: &str,
     platform: &str,
@@ -75,7 +75,8 @@ pub(crate) fn faults(
     }
 }
 
-/// The config with `/etc/hostname`. One that cannot take it was refused when it was checked, and stays as it is.
+/// The config with `/etc/hostname`. One that cannot take it was refused when it was checked, and
+/// stays as it is.
 pub(crate) fn with_hostname(text: &str, host: &str) -> String {
     merge_hostname(text, host).unwrap_or_else(|_| text.to_owned())
 }

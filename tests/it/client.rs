@@ -1,7 +1,9 @@
-//! A core's side of the wire, without a core: starts the built provider, shakes hands as go-plugin's client does (its own P-521 CA
-//! certificate, the provider's as the only root) and calls by path.
+//! A core's side of the wire, without a core: starts the built provider, shakes hands as
+//! go-plugin's client does (its own P-521 CA certificate, the provider's as the only root) and
+//! calls by path.
 //!
-//! `let plugin = Plugin::start().await;`, then `plugin.schemas()`, `plugin.plan("flatcar_worker_group", ...)`, `plugin.shutdown()`.
+//! `let plugin = Plugin::start().await;`, then `plugin.schemas()`,
+//! `plugin.plan("flatcar_worker_group", ...)`, `plugin.shutdown()`.
 
 mod door;
 mod values;
@@ -410,5 +412,6 @@ async fn within<T>(time: Duration, what: &str, future: impl Future<Output = T>) 
     }
 }
 
-/// An operation on services that are no stand-ins, with tries of what is refused, and others on the same machine.
+/// An operation on services that are no stand-ins, with tries of what is refused, and others on the
+/// same machine.
 const OF_AN_OPERATION: Duration = Duration::from_secs(600);

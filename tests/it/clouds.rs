@@ -1,5 +1,6 @@
-//! What is one cloud's own, in a folder for each: how it is reached, and what is done and seen behind the provider's back. The list of
-//! behaviours, the fault matrix, the crash points and the lives know clouds by these.
+//! What is one cloud's own, in a folder for each: how it is reached, and what is done and seen
+//! behind the provider's back. The list of behaviours, the fault matrix, the crash points and the
+//! lives know clouds by these.
 
 pub(crate) mod aws;
 #[cfg(feature = "azure")]

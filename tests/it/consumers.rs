@@ -1,7 +1,9 @@
-//! What reads our configs on a machine: the real Ignition engine puts three workers onto a scratch root, where their configs say, and the
-//! real `ignition-validate` accepts everything that we render.
+//! What reads our configs on a machine: the real Ignition engine puts three workers onto a scratch
+//! root, where their configs say, and the real `ignition-validate` accepts everything that we
+//! render.
 //!
-//! `tests/consumers/build` builds both. What has to lie on the root is written down in `tests/fixtures/worker` (see its README).
+//! `tests/consumers/build` builds both. What has to lie on the root is written down in
+//! `tests/fixtures/worker` (see its README).
 
 pub(crate) mod kubernetes;
 

@@ -1,7 +1,8 @@
 //! Drives a real core (Terraform, OpenTofu) on the built provider, in a scratch workspace.
 //!
-//! `Core::find("tofu")` → `Workspace::new(&core)` → `write("main.tf", …)` → `plan()`, `apply()`, `start(&["apply", …]).interrupt()`. The
-//! environment of a core holds nothing but what the workspace sets: no credentials, no `TF_*`, no configuration of the user.
+//! `Core::find("tofu")` → `Workspace::new(&core)` → `write("main.tf", …)` → `plan()`, `apply()`,
+//! `start(&["apply", …]).interrupt()`. The environment of a core holds nothing but what the
+//! workspace sets: no credentials, no `TF_*`, no configuration of the user.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -29,7 +30,8 @@ impl Core {
         &self.path
     }
 
-    /// Finds, installs or builds it ([`harness::builds`]); says `skipped: …` where that cannot be done.
+    /// Finds, installs or builds it ([`harness::builds`]); says `skipped: …` where that cannot be
+    /// done.
     pub(crate) fn find(name: &'static str) -> Option<Self> {
         let output = Command::new(Path::new(ROOT).join("tests/cores/core.sh"))
             .arg(name)
@@ -58,7 +60,8 @@ pub(crate) struct Workspace {
 }
 
 impl Workspace {
-    /// An empty workspace whose CLI configuration names the built provider as a development override.
+    /// An empty workspace whose CLI configuration names the built provider as a development
+    /// override.
     pub(crate) fn new(core: &Core) -> Self {
         let folder = scratch();
         let home = folder.path().join("home");
@@ -103,7 +106,8 @@ impl Workspace {
         self.folder.path()
     }
 
-    /// Writes a file of the configuration; a name ending in `.tfvars.json` or `.tf` is read by the core.
+    /// Writes a file of the configuration; a name ending in `.tfvars.json` or `.tf` is read by the
+    /// core.
     pub(crate) fn write(&self, name: &str, text: &str) {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("below the workspace")).expect("a folder");
@@ -146,7 +150,8 @@ impl Workspace {
             .success()
     }
 
-    /// The attributes of a resource in state (`"flatcar_worker_group.workers"`), or `None` when state does not have it.
+    /// The attributes of a resource in state (`"flatcar_worker_group.workers"`), or `None` when
+    /// state does not have it.
     pub(crate) fn state(&self, address: &str) -> Option<Value> {
         let shown = self.run(&["show", "-json"]).success();
         let state: Value = serde_json::from_str(&shown.stdout).expect("the state as JSON");
@@ -157,7 +162,8 @@ impl Workspace {
         Some(found["values"].clone())
     }
 
-    /// Starts the core and does not wait for it. It leads a process group, as it does in a terminal.
+    /// Starts the core and does not wait for it. It leads a process group, as it does in a
+    /// terminal.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let file = |name: &str| {
             File::create(self.path().join("home").join(name)).expect("a file for the output")
@@ -258,7 +264,8 @@ impl Running {
     }
 }
 
-/// Sends a signal to a process, or to a group where the target begins with a hyphen; whether there was one.
+/// Sends a signal to a process, or to a group where the target begins with a hyphen; whether there
+/// was one.
 fn signal(signal: &str, target: &str) -> bool {
     let status = Command::new("kill")
         .args([signal, "--", target])
@@ -327,7 +334,8 @@ impl Run {
         self
     }
 
-    /// The errors as the core printed them: frames, colours and line breaks taken away, one text for each.
+    /// The errors as the core printed them: frames, colours and line breaks taken away, one text
+    /// for each.
     pub(crate) fn errors(&self) -> Vec<String> {
         let mut errors: Vec<Vec<&str>> = Vec::new();
         let mut inside = false;
@@ -357,7 +365,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// `["create"]`, `["update"]`, `["no-op"]`, `["delete", "create"]` of one resource; empty when the plan does not name it.
+    /// `["create"]`, `["update"]`, `["no-op"]`, `["delete", "create"]` of one resource; empty when
+    /// the plan does not name it.
     pub(crate) fn actions(&self, address: &str) -> Vec<String> {
         let Some(change) = self.change(address) else {
             return Vec::new();

@@ -1,6 +1,7 @@
 //! The whole life of a worker group under real cores, on each cloud that can be had here.
 //!
-//! One configuration, [`configuration`], on every [`Stage`]: what the cloud itself shows is compared with what state says.
+//! One configuration, [`configuration`], on every [`Stage`]: what the cloud itself shows is
+//! compared with what state says.
 
 mod bad_input;
 pub(crate) mod crash;
@@ -64,7 +65,8 @@ pub(crate) trait Stage {
     fn scope(&self, workspace: &Workspace) -> String;
     /// Whose each machine is, by name: the mark's uid, and whether it is still marked as not saved.
     fn marks(&self, workspace: &Workspace) -> BTreeMap<String, (String, bool)>;
-    /// Ids of the machines that the group's load balancer sends traffic to, to stay; `None`: it has none.
+    /// Ids of the machines that the group's load balancer sends traffic to, to stay; `None`: it has
+    /// none.
     fn targets(&self) -> Option<BTreeSet<String>> {
         None
     }
@@ -142,7 +144,8 @@ fn recorded(workspace: &Workspace) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The group is complete, and the cloud has what state has: nothing doubled, nothing orphaned. Answers the machines.
+/// The group is complete, and the cloud has what state has: nothing doubled, nothing orphaned.
+/// Answers the machines.
 pub(crate) fn complete(
     workspace: &Workspace,
     stage: &dyn Stage,

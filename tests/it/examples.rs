@@ -13,7 +13,8 @@ const APPLIED: [&str; 4] = ["quickstart", "testing", "canary", "several-groups"]
 
 #[test]
 fn every_example_is_valid() {
-    // The newest has all that an example may use; the oldest has neither ephemeral resources nor write-only attributes.
+    // The newest has all that an example may use; the oldest has neither ephemeral resources nor
+    // write-only attributes.
     let Some(core) = Core::find("terraform-newest") else {
         return;
     };

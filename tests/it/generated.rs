@@ -6,7 +6,8 @@ use flatcar::provider::reference;
 
 use crate::harness::clouds_left_out;
 
-/// From `proto/` come the messages and the server traits of the wire; a client would double the file, and tests call by path.
+/// From `proto/` come the messages and the server traits of the wire; a client would double the
+/// file, and tests call by path.
 #[test]
 fn the_protocol_is_what_proto_says() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

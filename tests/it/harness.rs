@@ -1,11 +1,13 @@
-//! What every integration test may need: the built provider, scratch folders, waiting for another process, and the one way to skip.
+//! What every integration test may need: the built provider, scratch folders, waiting for another
+//! process, and the one way to skip.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// The provider that cargo built for these tests, or the one that `FLATCAR_PROVIDER` names: a build that is to be shipped, say.
+/// The provider that cargo built for these tests, or the one that `FLATCAR_PROVIDER` names: a build
+/// that is to be shipped, say.
 pub(crate) fn provider() -> PathBuf {
     std::env::var_os("FLATCAR_PROVIDER").map_or_else(
         || env!("CARGO_BIN_EXE_terraform-provider-flatcar").into(),
@@ -38,13 +40,15 @@ pub(crate) fn clouds_left_out() -> Vec<String> {
     names.filter(|name| !has(name)).map(str::to_owned).collect()
 }
 
-/// Whether what takes minutes to build is built (`make testacc`, CI). Otherwise it is used where it is there already.
+/// Whether what takes minutes to build is built (`make testacc`, CI). Otherwise it is used where it
+/// is there already.
 pub(crate) fn builds() -> bool {
     let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     set("TF_ACC") || set("CI")
 }
 
-/// A folder that goes away with the value. Its path is short: a unix socket below it stays within 108 bytes.
+/// A folder that goes away with the value. Its path is short: a unix socket below it stays within
+/// 108 bytes.
 pub(crate) fn scratch() -> TempDir {
     tempfile::Builder::new()
         .prefix("flatcar-it-")
@@ -52,8 +56,9 @@ pub(crate) fn scratch() -> TempDir {
         .expect("a scratch folder")
 }
 
-/// A file or folder of what was recorded of the reference tools and of Flatcar's release server. A neighbour folder `shared/` (or
-/// `FLATCAR_SHARED`) may hold more of it than the project carries, and goes first.
+/// A file or folder of what was recorded of the reference tools and of Flatcar's release server. A
+/// neighbour folder `shared/` (or `FLATCAR_SHARED`) may hold more of it than the project carries,
+/// and goes first.
 pub(crate) fn recorded(path: &str) -> PathBuf {
     let neighbour = std::env::var_os("FLATCAR_SHARED")
         .map_or_else(|| Path::new(ROOT).join("../shared"), PathBuf::from)
@@ -64,7 +69,8 @@ pub(crate) fn recorded(path: &str) -> PathBuf {
     Path::new(ROOT).join("tests/fixtures/recorded").join(path)
 }
 
-/// Waits until another process has done something, and panics with `what` when it has not within ten minutes.
+/// Waits until another process has done something, and panics with `what` when it has not within
+/// ten minutes.
 pub(crate) fn wait_until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(600);
     loop {

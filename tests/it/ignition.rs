@@ -1,6 +1,8 @@
-//! The translator against what the reference printed: recorded vectors, a corpus of real documents, and fixtures of our own.
+//! The translator against what the reference printed: recorded vectors, a corpus of real documents,
+//! and fixtures of our own.
 //!
-//! Vectors and corpus are in `tests/fixtures/recorded`. Differences that we want are named, with their reasons, in `tests/fixtures/ignition-exceptions.json`.
+//! Vectors and corpus are in `tests/fixtures/recorded`. Differences that we want are named, with
+//! their reasons, in `tests/fixtures/ignition-exceptions.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

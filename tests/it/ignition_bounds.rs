@@ -1,4 +1,5 @@
-//! What documents cost: no stack for their depth, time in proportion to their size, and a few hundred lines for whatever is wrong.
+//! What documents cost: no stack for their depth, time in proportion to their size, and a few
+//! hundred lines for whatever is wrong.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -259,7 +260,8 @@ fn time_grows_with_the_size_and_no_faster() {
             entries.len()
         )
         .unwrap();
-        // A debug build on a slow machine takes two seconds for a megabyte; what is quadratic takes minutes.
+        // A debug build on a slow machine takes two seconds for a megabyte; what is quadratic takes
+        // minutes.
         if seconds > 10.0 || entries.len() > 200 {
             told.push_str("  is too much\n");
         }

@@ -1,4 +1,5 @@
-//! What the reference has no say in: Ignition JSON as a document, several documents, strictness, and the shape of what comes out.
+//! What the reference has no say in: Ignition JSON as a document, several documents, strictness,
+//! and the shape of what comes out.
 
 use flatcar::ignition::{
     self, Document, Input, Options, Origin, Rendered, Report, Severity, Style,

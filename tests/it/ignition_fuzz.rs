@@ -1,4 +1,5 @@
-//! What fuzzing found worth keeping, replayed: the checks are those of `fuzz/fuzz_targets`, which make new cases from these.
+//! What fuzzing found worth keeping, replayed: the checks are those of `fuzz/fuzz_targets`, which
+//! make new cases from these.
 
 use std::cell::Cell;
 use std::fs;
@@ -69,7 +70,8 @@ fn any_two_documents_merge_the_same_way_each_time() {
     });
 }
 
-/// Every case of a target; `check` says what is wrong with one. A panic is reported with the case, too.
+/// Every case of a target; `check` says what is wrong with one. A panic is reported with the case,
+/// too.
 fn replay(target: &str, check: impl Fn(&[u8]) -> Option<&'static str>) {
     let folder = Path::new(ROOT).join("tests/fixtures/fuzz").join(target);
     let mut faults = Vec::new();

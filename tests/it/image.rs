@@ -1,4 +1,5 @@
-//! `flatcar_image` against release servers and mirrors of ours: every platform, every fault of the network, every way to tamper.
+//! `flatcar_image` against release servers and mirrors of ours: every platform, every fault of the
+//! network, every way to tamper.
 
 mod cores;
 mod keys;
@@ -843,7 +844,8 @@ fn demonstration() -> PathBuf {
     Path::new(ROOT).join("examples/quickstart/release")
 }
 
-/// The mirror of the quickstart is signed by a key of its own, whose secret is nowhere: `UPDATE=1` makes mirror and key anew.
+/// The mirror of the quickstart is signed by a key of its own, whose secret is nowhere: `UPDATE=1`
+/// makes mirror and key anew.
 #[tokio::test]
 async fn the_quickstart_ships_a_mirror_that_verifies() {
     if std::env::var_os("UPDATE").is_some() {
@@ -898,7 +900,8 @@ fn sha512(contents: &[u8]) -> String {
     sum.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What is published for the newest release of each channel: the feature table. `-- --nocapture` prints it.
+/// What is published for the newest release of each channel: the feature table. `-- --nocapture`
+/// prints it.
 #[tokio::test]
 async fn every_platform_resolves_in_every_channel_that_has_it() {
     let key = Key::new(&[Subkey::from("2025-03-07").years(2)]);

@@ -1,4 +1,5 @@
-//! The provider as its users install it: packed by `tests/package`, found by `init` in a folder or on a web server, and upgraded.
+//! The provider as its users install it: packed by `tests/package`, found by `init` in a folder or
+//! on a web server, and upgraded.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,8 @@ use crate::core::{Core, Workspace};
 use crate::harness::{ROOT, provider, scratch, skip};
 use crate::image::server::Server;
 
-/// The later one is made of the same build: what is upgraded here is the installation, and who reads the state.
+/// The later one is made of the same build: what is upgraded here is the installation, and who
+/// reads the state.
 const VERSIONS: [&str; 2] = ["1.0.0", "1.1.0"];
 
 /// A core, and the registry that stands for a source without a host.
@@ -233,7 +235,8 @@ impl Drop for Key {
     }
 }
 
-/// The provider registry protocol: what is packed, told by a registry of one provider. A core checks the signature, and locks both kinds of hashes.
+/// The provider registry protocol: what is packed, told by a registry of one provider. A core
+/// checks the signature, and locks both kinds of hashes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_takes_what_is_packed() {
     let Some(key) = Key::new() else {

@@ -1,5 +1,6 @@
-//! Worker groups whose machines are Nodes of a real cluster: the API server, controllers and scheduler are Kubernetes' own
-//! (`tests/servers/kube.sh`), kubelets are played by kwok. Kubernetes' own kubelet and kubeadm join with what the preset writes.
+//! Worker groups whose machines are Nodes of a real cluster: the API server, controllers and
+//! scheduler are Kubernetes' own (`tests/servers/kube.sh`), kubelets are played by kwok.
+//! Kubernetes' own kubelet and kubeadm join with what the preset writes.
 
 mod demo;
 mod faults;

@@ -1,4 +1,5 @@
-//! The built provider as go-plugin's client sees it: handshake, doors, signals, ends. See `client.rs`.
+//! The built provider as go-plugin's client sees it: handshake, doors, signals, ends. See
+//! `client.rs`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,9 +1,10 @@
-//! A proxy on the wire between the provider and a cloud's server: counts the calls, and does to each of them what a network, or a
-//! tired server, does.
+//! A proxy on the wire between the provider and a cloud's server: counts the calls, and does to
+//! each of them what a network, or a tired server, does.
 //!
-//! `Proxy::start(&["http://127.0.0.1:5500"])` → `endpoint(0)` goes into the provider block → `order(|k, name| …)` says the fate of each call →
-//! `calls()` = `["STS GetCallerIdentity", "EC2 RunInstances DryRun", "EC2 RunInstances", …]`. Plain HTTP/1.1; each connection carries
-//! one call, so that a fate befalls nobody else.
+//! `Proxy::start(&["http://127.0.0.1:5500"])` → `endpoint(0)` goes into the provider block →
+//! `order(|k, name| …)` says the fate of each call → `calls()` = `["STS GetCallerIdentity", "EC2
+//! RunInstances DryRun", "EC2 RunInstances", …]`. Plain HTTP/1.1; each connection carries one call,
+//! so that a fate befalls nobody else.
 
 mod cluster;
 
@@ -48,7 +49,8 @@ pub(crate) enum Fate {
     Rewritten(fn(String) -> String),
     /// The same, by what remembers other answers.
     Changed(Change),
-    /// It does not go out, the connection is reset, and further ones are refused until [`Proxy::open`].
+    /// It does not go out, the connection is reset, and further ones are refused until
+    /// [`Proxy::open`].
     Down,
 }
 
@@ -87,8 +89,9 @@ struct Ledger {
 type Plan = dyn Fn(usize, &str) -> Fate + Send + Sync;
 
 impl Proxy {
-    /// Listens on 127.0.0.1 in front of each upstream (`http://127.0.0.1:5500`). URLs of any of them in an answer's head or body become
-    /// the proxy's own: a client that is told where else to go comes here too.
+    /// Listens on 127.0.0.1 in front of each upstream (`http://127.0.0.1:5500`). URLs of any of
+    /// them in an answer's head or body become the proxy's own: a client that is told where else to
+    /// go comes here too.
     pub(crate) fn start(upstreams: &[&str]) -> Self {
         let upstreams = upstreams
             .iter()
@@ -96,7 +99,8 @@ impl Proxy {
         Self::listen(upstreams.collect(), None)
     }
 
-    /// The same in front of one that speaks TLS (`https://127.0.0.1:36443`), by a certificate of this authority (PEM).
+    /// The same in front of one that speaks TLS (`https://127.0.0.1:36443`), by a certificate of
+    /// this authority (PEM).
     pub(crate) fn before_tls(upstream: &str, authority: &str) -> Self {
         let upstream = upstream.strip_prefix("https://").expect("TLS");
         Self::listen(vec![upstream], Some(connector(authority)))
@@ -148,7 +152,8 @@ impl Proxy {
         format!("http://{}", self.wire.hosts[upstream].1)
     }
 
-    /// From now on calls are counted from 1 again, and `plan` says the fate of the `k`th, by number and name.
+    /// From now on calls are counted from 1 again, and `plan` says the fate of the `k`th, by number
+    /// and name.
     pub(crate) fn order(&self, plan: impl Fn(usize, &str) -> Fate + Send + Sync + 'static) {
         let mut ledger = self.wire.ledger();
         ledger.calls.clear();
@@ -167,7 +172,8 @@ impl Proxy {
         ledger.rewrites.push((from.to_owned(), to.to_owned()));
     }
 
-    /// The names of the calls since [`Proxy::order`]: `EC2 RunInstances`, `nova POST /servers`, `nova GET /servers/{id}`.
+    /// The names of the calls since [`Proxy::order`]: `EC2 RunInstances`, `nova POST /servers`,
+    /// `nova GET /servers/{id}`.
     pub(crate) fn calls(&self) -> Vec<String> {
         self.wire.ledger().calls.clone()
     }
@@ -239,7 +245,8 @@ async fn accept(listener: TcpListener, wire: Arc<Wire>, index: usize) {
             listener = None;
         } else if listener.is_none() {
             let place = wire.hosts[index].1.clone();
-            // It was ours a moment ago, but a client may have got it for its own end of a connection.
+            // It was ours a moment ago, but a client may have got it for its own end of a
+            // connection.
             let bind = move || wait_until("the port is free", || Listener::bind(&place).ok());
             let bound = spawn_blocking(bind).await.expect("the port");
             bound.set_nonblocking(true).expect("a socket of ours");
@@ -248,7 +255,8 @@ async fn accept(listener: TcpListener, wire: Arc<Wire>, index: usize) {
         if let (Some((client, _)), true) = (accepted, is_open) {
             let wire = Arc::clone(&wire);
             tokio::spawn(async move {
-                // A client that is gone wants no answer, and an upstream that is gone gives none: the connection closes.
+                // A client that is gone wants no answer, and an upstream that is gone gives none:
+                // the connection closes.
                 let _ = serve(client, &wire, index).await;
             });
         }
@@ -277,7 +285,8 @@ async fn serve(mut client: TcpStream, wire: &Wire, index: usize) -> io::Result<(
     let fate = plan(number, &name);
     if request.is_watch() {
         match fate {
-            // It changes nothing, so that to begin it and to say nothing of it is the same as not to.
+            // It changes nothing, so that to begin it and to say nothing of it is the same as not
+            // to.
             Fate::HoldAfter => return hold(&mut client, wire).await,
             Fate::Pass | Fate::ResetAfter | Fate::Truncated => {
                 let ends = match fate {
@@ -419,7 +428,8 @@ impl Message {
         Some(value)
     }
 
-    /// Carries a request out. In HTTP/1.0, for then an answer ends with its connection and never comes in chunks.
+    /// Carries a request out. In HTTP/1.0, for then an answer ends with its connection and never
+    /// comes in chunks.
     async fn ask(&self, upstream: &Upstream<'_>) -> io::Result<Self> {
         let mut upstream = self.sent(upstream).await?;
         let mut bytes = Vec::new();
@@ -554,7 +564,8 @@ impl Message {
     }
 }
 
-/// `compute GET /zones/{id}/instances/{id}`: what stands behind the name of a collection is one of it.
+/// `compute GET /zones/{id}/instances/{id}`: what stands behind the name of a collection is one of
+/// it.
 fn google(method: &str, path: &str, query: &str) -> String {
     let mut name = format!("compute {method} ");
     let mut before = "";
@@ -580,7 +591,8 @@ const GOOGLES: [&str; 8] = [
     "zones",
 ];
 
-/// A call of Azure: `arm PUT virtualMachines/{name}`, `arm POST start`, `arm GET virtualMachines?statusOnly`, `entra POST token`.
+/// A call of Azure: `arm PUT virtualMachines/{name}`, `arm POST start`, `arm GET
+/// virtualMachines?statusOnly`, `entra POST token`.
 fn arm(method: &str, path: &str, query: &str) -> Option<String> {
     if path.ends_with("/oauth2/v2.0/token") {
         return Some(format!("entra {method} token"));

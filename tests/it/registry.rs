@@ -1,5 +1,5 @@
-//! The pages below `docs/` are such as a registry shows: its own tool, `tfplugindocs`, reads them beside the schema that a core has of us, and
-//! what they link to is there for its readers.
+//! The pages below `docs/` are such as a registry shows: its own tool, `tfplugindocs`, reads them
+//! beside the schema that a core has of us, and what they link to is there for its readers.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,7 +91,8 @@ fn what_the_docs_link_to_is_there_for_who_reads_them_in_a_registry() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Whether a link of a page in this folder leads to another page, to a file of the repository, or to somebody else's.
+/// Whether a link of a page in this folder leads to another page, to a file of the repository, or
+/// to somebody else's.
 fn leads_somewhere(link: &str, place: &Path, pages: &[PathBuf]) -> bool {
     let file = link.split('#').next().unwrap();
     match file.strip_prefix(REPOSITORY) {

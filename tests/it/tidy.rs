@@ -1,4 +1,5 @@
-//! House rules that a compiler does not check: who may import whom, how long a file may be, how it begins, what it may not say.
+//! House rules that a compiler does not check: who may import whom, how long a file may be, how it
+//! begins, what it may not say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
@@ -6,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::harness::ROOT;
 
-/// An import goes to a lower rank or stays in its room; see ARCHITECTURE.md. Two rooms of one rank know nothing of each other.
+/// An import goes to a lower rank or stays in its room; see ARCHITECTURE.md. Two rooms of one rank
+/// know nothing of each other.
 const RANKS: &[(&str, u8)] = &[
     ("protocol", 0),
     ("http", 0),
@@ -33,6 +35,8 @@ const FACES: &[&str] = &[
 const FACES_OF_GROUPS: &[&str] = &["cloud", "model"];
 
 const CEILING: usize = 600;
+/// Columns of a comment.
+const COLUMNS: usize = 100;
 
 /// File names that say nothing of what is in the file.
 const NO_NAMES: &[&str] = &[
@@ -102,6 +106,25 @@ fn every_file_begins_with_what_it_holds() {
         }
     }
     assert!(faults.is_empty(), "without a `//!` head: {faults:#?}");
+}
+
+#[test]
+fn a_comment_is_a_hundred_columns_wide_and_no_wider() {
+    let mut faults = Vec::new();
+    for path in files(&["src", "tests", "benches"], &["rs"]) {
+        if stem(&path) == "gen" {
+            continue;
+        }
+        for (number, line) in text(&path).lines().enumerate() {
+            let is_comment = line.trim_start().starts_with("//");
+            // What is shown as it is (JSON, code) has no place to be broken at.
+            let is_shown = line.contains("{\"") || line.contains("assert_eq!(");
+            if is_comment && !is_shown && line.chars().count() > COLUMNS {
+                faults.push(format!("{}:{}", path.display(), number + 1));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
 }
 
 #[test]
@@ -362,7 +385,8 @@ fn imports(source: &str) -> impl Iterator<Item = &str> {
 /// A folder, and what in it imports each other.
 type Circle = (String, BTreeSet<String>);
 
-/// All circles between files and folders that stand beside each other. A file and the folder of its own parts are one.
+/// All circles between files and folders that stand beside each other. A file and the folder of its
+/// own parts are one.
 fn circles(files: &[(Vec<&str>, &str)]) -> BTreeSet<Circle> {
     let modules: BTreeSet<&[&str]> = files.iter().map(|(module, _)| &module[..]).collect();
     let mut imports: BTreeMap<&[&str], BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
@@ -415,7 +439,8 @@ fn reached_from<'a>(name: &str, imports: &BTreeMap<&str, BTreeSet<&'a str>>) -> 
     reached
 }
 
-/// The paths from `crate::` and `super::` in a module's source, from the root of the crate; each branch of a group is one.
+/// The paths from `crate::` and `super::` in a module's source, from the root of the crate; each
+/// branch of a group is one.
 fn paths<'a>(module: &[&'a str], source: &'a str) -> Vec<Vec<&'a str>> {
     let mut found = Vec::new();
     for (start, up) in [("crate::", 0), ("super::", 1)] {
@@ -492,7 +517,8 @@ fn rank(room: &str) -> Option<u8> {
         .map(|(_, rank)| *rank)
 }
 
-/// Files of these kinds below these folders, or these files themselves; what is built or fetched is left out.
+/// Files of these kinds below these folders, or these files themselves; what is built or fetched is
+/// left out.
 fn files(places: &[&str], kinds: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left: Vec<PathBuf> = places

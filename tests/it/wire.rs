@@ -1,4 +1,5 @@
-//! A worker group on the sandbox over the wire alone: what a core would send, without a core. See `client.rs`.
+//! A worker group on the sandbox over the wire alone: what a core would send, without a core. See
+//! `client.rs`.
 
 use flatcar::protocol::tfplugin6 as pb;
 use flatcar::protocol::value::{Type, Value};

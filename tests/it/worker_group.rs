@@ -41,7 +41,8 @@ pub(crate) trait Subject: Any + Sync {
     fn takes_time(&self) -> bool {
         false
     }
-    /// The attribute of the shape that says where a machine is, and a value of it that does not exist.
+    /// The attribute of the shape that says where a machine is, and a value of it that does not
+    /// exist.
     fn nowhere(&self) -> (&'static str, Json);
     /// An image that exists, and another one.
     fn images(&self) -> [&'static str; 2];
@@ -240,7 +241,8 @@ impl<'a> Bench<'a> {
         self.gone(machine).await;
     }
 
-    /// A delete of what is gone says so; a cloud that takes its time may know the machine for a moment after it is no longer listed.
+    /// A delete of what is gone says so; a cloud that takes its time may know the machine for a
+    /// moment after it is no longer listed.
     pub(crate) async fn deleted(&self, machine: &Machine) {
         let mut answer = self.cloud.delete(machine).await.expect("deletes again");
         for _ in 0..POLLS {
@@ -348,7 +350,8 @@ pub(crate) fn entry(name: &str) -> &'static Entry {
         .unwrap_or_else(|| panic!("this build has no {name}"))
 }
 
-/// Runs the whole list and what this cloud alone promises; fails with the behaviours that were not shown.
+/// Runs the whole list and what this cloud alone promises; fails with the behaviours that were not
+/// shown.
 pub(crate) async fn conforms(subject: &AnySubject, own: &[Behaviour]) {
     let cloud = subject.entry().name;
     let (mut shown, mut skipped, mut failed) = (0, BTreeSet::new(), Vec::new());
@@ -376,7 +379,8 @@ pub(crate) async fn conforms(subject: &AnySubject, own: &[Behaviour]) {
         }
         subject.calm().await;
     }
-    // Left out by the implementation, and not said by the row, machines would silently get no traffic.
+    // Left out by the implementation, and not said by the row, machines would silently get no
+    // traffic.
     let bench = Bench::new(subject).await;
     let has_none = bench.cloud.members().is_none();
     let (failures, skips) = (failed.len(), skipped.len());

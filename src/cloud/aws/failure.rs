@@ -57,8 +57,8 @@ where
     told.caused_by(&code, source)
 }
 
-/// The same of a call that may have been carried out although it failed: anything after the request may
-/// have left is ambiguous.
+/// The same of a call that may have been carried out although it failed: anything after the request
+/// may have left is ambiguous.
 pub(super) fn fault_of_create<E>(
     action: &'static str,
     object: &str,
@@ -194,8 +194,8 @@ const fn bad(codes: &'static str, attribute: &'static str) -> Meaning {
     Meaning::codes(Kind::BadRequest, codes).blaming(attribute)
 }
 
-/// Error codes, the first that matches: what they mean, and the attribute to blame. Where the code says
-/// only that a parameter is wrong, EC2's word for it in the message decides on the blame.
+/// Error codes, the first that matches: what they mean, and the attribute to blame. Where the code
+/// says only that a parameter is wrong, EC2's word for it in the message decides on the blame.
 pub(super) const CODES: &[Meaning] = &[
     Meaning::codes(
         Kind::RateLimit,

@@ -46,9 +46,9 @@ impl Session {
         Ok(instances)
     }
 
-    /// Those of these ids that exist. One that ended young and not by us is a failed one: its absence
-    /// alone would not be believed yet, and it has something to say (a volume limit, a key that may
-    /// not be used, a spot interruption).
+    /// Those of these ids that exist. One that ended young and not by us is a failed one: its
+    /// absence alone would not be believed yet, and it has something to say (a volume limit, a key
+    /// that may not be used, a spot interruption).
     pub(super) async fn existing(&self, ids: &[String]) -> Answered<Vec<Instance>> {
         let mut instances = self.of_ids(ids).await?;
         instances.retain(|instance| {

@@ -248,8 +248,8 @@ impl Aws {
         instances.find_map(|one| holder(one, spec)).ok_or(error)
     }
 
-    /// The machine of an answer. An instance that is older than the call, or that was ended here, is
-    /// looked at again: the answer to a repeated token says what was true at first.
+    /// The machine of an answer. An instance that is older than the call, or that was ended here,
+    /// is looked at again: the answer to a repeated token says what was true at first.
     async fn born(
         &self,
         instances: &[Instance],
@@ -293,8 +293,8 @@ fn named(instance: &Instance, spec: &Spec<'_>) -> Machine {
         .unwrap_or_else(|| seen::machine_of(instance, spec.name, spec.mark.clone()))
 }
 
-/// The machine that has this spec's token, where that is its own. One that has ended holds the token
-/// for a day and more, and EC2 drops its tags some time after its end.
+/// The machine that has this spec's token, where that is its own. One that has ended holds the
+/// token for a day and more, and EC2 drops its tags some time after its end.
 fn holder(instance: &Instance, spec: &Spec<'_>) -> Option<Machine> {
     let found = seen::found(instance);
     let is_ours = found.mark.uid == spec.mark.uid;

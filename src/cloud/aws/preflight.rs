@@ -1,9 +1,9 @@
-//! What only EC2 knows, asked before the first machine is deleted: image, architecture, type, subnets,
-//! and a RunInstances that is not carried out (permissions, groups, keys, profiles).
+//! What only EC2 knows, asked before the first machine is deleted: image, architecture, type,
+//! subnets, and a RunInstances that is not carried out (permissions, groups, keys, profiles).
 //!
-//! In: an image, a shape, how many machines are to come. Out: one problem a fault, on its attribute.
-//! Four calls, one more for each subnet that cannot have the type, and three a target group. What the
-//! credentials may not ask is not asked again: the dry run decides.
+//! In: an image, a shape, how many machines are to come. Out: one problem a fault, on its
+//! attribute. Four calls, one more for each subnet that cannot have the type, and three a target
+//! group. What the credentials may not ask is not asked again: the dry run decides.
 
 use std::collections::BTreeSet;
 
@@ -289,8 +289,8 @@ async fn target_group_of(client: &elb::Client, arn: &str) -> Groups {
     vec![Ok(group), may_change(client, arn).await.map(|()| None)]
 }
 
-/// Load balancing has no dry run: an instance that cannot exist is refused as such where registering
-/// is allowed, and deregistering what is not registered does nothing.
+/// Load balancing has no dry run: an instance that cannot exist is refused as such where
+/// registering is allowed, and deregistering what is not registered does nothing.
 async fn may_change(client: &elb::Client, arn: &str) -> Answered<()> {
     let nobody = || Some(targets::targets(&[NOBODY.to_owned()]));
     let register = client.register_targets().target_group_arn(arn);

@@ -1,7 +1,7 @@
 //! What the SDK does not see: answers that are cut short, and credentials that have ended.
 //!
-//! In: `<Code>RequestExpired</Code>`. Out: the call is made once more, within the SDK's own retries, with what the files, the role or
-//! the process say by then.
+//! In: `<Code>RequestExpired</Code>`. Out: the call is made once more, within the SDK's own
+//! retries, with what the files, the role or the process say by then.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ use tokio::sync::Mutex;
 
 use super::failure::is_too_long;
 
-/// Credentials that last until they end or AWS says so: the SDK's own cache believes the date alone.
+/// Credentials that last until they end or AWS says so: the SDK's own cache believes the date
+/// alone.
 pub(super) struct Renewable {
     /// Reads configuration, variables and files again.
     read: Box<dyn Fn() -> BoxFuture<'static, Option<SharedCredentialsProvider>> + Send + Sync>,
@@ -164,8 +165,8 @@ fn is_whole(body: &[u8]) -> bool {
     text.trim_end().ends_with(&format!("</{name}>"))
 }
 
-/// Codes of EC2, STS and Elastic Load Balancing for keys that have ended. The last two come for keys
-/// that were never good as well: those are read anew to no avail.
+/// Codes of EC2, STS and Elastic Load Balancing for keys that have ended. The last two come for
+/// keys that were never good as well: those are read anew to no avail.
 const ENDED: [&str; 5] = [
     "RequestExpired",
     "ExpiredToken",

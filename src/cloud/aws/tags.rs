@@ -131,8 +131,8 @@ impl Retag<'_> {
         Ok(())
     }
 
-    /// One that is gone makes EC2 refuse them all: then once more with those that are there. A young
-    /// one may only not be shown yet.
+    /// One that is gone makes EC2 refuse them all: then once more with those that are there. A
+    /// young one may only not be shown yet.
     async fn some(&self, ids: &[String], tags: &[Tag]) -> Answered<()> {
         let told = match self.tag(ids, tags).await {
             Err(told) if told.is_not_found() => told,

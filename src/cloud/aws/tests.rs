@@ -1,4 +1,5 @@
-//! What is asked of EC2 and what its answers mean, without EC2. `UPDATE=1` rewrites the golden requests in `tests/fixtures/aws`.
+//! What is asked of EC2 and what its answers mean, without EC2. `UPDATE=1` rewrites the golden
+//! requests in `tests/fixtures/aws`.
 
 mod answers;
 mod refused;

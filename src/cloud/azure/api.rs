@@ -1,8 +1,9 @@
-//! Resource Manager as we use it: one login, calls, pages, long-running operations, and what refusals mean.
+//! Resource Manager as we use it: one login, calls, pages, long-running operations, and what
+//! refusals mean.
 //!
-//! In: `Call::get(".../virtualMachines").query("api-version", COMPUTE)`. Out: the answer's JSON, or a [`CloudError`] of the innermost
-//! code. See: Azure Resource Manager, "Track asynchronous operations", "Common deployment errors"; Compute 2024-11-01, Network
-//! 2024-05-01.
+//! In: `Call::get(".../virtualMachines").query("api-version", COMPUTE)`. Out: the answer's JSON, or
+//! a [`CloudError`] of the innermost code. See: Azure Resource Manager, "Track asynchronous
+//! operations", "Common deployment errors"; Compute 2024-11-01, Network 2024-05-01.
 
 use std::time::Duration;
 
@@ -80,7 +81,8 @@ impl Session {
         })
     }
 
-    /// Sends a call. `action` is the API's word (`"Azure PUT virtualMachines"`), `object` what it is about.
+    /// Sends a call. `action` is the API's word (`"Azure PUT virtualMachines"`), `object` what it
+    /// is about.
     ///
     /// # Errors
     /// As [`MEANINGS`] say; a create whose answer was lost is ambiguous.
@@ -130,7 +132,8 @@ impl Session {
         })
     }
 
-    /// A link that an answer names, where it leads to who has answered: the token goes nowhere else.
+    /// A link that an answer names, where it leads to who has answered: the token goes nowhere
+    /// else.
     fn own(&self, link: &str) -> Option<Url> {
         let link: Url = link.parse().ok()?;
         // A region's own front end answers, too.
@@ -219,7 +222,8 @@ impl Session {
         ))
     }
 
-    /// What is at an address that Resource Manager has named, and where our token is not to go; the address is a secret.
+    /// What is at an address that Resource Manager has named, and where our token is not to go; the
+    /// address is a secret.
     pub(super) async fn read_signed(&self, address: &str) -> Option<Vec<u8>> {
         let url = super::settings::safe(address, "it").ok()?;
         let answer = self.client.send(&url, &Call::get("")).await.ok()?;
@@ -241,7 +245,8 @@ fn refused(action: &'static str, object: &str, effect: Effect, answer: &Answer) 
     }
 }
 
-/// What a fault in Resource Manager's form means: `{"error": {"code", "message", "details": [...]}}`.
+/// What a fault in Resource Manager's form means: `{"error": {"code", "message", "details":
+/// [...]}}`.
 pub(super) fn of_fault(
     action: &'static str,
     object: &str,
@@ -280,7 +285,8 @@ pub(super) fn of_fault(
     .caused_by(code, None)
 }
 
-/// The code of the first detail of the first detail: what is outside only says that something failed.
+/// The code of the first detail of the first detail: what is outside only says that something
+/// failed.
 fn innermost(error: &Json) -> (&str, &str) {
     let mut error = error;
     for _ in 0..MOST_DEPTH {
@@ -298,7 +304,8 @@ fn innermost(error: &Json) -> (&str, &str) {
     )
 }
 
-/// What codes mean. Quotas of cores are told with the code `OperationNotAllowed`, and the words tell them.
+/// What codes mean. Quotas of cores are told with the code `OperationNotAllowed`, and the words
+/// tell them.
 const MEANINGS: &[Meaning] = &[
     Meaning::status(409, "pproved", Kind::Quota),
     Meaning::status(409, "uota", Kind::Quota),

@@ -1,7 +1,9 @@
-//! Logging in at Entra ID, in azurerm's order: certificate, secret, OIDC token, OIDC token that is asked for, managed identity, CLI.
+//! Logging in at Entra ID, in azurerm's order: certificate, secret, OIDC token, OIDC token that is
+//! asked for, managed identity, CLI.
 //!
-//! In: a [`Config`]. Out: who logs in, and a token for Resource Manager; or what is missing, with the attribute and the variable that
-//! would set it. See: Microsoft identity platform, "client credentials flow"; Azure Instance Metadata Service, `2018-02-01`.
+//! In: a [`Config`]. Out: who logs in, and a token for Resource Manager; or what is missing, with
+//! the attribute and the variable that would set it. See: Microsoft identity platform, "client
+//! credentials flow"; Azure Instance Metadata Service, `2018-02-01`.
 
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};

@@ -1,7 +1,8 @@
-//! What is changed on machines that exist: their tags, the groups and pools of their network interfaces, and whether they run.
+//! What is changed on machines that exist: their tags, the groups and pools of their network
+//! interfaces, and whether they run.
 //!
-//! In: machines, a mark, a shape. Out: nothing, when they are so. See: Resources 2024-03-01 `Tags_UpdateAtScope`, Compute 2024-11-01
-//! `VirtualMachines_Start`.
+//! In: machines, a mark, a shape. Out: nothing, when they are so. See: Resources 2024-03-01
+//! `Tags_UpdateAtScope`, Compute 2024-11-01 `VirtualMachines_Start`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice;
@@ -17,8 +18,9 @@ use super::shape::{ASGS, NSG, OWN, Shape};
 use crate::http::api::Call;
 use crate::worker_group::cloud::{Answered, Machine, Mark, Phase, absent, all_of};
 
-/// Marks alone where there is no shape; else also the user's tags, and the groups and pools of the network interfaces. `claims` are the
-/// pools that the machines say they are in, as of the last list.
+/// Marks alone where there is no shape; else also the user's tags, and the groups and pools of the
+/// network interfaces. `claims` are the pools that the machines say they are in, as of the last
+/// list.
 pub(super) async fn rewrite(
     session: &Session,
     balanced: &Balanced,

@@ -1,4 +1,5 @@
-//! The backend address pools that a machine says it is in, in its tags: a tag holds 256 characters, and there are three of them.
+//! The backend address pools that a machine says it is in, in its tags: a tag holds 256 characters,
+//! and there are three of them.
 //!
 //! In: ids of pools. Out: names that tell those of one subscription apart, as tags; and back.
 
@@ -6,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::shape::CLAIMS;
 
-/// What a machine's tags call a pool: `workers-rg/providers/Microsoft.Network/loadBalancers/web/backendAddressPools/workers`.
+/// What a machine's tags call a pool:
+/// `workers-rg/providers/Microsoft.Network/loadBalancers/web/backendAddressPools/workers`.
 pub(super) fn name_of(pool: &str) -> &str {
     let mut rest = pool.splitn(5, '/');
     rest.nth(4).unwrap_or(pool)

@@ -1,7 +1,9 @@
-//! How a machine is made: its address and network interface, then itself, each where nobody has its name yet.
+//! How a machine is made: its address and network interface, then itself, each where nobody has its
+//! name yet.
 //!
-//! In: a spec and its shape. Out: the machine, be it that an earlier create of the spec made it. An interface that a machine uses is never
-//! put again, and a machine is put with `If-None-Match`: a repeat changes nothing that runs.
+//! In: a spec and its shape. Out: the machine, be it that an earlier create of the spec made it. An
+//! interface that a machine uses is never put again, and a machine is put with `If-None-Match`: a
+//! repeat changes nothing that runs.
 
 use serde_json::Value as Json;
 
@@ -22,7 +24,8 @@ pub(super) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// The parts of a machine, then itself; or the machine that an earlier create of this spec made.
+    /// The parts of a machine, then itself; or the machine that an earlier create of this spec
+    /// made.
     pub(super) async fn made(
         &self,
         spec: &Spec<'_>,
@@ -149,7 +152,8 @@ impl Maker<'_> {
         Ok(reply.json)
     }
 
-    /// The machine of this name, where there is one; it is of this very spec. The mark is left out: it may have been rewritten since.
+    /// The machine of this name, where there is one; it is of this very spec. The mark is left out:
+    /// it may have been rewritten since.
     async fn existing(&self, spec: &Spec<'_>, parts: &Parts) -> Answered<Option<Machine>> {
         let call = Call::get(&parts.machine)
             .query("api-version", COMPUTE)

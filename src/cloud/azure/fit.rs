@@ -1,4 +1,5 @@
-//! What does not fit together of what Azure knows and the shape wants: network, size, zones, quota, image. Pure.
+//! What does not fit together of what Azure knows and the shape wants: network, size, zones, quota,
+//! image. Pure.
 //!
 //! In: answers of Resource Manager. Out: problems, on their attributes.
 

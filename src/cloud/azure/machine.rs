@@ -1,7 +1,8 @@
 //! What Azure says of a virtual machine, its state and its network interface, as a machine. Pure.
 //!
-//! In: elements of three lists. Out: a machine. See: Compute 2024-11-01 `VirtualMachines_List`, `VirtualMachines_ListAll` with
-//! `statusOnly`; "States and billing status of Azure Virtual Machines".
+//! In: elements of three lists. Out: a machine. See: Compute 2024-11-01 `VirtualMachines_List`,
+//! `VirtualMachines_ListAll` with `statusOnly`; "States and billing status of Azure Virtual
+//! Machines".
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::SystemTime;
@@ -45,7 +46,8 @@ impl Seen {
         claims(|key| self.tag(key).unwrap_or_default().to_owned())
     }
 
-    /// What it is, whatever its tags are: what it lacks of the mark is empty. `None`: nobody could ask for it again.
+    /// What it is, whatever its tags are: what it lacks of the mark is empty. `None`: nobody could
+    /// ask for it again.
     pub(super) fn found(&self) -> Option<Machine> {
         let properties = &self.machine["properties"];
         let id = Place::canonical(self.machine["id"].as_str()?)?;
@@ -129,7 +131,8 @@ impl Seen {
         match (state.to_ascii_lowercase().as_str(), power.as_deref()) {
             ("deleting", _) => (Phase::Deleting, None),
             ("creating", _) => (Phase::Pending, None),
-            // What failed on a machine that runs is a change of it, unless its system never reported.
+            // What failed on a machine that runs is a change of it, unless its system never
+            // reported.
             ("failed" | "canceled", Some("running"))
                 if !failure.is_some_and(|one| code(one).contains("osprovisioning")) =>
             {

@@ -1,10 +1,12 @@
 //! Azure: machines are virtual machines with a network interface each, found and marked by tags.
 //!
-//! In: the group's questions. Out: calls of Resource Manager. Names are derived, and a machine is never put over another: it is looked
-//! for by its interface first, and put with `If-None-Match`. What a machine looks like is in `shape` and `checks`, who logs in in
-//! `settings` and `auth`, calls and what their refusals mean in `api`, bodies in `request`, the create in `create`, answers in `machine`,
-//! what is changed in `change` and `nic`, load balancers in `pools` and `claims`, what is left over in `sweep`, and what is asked before an apply
-//! in `preflight` and `fit`.
+//! In: the group's questions. Out: calls of Resource Manager. Names are derived, and a machine is
+//! never put over another: it is looked for by its interface first, and put with `If-None-Match`.
+//! What a machine looks like is in `shape` and `checks`, who logs in in `settings` and `auth`,
+//! calls and what their refusals mean in `api`, bodies in `request`, the create in `create`,
+//! answers in `machine`, what is changed in `change` and `nic`, load balancers in `pools` and
+//! `claims`, what is left over in `sweep`, and what is asked before an apply in `preflight` and
+//! `fit`.
 
 mod api;
 mod auth;
@@ -60,7 +62,8 @@ pub(super) static ENTRY: Entry = Entry {
     platform: "azure",
     scope: "Azure subscription or resource group",
     manner: Manner {
-        // Resource Manager answers a PUT when the resource is there; its front ends lag for moments.
+        // Resource Manager answers a PUT when the resource is there; its front ends lag for
+        // moments.
         consistency_window: Duration::from_secs(10),
         poll_interval: Duration::from_secs(5),
         finds_one_by_one: false,
@@ -251,7 +254,8 @@ impl Answers for Azure {
 }
 
 impl Azure {
-    /// Those machines that are wanted, with what the lists of states, interfaces and addresses say of them.
+    /// Those machines that are wanted, with what the lists of states, interfaces and addresses say
+    /// of them.
     async fn machines(
         &self,
         object: &str,

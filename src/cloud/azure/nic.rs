@@ -1,7 +1,8 @@
-//! The network interface of a machine: how it is read, changed and put back, and what of it is compared.
+//! The network interface of a machine: how it is read, changed and put back, and what of it is
+//! compared.
 //!
-//! In: the id of a machine, and a change of its interface's JSON. Out: nothing, when it is so. See: Network 2024-05-01
-//! `NetworkInterfaces_CreateOrUpdate` with `If-Match`.
+//! In: the id of a machine, and a change of its interface's JSON. Out: nothing, when it is so. See:
+//! Network 2024-05-01 `NetworkInterfaces_CreateOrUpdate` with `If-Match`.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +14,8 @@ use super::shape::Shape;
 use crate::http::api::Call;
 use crate::worker_group::cloud::{Answered, absent, listed};
 
-/// Changes the network interface of a machine, where there is something to change, and waits for it. One that is gone, or is not this
-/// machine's, is left.
+/// Changes the network interface of a machine, where there is something to change, and waits for
+/// it. One that is gone, or is not this machine's, is left.
 pub(super) async fn change(
     session: &Session,
     machine: &str,

@@ -1,7 +1,9 @@
-//! Backend address pools of load balancers: which machines are in them, by their network interfaces, and how that is changed.
+//! Backend address pools of load balancers: which machines are in them, by their network
+//! interfaces, and how that is changed.
 //!
-//! In: the id of a pool, and ids of machines. Out: how each is in it, by one question about the pool. When machines are entered and taken
-//! out is in `worker_group::cloud`'s `traffic`. See: Network 2024-05-01, `LoadBalancerBackendAddressPools_Get`.
+//! In: the id of a pool, and ids of machines. Out: how each is in it, by one question about the
+//! pool. When machines are entered and taken out is in `worker_group::cloud`'s `traffic`. See:
+//! Network 2024-05-01, `LoadBalancerBackendAddressPools_Get`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +26,8 @@ pub(super) type Balanced = Traffic<Pools>;
 
 pub(super) struct Pools {
     session: Arc<Session>,
-    /// Machines that were taken out, by pool and machine, and until when their connections may last.
+    /// Machines that were taken out, by pool and machine, and until when their connections may
+    /// last.
     finishing: Mutex<HashMap<(String, String), Instant>>,
 }
 
@@ -107,7 +110,8 @@ impl Backends for Pools {
         Ok(())
     }
 
-    /// Names are ends of ids, and only the shape knows the whole; what is not in it is of this subscription.
+    /// Names are ends of ids, and only the shape knows the whole; what is not in it is of this
+    /// subscription.
     async fn named(&self, names: &BTreeSet<String>) -> Answered<Vec<String>> {
         let whole = |name: &String| {
             format!(
@@ -136,7 +140,8 @@ fn member(is_in: bool) -> Member {
     }
 }
 
-/// The machine of an interface of ours: `.../networkInterfaces/workers-k3v9x2ab-0-nic/ipConfigurations/primary`.
+/// The machine of an interface of ours:
+/// `.../networkInterfaces/workers-k3v9x2ab-0-nic/ipConfigurations/primary`.
 fn machine_of(configuration: &str) -> Option<String> {
     let (nic, _) = configuration.split_once("/ipConfigurations/")?;
     let name = nic.rsplit('/').next()?.strip_suffix(NIC)?;

@@ -1,8 +1,10 @@
-//! What only Azure knows, asked before the first machine is touched: resource group, network, size, zones, quota, image and plan.
+//! What only Azure knows, asked before the first machine is touched: resource group, network, size,
+//! zones, quota, image and plan.
 //!
-//! In: an image, a shape, how many machines are to come. Out: every problem, on its attribute. What the credentials may not ask is no
-//! fault: the create decides. See: Compute `ResourceSkus_List` 2021-07-01, `Usage_List`, `VirtualMachineImages_Get`,
-//! MarketplaceOrdering `MarketplaceAgreements_Get` 2021-01-01.
+//! In: an image, a shape, how many machines are to come. Out: every problem, on its attribute. What
+//! the credentials may not ask is no fault: the create decides. See: Compute `ResourceSkus_List`
+//! 2021-07-01, `Usage_List`, `VirtualMachineImages_Get`, MarketplaceOrdering
+//! `MarketplaceAgreements_Get` 2021-01-01.
 
 use serde_json::Value as Json;
 
@@ -15,7 +17,8 @@ use crate::http::api::Call;
 use crate::provider::{Diagnostics, Path};
 use crate::worker_group::cloud::{Answered, CloudError, Findings, Growth, Kind, Refusal, absent};
 
-/// Every problem at once. Where nothing is to be created, only what changes in place is asked about: the pools.
+/// Every problem at once. Where nothing is to be created, only what changes in place is asked
+/// about: the pools.
 pub(super) async fn check(
     session: &Session,
     place: &Place,

@@ -1,8 +1,9 @@
-//! Names and bodies of what a machine is made of, its network interface, its address and itself: pure.
+//! Names and bodies of what a machine is made of, its network interface, its address and itself:
+//! pure.
 //!
-//! In: a spec, its shape, user data in base64. Out: bodies of PUTs. Every part carries the marks, and goes with its machine. See:
-//! Compute 2024-11-01 `VirtualMachines_CreateOrUpdate`, Network 2024-05-01 `NetworkInterfaces_CreateOrUpdate`,
-//! `PublicIPAddresses_CreateOrUpdate`.
+//! In: a spec, its shape, user data in base64. Out: bodies of PUTs. Every part carries the marks,
+//! and goes with its machine. See: Compute 2024-11-01 `VirtualMachines_CreateOrUpdate`, Network
+//! 2024-05-01 `NetworkInterfaces_CreateOrUpdate`, `PublicIPAddresses_CreateOrUpdate`.
 
 use std::collections::BTreeMap;
 
@@ -260,8 +261,8 @@ pub(super) fn retagged(mark: &Mark, shape: Option<&Shape>) -> BTreeMap<String, S
     tags
 }
 
-/// A public key of RSA that nobody has the private half of: Azure wants one, and its number is a hash of the machine's name, whose
-/// factors nobody knows.
+/// A public key of RSA that nobody has the private half of: Azure wants one, and its number is a
+/// hash of the machine's name, whose factors nobody knows.
 fn nobodys_key(name: &str) -> String {
     let mut number: Vec<u8> = (0..8_u8)
         .flat_map(|part| Sha256::digest([name.as_bytes(), &[part]].concat()))

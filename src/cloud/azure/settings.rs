@@ -1,7 +1,9 @@
-//! What a user says about access to Azure: the attribute `azure` of the provider block, as schema and as struct.
+//! What a user says about access to Azure: the attribute `azure` of the provider block, as schema
+//! and as struct.
 //!
-//! In: `{ subscription_id = "…", use_oidc = true }`. Out: a struct in which nothing is empty; what it does not say comes from the
-//! variables that azurerm reads. See: the provider azurerm, "Authenticating to Azure".
+//! In: `{ subscription_id = "…", use_oidc = true }`. Out: a struct in which nothing is empty; what
+//! it does not say comes from the variables that azurerm reads. See: the provider azurerm,
+//! "Authenticating to Azure".
 
 use reqwest::Url;
 use serde::Deserialize;
@@ -183,7 +185,8 @@ impl Config {
     }
 }
 
-/// A URL that a secret may be sent to: https, or this machine, or its metadata service. It is not told: there may be a password in it.
+/// A URL that a secret may be sent to: https, or this machine, or its metadata service. It is not
+/// told: there may be a password in it.
 pub(super) fn safe(text: &str, sets: &str) -> Result<Url, Diagnostic> {
     let url: Option<Url> = text
         .parse()

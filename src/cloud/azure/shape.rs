@@ -1,6 +1,8 @@
-//! What a user says about one machine on Azure: the attribute `azure` of the group, as schema and as struct.
+//! What a user says about one machine on Azure: the attribute `azure` of the group, as schema and
+//! as struct.
 //!
-//! Names are those of `azurerm_linux_virtual_machine` and of `azurerm_network_interface` where they have them.
+//! Names are those of `azurerm_linux_virtual_machine` and of `azurerm_network_interface` where they
+//! have them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -226,9 +228,11 @@ pub(super) const NSG: &str = "network_security_group_id";
 pub(super) const ASGS: &str = "application_security_group_ids";
 /// The image as the user named it: Azure writes the same in other letters.
 pub(super) const IMAGE: &str = "flatcar-image";
-/// The pools that the machine is, or may be, in; a tag holds 256 characters, and there are three of them.
+/// The pools that the machine is, or may be, in; a tag holds 256 characters, and there are three of
+/// them.
 pub(super) const CLAIMS: [&str; 3] = ["flatcar-pools", "flatcar-pools-1", "flatcar-pools-2"];
-/// Which of the tags are the user's: 38 short hashes and their commas fit into one tag's 256 characters.
+/// Which of the tags are the user's: 38 short hashes and their commas fit into one tag's 256
+/// characters.
 pub(super) const OWN: OwnTags = OwnTags {
     field: "tags",
     list: "flatcar-tags",

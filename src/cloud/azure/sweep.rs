@@ -1,7 +1,9 @@
-//! What machines have left that never came to be, or went without it: network interfaces, addresses and disks that nobody uses.
+//! What machines have left that never came to be, or went without it: network interfaces, addresses
+//! and disks that nobody uses.
 //!
-//! In: the mark of a group. Out: nothing is left of it. A part is one that carries the group's uid, has a name that is made of its
-//! machine's, and is attached to nothing: what else has such tags is somebody's who copied them.
+//! In: the mark of a group. Out: nothing is left of it. A part is one that carries the group's uid,
+//! has a name that is made of its machine's, and is attached to nothing: what else has such tags is
+//! somebody's who copied them.
 
 use serde_json::Value as Json;
 

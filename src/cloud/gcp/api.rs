@@ -1,7 +1,9 @@
-//! Compute Engine's API as we use it: one call, an operation that it begins, pages, and what refusals mean.
+//! Compute Engine's API as we use it: one call, an operation that it begins, pages, and what
+//! refusals mean.
 //!
-//! In: `Call::get("projects/p/zones")`. Out: the answer's JSON, or a [`CloudError`]. What goes wrong after a call was taken on stands in its
-//! operation, which is asked for at the same endpoint. See: Compute Engine API v1, `zoneOperations.get`, "Handling API responses".
+//! In: `Call::get("projects/p/zones")`. Out: the answer's JSON, or a [`CloudError`]. What goes
+//! wrong after a call was taken on stands in its operation, which is asked for at the same
+//! endpoint. See: Compute Engine API v1, `zoneOperations.get`, "Handling API responses".
 
 use std::time::Duration;
 
@@ -46,7 +48,8 @@ impl Session {
         format!("projects/{}/{rest}", self.project)
     }
 
-    /// Sends a call. `action` is the API's word (`"Compute instances.insert"`), `object` what it is about.
+    /// Sends a call. `action` is the API's word (`"Compute instances.insert"`), `object` what it is
+    /// about.
     ///
     /// # Errors
     /// As [`MEANINGS`] say; a create whose answer was lost is ambiguous.
@@ -96,7 +99,8 @@ impl Session {
         Pages::new(action, object).all(page).await
     }
 
-    /// Waits for an operation of a zone, not for ever: the machine shows the rest. `false`: it goes on, or nobody knows.
+    /// Waits for an operation of a zone, not for ever: the machine shows the rest. `false`: it goes
+    /// on, or nobody knows.
     ///
     /// # Errors
     /// What it ended in.
@@ -176,7 +180,8 @@ pub(super) fn region_of(zone: &str) -> &str {
 
 /// The status of an operation that is over.
 pub(super) const DONE: &str = "DONE";
-/// What has no room says so within seconds. Together 20 s, below the engine's own limit for an answer.
+/// What has no room says so within seconds. Together 20 s, below the engine's own limit for an
+/// answer.
 const PAUSES: [Duration; 7] = [
     Duration::from_millis(400),
     Duration::from_millis(600),
@@ -187,7 +192,8 @@ const PAUSES: [Duration; 7] = [
     Duration::from_secs(6),
 ];
 
-/// What refusals and the ends of operations mean. In brackets behind a message stands Google's own reason.
+/// What refusals and the ends of operations mean. In brackets behind a message stands Google's own
+/// reason.
 pub(super) const MEANINGS: &[Meaning] = &[
     Meaning::codes(
         Kind::Quota,

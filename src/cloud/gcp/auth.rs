@@ -1,8 +1,10 @@
-//! Access as Google's users have it: the provider block, then the variables of Google's own provider, then application default credentials.
+//! Access as Google's users have it: the provider block, then the variables of Google's own
+//! provider, then application default credentials.
 //!
-//! In: the attribute `gcp` of the provider block. Out: a session in a project, or what would set what is missing. Where credentials are
-//! looked for is here, how each kind logs in is in `credential`. See: the Google provider's "Provider Configuration Reference", and
-//! "How Application Default Credentials works".
+//! In: the attribute `gcp` of the provider block. Out: a session in a project, or what would set
+//! what is missing. Where credentials are looked for is here, how each kind logs in is in
+//! `credential`. See: the Google provider's "Provider Configuration Reference", and "How
+//! Application Default Credentials works".
 
 use std::env;
 use std::path::PathBuf;

@@ -1,8 +1,9 @@
-//! What is changed on instances that exist: labels with the mark, metadata, network tags, deletion protection, instance groups; and whether
-//! they run.
+//! What is changed on instances that exist: labels with the mark, metadata, network tags, deletion
+//! protection, instance groups; and whether they run.
 //!
-//! In: machines, a mark, a shape. Out: nothing, when all of them are so. A change names the fingerprint of what it changes: where somebody else
-//! was faster, what there is now is read, and changed again. See: Compute Engine API v1, `instances.setLabels`, `setMetadata`, `setTags`,
+//! In: machines, a mark, a shape. Out: nothing, when all of them are so. A change names the
+//! fingerprint of what it changes: where somebody else was faster, what there is now is read, and
+//! changed again. See: Compute Engine API v1, `instances.setLabels`, `setMetadata`, `setTags`,
 //! `setDeletionProtection`, `start`, `resume`.
 
 use std::collections::{BTreeMap, BTreeSet};

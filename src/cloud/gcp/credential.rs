@@ -1,7 +1,8 @@
 //! Kinds of credentials, and how each logs in: by its own way, then as other service accounts.
 //!
-//! In: a file of credentials in JSON. Out: what stands in the header `authorization`. Every endpoint that gets a secret speaks https, or is
-//! on this machine. See: RFC 7523 (service accounts), RFC 6749 section 6 (users), RFC 8693 (workload identity federation), Google's
+//! In: a file of credentials in JSON. Out: what stands in the header `authorization`. Every
+//! endpoint that gets a secret speaks https, or is on this machine. See: RFC 7523 (service
+//! accounts), RFC 6749 section 6 (users), RFC 8693 (workload identity federation), Google's
 //! AIP-4110 to AIP-4117, and IAM Service Account Credentials API `generateAccessToken`.
 
 use std::time::{Duration, SystemTime};
@@ -217,7 +218,8 @@ impl Credential {
         token_of(&client.send(url, &call).await?, "access_token")
     }
 
-    /// Whether another try may come to something else. Where there is no metadata server, there is none a moment later.
+    /// Whether another try may come to something else. Where there is no metadata server, there is
+    /// none a moment later.
     pub(super) fn may_pass(&self, failure: &Failure) -> bool {
         let is_nowhere = matches!(
             (&self.way, failure),
@@ -265,7 +267,8 @@ impl Credential {
     }
 }
 
-/// What a token endpoint has answered; its words for a refusal are OAuth's. See: RFC 6749 section 5.2.
+/// What a token endpoint has answered; its words for a refusal are OAuth's. See: RFC 6749 section
+/// 5.2.
 fn token_of(answer: &Answer, key: &str) -> Result<String, Failure> {
     let said: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
     if let (400.., Some(error)) = (answer.status, said["error"].as_str()) {

@@ -1,8 +1,11 @@
-//! Unmanaged instance groups, by which load balancers find instances: who is in them, and how that is changed.
+//! Unmanaged instance groups, by which load balancers find instances: who is in them, and how that
+//! is changed.
 //!
-//! In: an instance group's link, and ids of instances. Out: who is in it, by one list of all. A group is of one zone, so an instance is only in
-//! those of its own. A load balancer lets an instance that was taken out finish for as long as its backend service says. When machines are
-//! entered and taken out is in `worker_group::cloud`'s `traffic`. See: Compute Engine API v1, `instanceGroups`, `backendServices`.
+//! In: an instance group's link, and ids of instances. Out: who is in it, by one list of all. A
+//! group is of one zone, so an instance is only in those of its own. A load balancer lets an
+//! instance that was taken out finish for as long as its backend service says. When machines are
+//! entered and taken out is in `worker_group::cloud`'s `traffic`. See: Compute Engine API v1,
+//! `instanceGroups`, `backendServices`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,7 +1,9 @@
-//! What Compute Engine says of an instance, as a machine: its phase, its mark in its labels, and its shape as far as that can be seen. Pure.
+//! What Compute Engine says of an instance, as a machine: its phase, its mark in its labels, and
+//! its shape as far as that can be seen. Pure.
 //!
-//! In: an instance of `instances.aggregatedList`. Out: a machine. Metadata are not asked for, for all user data of a group are in them: a label
-//! has a hash of the user's own, and the description has what only a create knows. See: Compute Engine API v1, `Instance`.
+//! In: an instance of `instances.aggregatedList`. Out: a machine. Metadata are not asked for, for
+//! all user data of a group are in them: a label has a hash of the user's own, and the description
+//! has what only a create knows. See: Compute Engine API v1, `Instance`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -107,13 +109,15 @@ impl Instance {
         }
     }
 
-    /// Whether it is what an earlier try of this create has made; its mark may have been rewritten since.
+    /// Whether it is what an earlier try of this create has made; its mark may have been rewritten
+    /// since.
     pub(super) fn is_of(&self, spec: &Spec<'_>) -> bool {
         let proof = self.labels.get(PROOF).map_or("", String::as_str);
         self.description == description(spec) && proof == spec.mark.proof
     }
 
-    /// One that somebody deletes says the same as one that somebody stops: who deletes it here knows.
+    /// One that somebody deletes says the same as one that somebody stops: who deletes it here
+    /// knows.
     fn phase(&self) -> Phase {
         match self.status.as_str() {
             "PROVISIONING" | "STAGING" | "PENDING" | "REPAIRING" => Phase::Pending,
@@ -131,8 +135,8 @@ impl Instance {
         named.map(|(_, name)| claim(self.zone(), name)).collect()
     }
 
-    /// Its labels with a mark, and, where there is a shape, with those of the shape in place of those that an earlier one had: the instance groups
-    /// are these.
+    /// Its labels with a mark, and, where there is a shape, with those of the shape in place of
+    /// those that an earlier one had: the instance groups are these.
     pub(super) fn labels_with(
         &self,
         mark: &Mark,

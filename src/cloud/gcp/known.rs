@@ -1,6 +1,8 @@
-//! Instances as they were seen last: an id has a number, and some calls want a name, or a fingerprint.
+//! Instances as they were seen last: an id has a number, and some calls want a name, or a
+//! fingerprint.
 //!
-//! In: what lists and creates answer. Out: the instance of an id, asked for where it was not seen since it was changed.
+//! In: what lists and creates answer. Out: the instance of an id, asked for where it was not seen
+//! since it was changed.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -93,7 +95,8 @@ impl Known {
     }
 }
 
-/// Where an instance is. By its number, which is never another one's: what has the same name by now is not touched.
+/// Where an instance is. By its number, which is never another one's: what has the same name by now
+/// is not touched.
 pub(super) fn path(session: &Session, id: &str, name: &str) -> Answered<String> {
     let parts = id.split_once('/');
     let parts = parts.filter(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit()));

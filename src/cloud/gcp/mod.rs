@@ -1,10 +1,12 @@
 //! Google Cloud: machines are instances of Compute Engine, found by labels that carry their mark.
 //!
-//! In: the group's questions. Out: calls of Compute Engine's API in JSON. What a create comes to stands in its operation: where a zone has no
-//! room, the next one is tried. Names are unique in a zone alone, so a create that may be in several looks for its name first. The shape is in
-//! `shape`, the provider block in `auth`, logins in `credential` and `subject`; calls, operations and what refusals mean are in `api`, bodies in
-//! `request`, answers in `instance` and `known`, what is asked before an apply in `preflight`, what is changed in `change`, and
-//! where machines get traffic in `groups`. See: Compute Engine API v1.
+//! In: the group's questions. Out: calls of Compute Engine's API in JSON. What a create comes to
+//! stands in its operation: where a zone has no room, the next one is tried. Names are unique in a
+//! zone alone, so a create that may be in several looks for its name first. The shape is in
+//! `shape`, the provider block in `auth`, logins in `credential` and `subject`; calls, operations
+//! and what refusals mean are in `api`, bodies in `request`, answers in `instance` and `known`,
+//! what is asked before an apply in `preflight`, what is changed in `change`, and where machines
+//! get traffic in `groups`. See: Compute Engine API v1.
 
 mod api;
 mod auth;
@@ -299,7 +301,8 @@ impl Gcp {
                     let words = "an operation that names no instance";
                     return Err(CloudError::new(Kind::Ambiguous, INSERT, name, words));
                 }
-                // What is over at once is an answer that was given before: the instance may have gone since.
+                // What is over at once is an answer that was given before: the instance may have
+                // gone since.
                 Ok(_) if is_over => return self.born(spec, shape, &id).await,
                 Ok(_) => {
                     return Ok(Machine {

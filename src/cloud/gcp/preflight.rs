@@ -1,7 +1,9 @@
-//! What only the cloud knows: zones, image, machine type, subnetwork, room, asked before the first machine is touched.
+//! What only the cloud knows: zones, image, machine type, subnetwork, room, asked before the first
+//! machine is touched.
 //!
-//! In: an image, a shape, how many machines are to come. Out: every problem, on its attribute. See: Compute Engine API v1, `zones.list`,
-//! `images.get`, `machineTypes.aggregatedList`, `subnetworks.get`, `regions.get`, `instanceGroups.get`.
+//! In: an image, a shape, how many machines are to come. Out: every problem, on its attribute. See:
+//! Compute Engine API v1, `zones.list`, `images.get`, `machineTypes.aggregatedList`,
+//! `subnetworks.get`, `regions.get`, `instanceGroups.get`.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +18,8 @@ use crate::worker_group::cloud::{
     Answered, CloudError, Findings, Growth, Kind, Refusal, absent, read,
 };
 
-/// Every problem at once. Where nothing is to be created, only what changes in place is asked about.
+/// Every problem at once. Where nothing is to be created, only what changes in place is asked
+/// about.
 pub(super) async fn check(
     session: &Session,
     image: &str,
@@ -339,7 +342,8 @@ async fn groups(session: &Session, shape: &Shape, found: &mut Findings) -> Answe
     Ok(())
 }
 
-/// What is left in the region. Not every user may ask; and of zones in several regions nobody knows which take how many.
+/// What is left in the region. Not every user may ask; and of zones in several regions nobody knows
+/// which take how many.
 async fn room(
     session: &Session,
     shape: &Shape,

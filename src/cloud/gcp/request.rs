@@ -1,6 +1,8 @@
-//! The body of an instance's create: pure. And the id by which Compute Engine knows a request again.
+//! The body of an instance's create: pure. And the id by which Compute Engine knows a request
+//! again.
 //!
-//! In: a spec, its shape and a zone. Out: the body of `instances.insert`. See: Compute Engine API v1, `Instance`.
+//! In: a spec, its shape and a zone. Out: the body of `instances.insert`. See: Compute Engine API
+//! v1, `Instance`.
 
 use std::collections::BTreeMap;
 
@@ -166,8 +168,9 @@ pub(super) fn metadata(
         .collect()
 }
 
-/// A UUID (RFC 9562, version 8) that is the same for the same machine, attempt, zone and image, and for nothing else: Compute Engine then makes
-/// it once. `salt` tells a second request of these from the first, whose operation has failed.
+/// A UUID (RFC 9562, version 8) that is the same for the same machine, attempt, zone and image, and
+/// for nothing else: Compute Engine then makes it once. `salt` tells a second request of these from
+/// the first, whose operation has failed.
 pub(super) fn request_id(spec: &Spec<'_>, zone: &str, salt: &str) -> String {
     let of = format!(
         "{}\n{}\n{zone}\n{}\n{salt}",

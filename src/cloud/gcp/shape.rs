@@ -1,5 +1,5 @@
-//! One machine's shape: the attribute `gcp` of the group, its schema, its checks and what is read of it. Names are those of Google's own
-//! provider, `google_compute_instance`.
+//! One machine's shape: the attribute `gcp` of the group, its schema, its checks and what is read
+//! of it. Names are those of Google's own provider, `google_compute_instance`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,8 @@
-//! Tokens of somebody else's identity provider, for workload identity federation; and what may stand in a file of credentials.
+//! Tokens of somebody else's identity provider, for workload identity federation; and what may
+//! stand in a file of credentials.
 //!
-//! In: `{"file": "/var/run/token"}`, or a URL with headers, of text or of JSON. Out: the token that stands there. See: Google's AIP-4117.
+//! In: `{"file": "/var/run/token"}`, or a URL with headers, of text or of JSON. Out: the token that
+//! stands there. See: Google's AIP-4117.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

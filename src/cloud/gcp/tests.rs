@@ -1,4 +1,5 @@
-//! What Compute Engine is asked and what its answers mean, without it. `UPDATE=1` rewrites the golden bodies in `tests/fixtures/gcp`.
+//! What Compute Engine is asked and what its answers mean, without it. `UPDATE=1` rewrites the
+//! golden bodies in `tests/fixtures/gcp`.
 
 use std::path::Path as FsPath;
 

@@ -1,8 +1,8 @@
 //! OpenStack's REST APIs as we use them: one login, one call, and what the services' refusals mean.
 //!
-//! In: [`NOVA`], and `Call::get("servers/detail").query("limit", "1000")`. Out: the answer's JSON, or a [`CloudError`]. What an
-//! answer means is `http::rest`'s. See: Compute API 2.1 at microversion 2.52 (the first with tags in the create), Image API
-//! 2, Network API 2.0.
+//! In: [`NOVA`], and `Call::get("servers/detail").query("limit", "1000")`. Out: the answer's JSON,
+//! or a [`CloudError`]. What an answer means is `http::rest`'s. See: Compute API 2.1 at
+//! microversion 2.52 (the first with tags in the create), Image API 2, Network API 2.0.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -59,8 +59,8 @@ impl Session {
         catalog.is_empty() || kinds.any(|kind| VOLUMES.iter().any(|begin| kind.starts_with(begin)))
     }
 
-    /// Sends a call. `action` is the API's word (`"Nova POST servers"`), `object` what it is about. Null
-    /// where the answer has no body.
+    /// Sends a call. `action` is the API's word (`"Nova POST servers"`), `object` what it is about.
+    /// Null where the answer has no body.
     ///
     /// # Errors
     /// As [`MEANINGS`] say; a create whose answer was lost is ambiguous.

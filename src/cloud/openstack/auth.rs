@@ -1,7 +1,9 @@
-//! Credentials as OpenStack's users have them: the provider block, then `clouds.yaml` (`cloud` or `OS_CLOUD`), else the `OS_*` variables.
+//! Credentials as OpenStack's users have them: the provider block, then `clouds.yaml` (`cloud` or
+//! `OS_CLOUD`), else the `OS_*` variables.
 //!
-//! In: the provider block's `openstack`. Out: a session, or the attribute or variable that would set what is missing. Files and
-//! variables are read by openstack_sdk_core; what is sent is ours, by `way` and `keystone`.
+//! In: the provider block's `openstack`. Out: a session, or the attribute or variable that would
+//! set what is missing. Files and variables are read by openstack_sdk_core; what is sent is ours,
+//! by `way` and `keystone`.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What is changed on servers that exist: metadata, security groups of ports, whether they run.
 //!
-//! In: a server, a mark, a shape. Out: nothing, when it is so. See: Compute API 2.1 `POST /servers/{id}/metadata`, `POST
-//! /servers/{id}/action`, Network API 2.0 `PUT /ports/{id}`.
+//! In: a server, a mark, a shape. Out: nothing, when it is so. See: Compute API 2.1 `POST
+//! /servers/{id}/metadata`, `POST /servers/{id}/action`, Network API 2.0 `PUT /ports/{id}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::slice;

@@ -1,6 +1,7 @@
 //! `clouds.yaml`, where OpenStack's tools find it, and `clouds-public.yaml` and `secure.yaml`.
 //!
-//! In: the name of an entry. Out: the entry; or which file is wrong, and where, without a value of it, for it may be a secret.
+//! In: the name of an entry. Out: the entry; or which file is wrong, and where, without a value of
+//! it, for it may be a secret.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,10 @@
-//! The floating addresses of a group as Neutron has them: what there is, how one is taken for a port, and how it is given back.
+//! The floating addresses of a group as Neutron has them: what there is, how one is taken for a
+//! port, and how it is given back.
 //!
-//! In: a (cluster, group), and servers that lack an address. Out: addresses, and the refusals; who has which when is
-//! `worker_group::cloud`'s. Every address carries the group's mark as its description from the call that takes it, and is taken for a
-//! port: one without a port has lost its server. See: Network API 2.0, `/floatingips`, `/ports`.
+//! In: a (cluster, group), and servers that lack an address. Out: addresses, and the refusals; who
+//! has which when is `worker_group::cloud`'s. Every address carries the group's mark as its
+//! description from the call that takes it, and is taken for a port: one without a port has lost
+//! its server. See: Network API 2.0, `/floatingips`, `/ports`.
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -86,7 +88,8 @@ impl Lender for Session {
     }
 
     async fn all(&self, of: Of<'_>) -> Answered<Vec<Lent>> {
-        // Neutron finds descriptions by the whole of them, and theirs end with a uid: the project's are asked for.
+        // Neutron finds descriptions by the whole of them, and theirs end with a uid: the project's
+        // are asked for.
         let question = || Call::get("floatingips").queries("project_id", self.project());
         let action = "Neutron GET floatingips";
         let all = Session::all(self, NEUTRON, action, of.1, "floatingips", question);

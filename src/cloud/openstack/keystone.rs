@@ -1,8 +1,9 @@
 //! A login at Keystone, and where the services are that it lets in to.
 //!
-//! In: the body of `POST /v3/auth/tokens`, and the URL that the user names. Out: a token, the project that it is for, and the URL of a
-//! service's version, with the microversions that it knows. See: Identity API 3, and the API-SIG's *Consuming the Catalog* with
-//! its *Version Discovery*.
+//! In: the body of `POST /v3/auth/tokens`, and the URL that the user names. Out: a token, the
+//! project that it is for, and the URL of a service's version, with the microversions that it
+//! knows. See: Identity API 3, and the API-SIG's *Consuming the Catalog* with its *Version
+//! Discovery*.
 
 use std::collections::BTreeMap;
 
@@ -166,7 +167,8 @@ fn found(body: &[u8], at: &Url, (major, minor): Version) -> Option<Endpoint> {
     };
     let version = listed.find(is_wanted)?;
     let mut url = at.clone();
-    // What a service knows of its own host and scheme is what is behind a load balancer: only the path is taken.
+    // What a service knows of its own host and scheme is what is behind a load balancer: only the
+    // path is taken.
     if version != one {
         let mut links = version["links"].as_array()?.iter();
         let link = links.find(|link| link["rel"] == "self")?["href"].as_str()?;

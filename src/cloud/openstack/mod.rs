@@ -1,10 +1,11 @@
 //! OpenStack: machines are Nova's servers, found by tags, marked by metadata.
 //!
-//! In: the group's questions. Out: calls of Nova, Glance and Neutron. Nova has no idempotency token and names repeat: a create looks
-//! for its name first. A server that is accepted may still end in ERROR; its fault text is the message. The shape is in `shape`; who
-//! logs in is in `auth`, `way` and `clouds`, the login in `keystone`; calls and what their refusals mean are in `api`, what names stand
-//! for in `names`, bodies in `request`, answers in `server`, what is asked before an apply in `preflight`,
-//! what is changed in `change`, and addresses in `floating`.
+//! In: the group's questions. Out: calls of Nova, Glance and Neutron. Nova has no idempotency token
+//! and names repeat: a create looks for its name first. A server that is accepted may still end in
+//! ERROR; its fault text is the message. The shape is in `shape`; who logs in is in `auth`, `way`
+//! and `clouds`, the login in `keystone`; calls and what their refusals mean are in `api`, what
+//! names stand for in `names`, bodies in `request`, answers in `server`, what is asked before an
+//! apply in `preflight`, what is changed in `change`, and addresses in `floating`.
 
 mod api;
 mod auth;

@@ -1,8 +1,8 @@
 //! What the names of a shape stand for: ids of Glance, Nova and Neutron.
 //!
-//! In: an image and a shape. Out: ids; two things of one name are refused, for which one is taken would
-//! be chance. See: Image API 2 `GET /images`, Compute API 2.1 `GET /flavors`, Network API 2.0 `GET
-//! /networks`, `/security-groups`.
+//! In: an image and a shape. Out: ids; two things of one name are refused, for which one is taken
+//! would be chance. See: Image API 2 `GET /images`, Compute API 2.1 `GET /flavors`, Network API 2.0
+//! `GET /networks`, `/security-groups`.
 
 use serde::Deserialize;
 

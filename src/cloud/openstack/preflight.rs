@@ -14,8 +14,9 @@ use crate::worker_group::cloud::{
     Answered, CloudError, Findings, Growth, Kind, Named, Refusal, absent,
 };
 
-/// Every problem at once; and what the names stand for, where each stands for something. Where nothing is to be created, only what changes
-/// in place is asked about: the pool of floating addresses.
+/// Every problem at once; and what the names stand for, where each stands for something. Where
+/// nothing is to be created, only what changes in place is asked about: the pool of floating
+/// addresses.
 pub(super) async fn check(
     session: &Session,
     image_name: &str,
@@ -114,7 +115,8 @@ fn refusal(error: &CloudError) -> Option<Refusal> {
     })
 }
 
-/// A warning where there may be too few floating addresses: those of machines that go are taken again. Not every user may ask.
+/// A warning where there may be too few floating addresses: those of machines that go are taken
+/// again. Not every user may ask.
 async fn few_addresses(session: &Session, growth: Growth, found: &mut Findings) {
     let Some(project) = session.project() else {
         return;

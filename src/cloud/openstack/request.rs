@@ -1,6 +1,7 @@
 //! The body of a server's create: pure.
 //!
-//! In: a spec, its shape and what names were resolved to. Out: `{"server": {...}}` of `POST /servers`.
+//! In: a spec, its shape and what names were resolved to. Out: `{"server": {...}}` of `POST
+//! /servers`.
 //! See: Compute API 2.1, Create Server, microversion 2.52.
 
 use std::collections::BTreeMap;
@@ -12,8 +13,8 @@ use super::shape::{ATTEMPT, IMAGE, Shape, Volume};
 use crate::http::rest::whole;
 use crate::worker_group::cloud::{Spec, in_turn};
 
-/// `user_data` is in Nova's form: base64. `fixed_ips` has one for each of the shape's networks: the address
-/// that this machine takes, where the user lists some.
+/// `user_data` is in Nova's form: base64. `fixed_ips` has one for each of the shape's networks: the
+/// address that this machine takes, where the user lists some.
 pub(super) fn create(
     spec: &Spec<'_>,
     shape: &Shape,

@@ -1,7 +1,8 @@
-//! What Nova says of a server, as a machine: its phase, its mark, and its shape as far as that can be
-//! seen. Pure.
+//! What Nova says of a server, as a machine: its phase, its mark, and its shape as far as that can
+//! be seen. Pure.
 //!
-//! In: an element of `GET /servers/detail`. Out: a machine. See: Compute API 2.1 at microversion 2.52.
+//! In: an element of `GET /servers/detail`. Out: a machine. See: Compute API 2.1 at microversion
+//! 2.52.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,5 @@
-//! One machine's shape: the attribute `openstack` of the group, its schema, its checks, what is read of
-//! it, and the metadata that servers carry of it.
+//! One machine's shape: the attribute `openstack` of the group, its schema, its checks, what is
+//! read of it, and the metadata that servers carry of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

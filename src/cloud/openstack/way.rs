@@ -1,6 +1,7 @@
 //! The ways to log in at Keystone: what each needs, and what Keystone is asked with. Pure.
 //!
-//! In: what is known of a login, `{"user_name": "demo", "password": "..."}`. Out: the body of `POST /v3/auth/tokens`.
+//! In: what is known of a login, `{"user_name": "demo", "password": "..."}`. Out: the body of `POST
+//! /v3/auth/tokens`.
 //! See: Identity API 3.
 
 use std::collections::BTreeMap;
@@ -9,8 +10,9 @@ use serde_json::{Value as Json, json};
 
 use crate::http::rest::whole;
 
-/// What is known of a login, in the words of `clouds.yaml`, be they below its `auth` or beside it; the name of a user is `user_name`,
-/// as names of other things are. None is empty. Holds secrets: not for any output.
+/// What is known of a login, in the words of `clouds.yaml`, be they below its `auth` or beside it;
+/// the name of a user is `user_name`, as names of other things are. None is empty. Holds secrets:
+/// not for any output.
 pub(super) type Said = BTreeMap<String, String>;
 
 /// What one of these fields has to say, and what that is called to a user.

@@ -1,7 +1,9 @@
-//! The way to the records of a sandbox: one at a time for all groups of a configuration, and under the lock that other processes honour.
+//! The way to the records of a sandbox: one at a time for all groups of a configuration, and under
+//! the lock that other processes honour.
 //!
-//! In: file operations. Out: what they answer, or that the lock was not to be had: whoever waits for another process does so no longer
-//! than the operation may take, ends soon after an interrupt, and says for what it has waited.
+//! In: file operations. Out: what they answer, or that the lock was not to be had: whoever waits
+//! for another process does so no longer than the operation may take, ends soon after an interrupt,
+//! and says for what it has waited.
 
 use std::io;
 use std::sync::Arc;
@@ -16,8 +18,8 @@ use super::faults::Conditions;
 use super::store::{LOCK, Locked, Store, millis};
 use crate::provider::Context;
 
-/// Whose turn it is. The calls of one configuration come one after the other, as they were made: only other processes have to be tried
-/// for.
+/// Whose turn it is. The calls of one configuration come one after the other, as they were made:
+/// only other processes have to be tried for.
 #[derive(Default)]
 struct Turn(Mutex<()>);
 
@@ -127,7 +129,8 @@ mod tests {
     use crate::provider::Value;
     use crate::worker_group::cloud::{Answers as _, Kind};
 
-    /// A sandbox for an operation of so many seconds, and its lock as another process would hold it.
+    /// A sandbox for an operation of so many seconds, and its lock as another process would hold
+    /// it.
     async fn opened(
         directory: &std::path::Path,
         seconds: Option<u64>,

@@ -1,6 +1,7 @@
 //! One call of the sandbox: it meets the faults that were ordered for it, then does its work.
 //!
-//! In: what is called, and work under the lock. Out: the work's answer, or what the faults make of it.
+//! In: what is called, and work under the lock. Out: the work's answer, or what the faults make of
+//! it.
 
 use std::io;
 use std::time::Duration;

@@ -1,6 +1,8 @@
-//! A create of the sandbox: what is asked for, whether it is a repeat, and what this sandbox refuses.
+//! A create of the sandbox: what is asked for, whether it is a repeat, and what this sandbox
+//! refuses.
 //!
-//! In: a spec, the records and the conditions. Out: one more record, or the refusal with the attribute to blame.
+//! In: a spec, the records and the conditions. Out: one more record, or the refusal with the
+//! attribute to blame.
 
 use std::io;
 use std::time::Duration;

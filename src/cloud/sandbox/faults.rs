@@ -1,7 +1,9 @@
-//! What a sandbox lacks and gets wrong, as its user orders it in `faults.json`. The format is documented in `docs/guides/sandbox.md`.
+//! What a sandbox lacks and gets wrong, as its user orders it in `faults.json`. The format is
+//! documented in `docs/guides/sandbox.md`.
 //!
-//! In: `{"quota": 3, "rules": [{"call": "create", "nth": 2, "fault": "lost"}]}` and the calls as they come. Out: for each call, the
-//! fault that it meets. What has been counted is kept beside it, so that several processes count together.
+//! In: `{"quota": 3, "rules": [{"call": "create", "nth": 2, "fault": "lost"}]}` and the calls as
+//! they come. Out: for each call, the fault that it meets. What has been counted is kept beside it,
+//! so that several processes count together.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -117,7 +119,8 @@ impl Conditions {
         Ok(locked.load(FILE)?.unwrap_or_default())
     }
 
-    /// Counts a call about these machines (none: about the group) and says what it meets: the first rule that fires.
+    /// Counts a call about these machines (none: about the group) and says what it meets: the first
+    /// rule that fires.
     pub(super) fn meet(
         &self,
         locked: &Locked<'_>,

@@ -1,8 +1,10 @@
-//! The sandbox: a cloud in a directory, for demonstrations, for `terraform test` of modules, and as the reference of what a cloud is.
+//! The sandbox: a cloud in a directory, for demonstrations, for `terraform test` of modules, and as
+//! the reference of what a cloud is.
 //!
-//! In: the group's questions. Out: files, one a machine (`store`), and whatever trouble the user ordered (`faults`). Machines boot,
-//! are pending, run, fail; names are unique; user data has a limit; there is a quota if the user says so. It is safe under concurrent
-//! processes: everything happens under one lock.
+//! In: the group's questions. Out: files, one a machine (`store`), and whatever trouble the user
+//! ordered (`faults`). Machines boot, are pending, run, fail; names are unique; user data has a
+//! limit; there is a quota if the user says so. It is safe under concurrent processes: everything
+//! happens under one lock.
 
 mod access;
 mod calls;

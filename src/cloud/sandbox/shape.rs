@@ -1,5 +1,5 @@
-//! What a user says about one machine of the sandbox: the attribute `sandbox` of the group as schema, as struct, and what can be checked
-//! without looking into the directory.
+//! What a user says about one machine of the sandbox: the attribute `sandbox` of the group as
+//! schema, as struct, and what can be checked without looking into the directory.
 
 use std::collections::BTreeMap;
 

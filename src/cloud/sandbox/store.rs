@@ -1,8 +1,10 @@
-//! The records of a sandbox on disk: one JSON file a machine, written whole or not at all, under one lock.
+//! The records of a sandbox on disk: one JSON file a machine, written whole or not at all, under
+//! one lock.
 //!
-//! In: a directory. Out: records, `machines/workers-k3x9-0.json`. A file that somebody deletes is a machine that is gone; a file that
-//! somebody edits is a machine that changed. Nothing outside of the directory is read, written or removed, whatever stands in it: a link
-//! is not followed, and a record is that of its file's name or an error.
+//! In: a directory. Out: records, `machines/workers-k3x9-0.json`. A file that somebody deletes is a
+//! machine that is gone; a file that somebody edits is a machine that changed. Nothing outside of
+//! the directory is read, written or removed, whatever stands in it: a link is not followed, and a
+//! record is that of its file's name or an error.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -80,7 +82,8 @@ impl Store {
 }
 
 impl Locked<'_> {
-    /// What tells this directory from another one, wherever it is moved: `"sandbox-9f31c2d4"`. Made on first use.
+    /// What tells this directory from another one, wherever it is moved: `"sandbox-9f31c2d4"`. Made
+    /// on first use.
     pub(super) fn id(&self) -> io::Result<String> {
         match self.bytes(ID)? {
             Some(bytes) => {
@@ -142,7 +145,8 @@ impl Locked<'_> {
             .count())
     }
 
-    /// The machine of this name; absent also when its file went away just now, or its going is over.
+    /// The machine of this name; absent also when its file went away just now, or its going is
+    /// over.
     pub(super) fn record(&self, name: &str) -> io::Result<Option<Record>> {
         if !is_name(name) {
             return Ok(None);
@@ -234,7 +238,8 @@ impl Locked<'_> {
         file.write_all(format!("{line}\n").as_bytes())
     }
 
-    /// Whole or not at all: a process that is killed here leaves the old file and a `.new` that the next one overwrites.
+    /// Whole or not at all: a process that is killed here leaves the old file and a `.new` that the
+    /// next one overwrites.
     fn write(&self, file: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
         let path = self.store.directory.join(file);
         let new = path.with_extension("new");
@@ -242,9 +247,10 @@ impl Locked<'_> {
         self.step("rename", || fs::rename(&new, &path))
     }
 
-    /// One step on disk. Where [`STEPS`] asks for it and the directory holds a file `steps`, a line is added to it, the Nth; and
-    /// `hold/N-before` and `hold/N-after` are read: a FIFO there holds the step until it is written to, and a text is the error that the
-    /// step ends with. So a test can end a process at each step.
+    /// One step on disk. Where [`STEPS`] asks for it and the directory holds a file `steps`, a line
+    /// is added to it, the Nth; and `hold/N-before` and `hold/N-after` are read: a FIFO there holds
+    /// the step until it is written to, and a text is the error that the step ends with. So a test
+    /// can end a process at each step.
     fn step<T>(&self, what: &str, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
         if !self.store.steps {
             return work();

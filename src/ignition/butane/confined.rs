@@ -1,8 +1,9 @@
 //! A directory that no name and no symbolic link leads out of.
 //!
-//! `Directory::open("conf")`, then `find("etc/motd", true)` gives a [`Place`] whose nature is that of what is opened: the way there is
-//! gone name by name from one open directory to the next, so that nothing can be put in its place in between. A link is followed as long
-//! as it stays inside. Where the system cannot do that (Windows), paths are checked and then opened.
+//! `Directory::open("conf")`, then `find("etc/motd", true)` gives a [`Place`] whose nature is that
+//! of what is opened: the way there is gone name by name from one open directory to the next, so
+//! that nothing can be put in its place in between. A link is followed as long as it stays inside.
+//! Where the system cannot do that (Windows), paths are checked and then opened.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -61,7 +62,8 @@ impl Directory {
         system::Handle::open(path).map(Self)
     }
 
-    /// Finds `a/b/c` below. A link at its very end is followed only when `through` says so; every other one is.
+    /// Finds `a/b/c` below. A link at its very end is followed only when `through` says so; every
+    /// other one is.
     /// # Errors
     /// When it is not there, or not below.
     pub(crate) fn find(&self, below: &str, through: bool) -> Result<Place, Unreachable> {
@@ -144,7 +146,8 @@ mod step_by_step {
 
     pub(super) struct Handle {
         directory: OwnedFd,
-        /// Its absolute paths, for links that name one: as given, and without links. Empty for one that was found.
+        /// Its absolute paths, for links that name one: as given, and without links. Empty for one
+        /// that was found.
         paths: Vec<PathBuf>,
     }
 

@@ -1,7 +1,8 @@
-//! Nodes in, a config tree out, driven by the schema: what fits is taken, everything that does not is noted, as the reference's decoder
-//! does it.
+//! Nodes in, a config tree out, driven by the schema: what fits is taken, everything that does not
+//! is noted, as the reference's decoder does it.
 //!
-//! An object that cannot be decoded leaves its field unset and decoding goes on; a scalar that contradicts its own tag ends it.
+//! An object that cannot be decoded leaves its field unset and decoding goes on; a scalar that
+//! contradicts its own tag ends it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,10 +14,11 @@ use crate::text::go::{self, NO_UTF8, lossy};
 use crate::text::scalar::{self, Resolved};
 use crate::text::yaml::{Content, NodeId, Nodes};
 
-/// Merge keys inside merge keys beyond this are refused: each costs stack. The reference has no such limit.
+/// Merge keys inside merge keys beyond this are refused: each costs stack. The reference has no
+/// such limit.
 const MERGES_MAX: usize = 64;
-/// Text that aliases repeat beyond this is refused: a megabyte that is anchored once may be meant a thousand times. The reference counts
-/// nodes alone.
+/// Text that aliases repeat beyond this is refused: a megabyte that is anchored once may be meant a
+/// thousand times. The reference counts nodes alone.
 const REPEATED_MAX: usize = 16 << 20;
 /// Faults beyond this are not reported.
 const FAULTS_MAX: usize = 1000;
@@ -39,7 +41,8 @@ pub(crate) struct Misfit {
     pub(crate) message: String,
 }
 
-/// Decodes the document into `shape`. `package` and `version` say whose names and which fields count.
+/// Decodes the document into `shape`. `package` and `version` say whose names and which fields
+/// count.
 pub(crate) fn decode(
     nodes: &Nodes,
     shape: &'static Shape,
@@ -82,7 +85,8 @@ struct Decoder<'d> {
     version: u8,
     package: &'d str,
     misfits: Vec<Misfit>,
-    /// How many nodes were decoded, and how many of them below an alias: their ratio gives an alias bomb away.
+    /// How many nodes were decoded, and how many of them below an alias: their ratio gives an alias
+    /// bomb away.
     decoded: u64,
     aliased: u64,
     /// Bytes of text below aliases.
@@ -98,7 +102,8 @@ struct Decoder<'d> {
 type Taken = Result<bool, Misfit>;
 
 impl Decoder<'_> {
-    /// Counts the node, and follows it if it is an alias. The flag says that the alias must be closed again.
+    /// Counts the node, and follows it if it is an alias. The flag says that the alias must be
+    /// closed again.
     fn enter(&mut self, id: NodeId) -> Result<(NodeId, bool), Misfit> {
         self.count(id)?;
         let node = self.nodes.get(id);
@@ -561,7 +566,8 @@ fn allowed_ratio(decoded: u64) -> f64 {
     }
 }
 
-/// Towards zero, as the reference's machine converts: what is too small, and 2^63 itself, becomes the least integer.
+/// Towards zero, as the reference's machine converts: what is too small, and 2^63 itself, becomes
+/// the least integer.
 fn truncated(float: f64) -> Option<i64> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if float.is_nan() || float > LIMIT {

@@ -43,7 +43,8 @@ impl Desugar<'_> {
     }
 }
 
-/// Makes `bytes` the contents of a resource. They are packed when that is shorter, unless the user says that they already are.
+/// Makes `bytes` the contents of a resource. They are packed when that is shorter, unless the user
+/// says that they already are.
 pub(crate) fn set_contents(resource: &mut Object, bytes: &[u8], path: Path, desugar: &Desugar<'_>) {
     if resource.filled("compression").is_some() {
         resource.set("source", Value::Text(data_url::as_they_are(bytes)));

@@ -1,7 +1,8 @@
 //! Local files: read below `files_dir` and nowhere else.
 //!
-//! The reference keeps to the directory by the path's text alone and follows symbolic links wherever they lead. Here a link that leaves
-//! the directory is refused like a `..` that does: a named exception. What is judged is what was opened, not its path.
+//! The reference keeps to the directory by the path's text alone and follows symbolic links
+//! wherever they lead. Here a link that leaves the directory is refused like a `..` that does: a
+//! named exception. What is judged is what was opened, not its path.
 
 use std::cell::Cell;
 use std::fs;
@@ -77,7 +78,8 @@ impl Files {
         self.read_at(&place, &path)
     }
 
-    /// What stands at a path from [`Self::path_of`]; `call` is the one that fails, in the reference's words.
+    /// What stands at a path from [`Self::path_of`]; `call` is the one that fails, in the
+    /// reference's words.
     pub(crate) fn find(&self, path: &str, call: &str, through: bool) -> Result<Place, String> {
         let root = self.root()?;
         let below = below(path, &root.given).ok_or_else(|| OUTSIDE.to_owned())?;

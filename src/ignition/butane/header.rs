@@ -121,7 +121,8 @@ pub(crate) fn is_blank(text: &str) -> bool {
 /// Some editors put this at the beginning of a text.
 pub(crate) const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// Whether the text is an Ignition config in JSON rather than Butane, which may be written as JSON too.
+/// Whether the text is an Ignition config in JSON rather than Butane, which may be written as JSON
+/// too.
 pub(crate) fn is_ignition(text: &str) -> bool {
     let blank = [' ', '\t', '\r', '\n'];
     let Some(inside) = text.trim_start_matches(blank).strip_prefix('{') else {

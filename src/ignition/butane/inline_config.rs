@@ -1,6 +1,8 @@
-//! A config inside a config: what `ignition.config` merges or replaces with, given inline, is validated like one of its own.
+//! A config inside a config: what `ignition.config` merges or replaces with, given inline, is
+//! validated like one of its own.
 //!
-//! The reference loses its place here: paths are those of the inner config, positions the outer document's.
+//! The reference loses its place here: paths are those of the inner config, positions the outer
+//! document's.
 
 use crate::ignition::config::report::Problems;
 use crate::ignition::config::validate::{self, VersionProblem};
@@ -12,7 +14,8 @@ const INVALID: &str = "config is not valid";
 const UNKNOWN_VERSION: &str =
     "skipping validation for the merge/replace ignition config due to an unkown version";
 
-/// Validates the bytes as an Ignition config of the given minor version. `path` leads to the resource.
+/// Validates the bytes as an Ignition config of the given minor version. `path` leads to the
+/// resource.
 pub(crate) fn check(inline: &[u8], path: &Path, spec_minor: u8, problems: &mut Problems) {
     let fail = |problems: &mut Problems, message: String| {
         problems.error(Path::default(), message);

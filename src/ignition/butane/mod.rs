@@ -1,4 +1,5 @@
-//! One document to an Ignition config: its header read, its nodes decoded, its sugar taken out, and everything that is wrong reported.
+//! One document to an Ignition config: its header read, its nodes decoded, its sugar taken out, and
+//! everything that is wrong reported.
 //!
 //! [`translate`] is the way in. A document goes through `header`, `decode`, `source` and `sugar`.
 

@@ -1,5 +1,5 @@
-//! What is checked of a Butane config before it is translated: keys that nobody reads, and what Ignition cannot check any more
-//! afterwards.
+//! What is checked of a Butane config before it is translated: keys that nobody reads, and what
+//! Ignition cannot check any more afterwards.
 
 use crate::ignition::butane::decode::known;
 use crate::ignition::butane::{inline_config, quadlets};
@@ -22,7 +22,8 @@ const TOO_MANY_CONTENTS: &str = "only one of the following can be set: contents,
 const TOO_MANY_SOURCES: &str = "only one of the following can be set: inline, local, source";
 const TREE_NO_LOCAL: &str = "local is required";
 
-/// Warns of every key that the schema of this version lacks, and of objects that cannot be looked into.
+/// Warns of every key that the schema of this version lacks, and of objects that cannot be looked
+/// into.
 pub(crate) fn unused_keys(nodes: &Nodes, config: &Object, version: u8, origin: Origin) -> Report {
     let mut search = Search {
         nodes,
@@ -236,8 +237,8 @@ pub(crate) enum Nature {
     File,
 }
 
-/// Whether a mode looks like 644 where 0644 was meant: its digits, read as octal, make a usual mode,
-/// and the number itself does not.
+/// Whether a mode looks like 644 where 0644 was meant: its digits, read as octal, make a usual
+/// mode, and the number itself does not.
 pub(crate) fn looks_decimal(mode: i64, nature: Nature) -> bool {
     if !(0..=7777).contains(&mode) {
         return false;

@@ -1,7 +1,8 @@
-//! Butane's sugar taken out of a config, in place: contents embedded, mount and swap units written, keys read from files.
+//! Butane's sugar taken out of a config, in place: contents embedded, mount and swap units written,
+//! keys read from files.
 //!
-//! What is made remembers what it was made from, so that a later problem is blamed on the line that the user wrote. Trees and quadlets
-//! have files of their own.
+//! What is made remembers what it was made from, so that a later problem is blamed on the line that
+//! the user wrote. Trees and quadlets have files of their own.
 
 use std::collections::HashSet;
 
@@ -112,7 +113,8 @@ fn embed_contents(unit: &mut Object, at: &At<'_>, desugar: &mut Desugar<'_>) {
     }
 }
 
-/// Puts a unit for each filesystem `with_mount_unit` before the user's units, and merges those over them.
+/// Puts a unit for each filesystem `with_mount_unit` before the user's units, and merges those over
+/// them.
 fn add_mount_units(config: &mut Object, desugar: &Desugar<'_>) {
     let Some(storage) = config.object("storage") else {
         return;

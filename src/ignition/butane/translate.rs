@@ -1,4 +1,5 @@
-//! One document, Butane or Ignition JSON, to an Ignition config and the report about it: the reference's stages in their order.
+//! One document, Butane or Ignition JSON, to an Ignition config and the report about it: the
+//! reference's stages in their order.
 //!
 //! A stage with an error hides those after it, but not the warnings before it.
 
@@ -40,7 +41,8 @@ pub(crate) fn document(text: &str, origin: Origin, number: usize, files: &Files)
         spec_minor: 0,
         report: Report::default(),
     };
-    // Ignition reads no byte-order mark, and what is rendered from it has none. A YAML scanner passes over it.
+    // Ignition reads no byte-order mark, and what is rendered from it has none. A YAML scanner
+    // passes over it.
     let unmarked = text.strip_prefix(header::BYTE_ORDER_MARK).unwrap_or(text);
     if header::is_ignition(unmarked) {
         let text = unmarked;
@@ -266,8 +268,8 @@ impl Translated {
         }
     }
 
-    /// Warns of unused keys in a document of which not everything fits. The reference stops before it
-    /// looks for them. What does not fit is reported already.
+    /// Warns of unused keys in a document of which not everything fits. The reference stops before
+    /// it looks for them. What does not fit is reported already.
     fn warn_beside_misfits(&mut self, warnings: Report) {
         self.report.tally.append(warnings.tally);
         for entry in warnings.entries {

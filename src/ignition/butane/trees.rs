@@ -12,7 +12,8 @@ use crate::text::go::{clean, lossy};
 
 const ROOT_NOT_DIRECTORY: &str = "root of tree must be a directory";
 const NOT_A_FILE: &str = "trees may only contain files, directories, and symlinks";
-/// Directories inside each other beyond this are refused: each one stays open while those below it are walked.
+/// Directories inside each other beyond this are refused: each one stays open while those below it
+/// are walked.
 const DEPTH_MAX: usize = 200;
 
 /// Embeds all trees, in order, after everything that the user listed.

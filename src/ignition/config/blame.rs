@@ -46,7 +46,8 @@ fn descend(nodes: &Nodes, node: NodeId, step: Step) -> Option<NodeId> {
     }
 }
 
-/// Where a place of a translated config was written: document and path there. `root` is what the path leads into.
+/// Where a place of a translated config was written: document and path there. `root` is what the
+/// path leads into.
 pub(crate) fn written_at(root: &Object, document: usize, path: &Path) -> Source {
     let mut found = Source {
         document,

@@ -1,6 +1,8 @@
-//! Butane's `flatcar` variant and Ignition 3 as data: every field, its spelling in both formats, and since when it exists.
+//! Butane's `flatcar` variant and Ignition 3 as data: every field, its spelling in both formats,
+//! and since when it exists.
 //!
-//! A new field is one row here. Source: Butane 0.28 (base v0_4, v0_5, v0_8_exp), Ignition 2.26.0 (config 3.0 to 3.7.0-experimental).
+//! A new field is one row here. Source: Butane 0.28 (base v0_4, v0_5, v0_8_exp), Ignition 2.26.0
+//! (config 3.0 to 3.7.0-experimental).
 
 use crate::ignition::config::Kind::{Bool, Bytes, Int, Object, Objects, Text, Texts};
 use crate::ignition::config::versions::{NEVER, V1_1, V1_2};

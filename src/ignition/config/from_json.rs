@@ -1,5 +1,5 @@
-//! An Ignition config read from JSON nodes, by Go's rules: names match whatever their case, null is nothing, the last of a repeated key
-//! counts.
+//! An Ignition config read from JSON nodes, by Go's rules: names match whatever their case, null is
+//! nothing, the last of a repeated key counts.
 
 use crate::ignition::config::fields::CONFIG;
 use crate::ignition::config::report::{Problem, Problems, Severity, UNUSED_KEY};

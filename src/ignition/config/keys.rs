@@ -1,4 +1,5 @@
-//! What a key that a schema lacks was meant to be: one of Container Linux Config or of the other format, one of a later version, or a slip.
+//! What a key that a schema lacks was meant to be: one of Container Linux Config or of the other
+//! format, one of a later version, or a slip.
 //!
 //! `enable` of a unit is `enabled`, `passwordHash` of a user is `password_hash`. The schemas answer
 //! what they can; the rest is a table.
@@ -7,8 +8,8 @@ use crate::ignition::config::versions::VERSIONS;
 use crate::ignition::config::{Field, Format, Shape};
 use crate::ignition::release::unread;
 
-/// Keys of Container Linux Config, of Ignition 2 and of habit that no spelling leads from to what to write: shape, key, one imperative
-/// sentence.
+/// Keys of Container Linux Config, of Ignition 2 and of habit that no spelling leads from to what
+/// to write: shape, key, one imperative sentence.
 #[rustfmt::skip]
 const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("Config", "etcd", "Write a unit `etcd-member.service` or a quadlet of your own: Butane has no section for etcd"),
@@ -63,8 +64,8 @@ const ELSEWHERE: &[(&str, &str, &str)] = &[
     ("Dropin", "content", "Write `contents`"),
 ];
 
-/// What to write in place of a key that this version of the schema lacks; nothing where nobody knows. `version` counts Butane's versions
-/// or Ignition's minor ones.
+/// What to write in place of a key that this version of the schema lacks; nothing where nobody
+/// knows. `version` counts Butane's versions or Ignition's minor ones.
 pub(crate) fn advice(shape: &Shape, key: &str, version: u8, format: Format) -> Option<String> {
     let speller = Speller { format, version };
     let later = shape

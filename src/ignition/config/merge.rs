@@ -80,8 +80,8 @@ fn keep_source(merged: &mut Object, parent: &Object, field: &'static Field) {
     merged.field_sources.extend(own);
 }
 
-/// Keys of the child's lists that share a space, by the list that must not keep them: a path that becomes a directory is no file
-/// any more.
+/// Keys of the child's lists that share a space, by the list that must not keep them: a path that
+/// becomes a directory is no file any more.
 fn shared_keys(child: &Object) -> HashMap<&'static str, HashSet<String>> {
     let lists: Vec<(&'static str, Vec<String>)> = child
         .entries()
@@ -120,8 +120,8 @@ fn value(field: &Field, theirs: Value, ours: Value, elsewhere: Option<&HashSet<S
         (Value::Texts(theirs), Value::Texts(ours)) => {
             let known: HashSet<String> = theirs.iter().cloned().collect();
             let own: HashSet<&String> = ours.iter().collect();
-            // A key of this list and of another one of the child stays in the list that the child's index found last; both at once is
-            // an error that validation reports.
+            // A key of this list and of another one of the child stays in the list that the child's
+            // index found last; both at once is an error that validation reports.
             let mut merged: Vec<String> = theirs
                 .into_iter()
                 .filter(|key| own.contains(key) || kept(key))

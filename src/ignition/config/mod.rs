@@ -1,7 +1,8 @@
-//! A config as a tree of objects whose shapes are data: Butane before translation, Ignition after it.
+//! A config as a tree of objects whose shapes are data: Butane before translation, Ignition after
+//! it.
 //!
-//! One tree serves both, for the two formats differ only in the spelling of names and in the sugar that translation takes away. A
-//! shape's fields stand in the order in which Ignition writes them.
+//! One tree serves both, for the two formats differ only in the spelling of names and in the sugar
+//! that translation takes away. A shape's fields stand in the order in which Ignition writes them.
 
 pub(super) mod blame;
 pub(super) mod fields;
@@ -45,7 +46,8 @@ pub(crate) struct Field {
     pub(crate) always: bool,
     /// Elements have no key: they may repeat, and merging appends.
     pub(crate) unkeyed: bool,
-    /// Shares its elements' keys with the other such lists of its object: files, directories and links.
+    /// Shares its elements' keys with the other such lists of its object: files, directories and
+    /// links.
     pub(crate) shared_keys: bool,
 }
 

@@ -172,13 +172,15 @@ impl Report {
         (shown, more)
     }
 
-    /// The entries exactly as the reference prints them. They may quote from the documents: for comparing only, never for a user.
+    /// The entries exactly as the reference prints them. They may quote from the documents: for
+    /// comparing only, never for a user.
     pub fn reference_entries(&self) -> String {
         let listed = self.entries.iter().filter(|e| e.listed);
         listed.map(|entry| format!("{}\n", Exact(entry))).collect()
     }
 
-    /// Exactly what the reference prints on standard error. It may quote from the documents: for comparing only, never for a user.
+    /// Exactly what the reference prints on standard error. It may quote from the documents: for
+    /// comparing only, never for a user.
     pub fn reference_text(&self) -> String {
         let mut text = self.reference_entries();
         match &self.failure {
@@ -191,7 +193,8 @@ impl Report {
         text
     }
 
-    /// Why nothing was rendered, in the reference's words. They may quote from the documents: for comparing only.
+    /// Why nothing was rendered, in the reference's words. They may quote from the documents: for
+    /// comparing only.
     pub fn reference_failure(&self) -> Option<&str> {
         match &self.failure {
             Some(Failure::Translation(failure)) => Some(&failure.0),

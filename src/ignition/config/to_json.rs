@@ -1,7 +1,7 @@
 //! Ignition JSON out: the reference's order of fields, its escaping, and both of its styles.
 //!
-//! `Style::Butane` leaves out what is empty, as the `butane` command does; `Style::Ct` keeps empty objects, as terraform-provider-ct
-//! does.
+//! `Style::Butane` leaves out what is empty, as the `butane` command does; `Style::Ct` keeps empty
+//! objects, as terraform-provider-ct does.
 
 use crate::ignition::config::{Field, Kind, Object, Shape, Value};
 use crate::text::go::NO_UTF8;

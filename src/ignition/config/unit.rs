@@ -1,4 +1,5 @@
-//! Systemd units as the reference reads them: whether they parse, its words if not, and which sections have an option.
+//! Systemd units as the reference reads them: whether they parse, its words if not, and which
+//! sections have an option.
 //!
 //! `"[Install]\nWantedBy=multi-user.target\n"` has `Install`; `"[Install]\n"` has not.
 //!
@@ -134,14 +135,16 @@ enum Step {
     },
 }
 
-/// A text read through a buffer of 4096 bytes. What is in the buffer shows in one error: a line is too long if there are 2048 bytes of
-/// it in the buffer at the start of a step, so a longer one may pass.
+/// A text read through a buffer of 4096 bytes. What is in the buffer shows in one error: a line is
+/// too long if there are 2048 bytes of it in the buffer at the start of a step, so a longer one may
+/// pass.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
     /// The end of what is buffered.
     buffered: usize,
-    /// Where the last line break is that was looked for: at most `LINE` bytes after where it was looked for.
+    /// Where the last line break is that was looked for: at most `LINE` bytes after where it was
+    /// looked for.
     next_break: usize,
 }
 

@@ -1,4 +1,5 @@
-//! URLs as the reference reads them: what Go's `net/url` (1.26) refuses, and the schemes that Ignition fetches from.
+//! URLs as the reference reads them: what Go's `net/url` (1.26) refuses, and the schemes that
+//! Ignition fetches from.
 
 use crate::ignition::packing::data_url;
 
@@ -169,7 +170,8 @@ enum Part {
     Other,
 }
 
-/// Every `%` begins an escape; in a host only of a byte beyond ASCII, and some characters may not stand there at all.
+/// Every `%` begins an escape; in a host only of a byte beyond ASCII, and some characters may not
+/// stand there at all.
 fn unescapes(text: &str, part: Part) -> bool {
     let bytes = text.as_bytes();
     let mut index = 0;

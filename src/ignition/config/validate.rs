@@ -1,6 +1,8 @@
-//! Ignition's rules for a config, and its check for entries that repeat. Storage and disks have a file of their own.
+//! Ignition's rules for a config, and its check for entries that repeat. Storage and disks have a
+//! file of their own.
 //!
-//! Source: Ignition 2.26.0, config/v3_3, v3_4, v3_7_experimental (facts, section 12). Each message is a constant.
+//! Source: Ignition 2.26.0, config/v3_3, v3_4, v3_7_experimental (facts, section 12). Each message
+//! is a constant.
 
 mod storage;
 
@@ -52,7 +54,8 @@ pub(crate) enum VersionProblem {
     Other,
 }
 
-/// Everything that is wrong with an Ignition config of the given minor version: first entries that repeat, then the rules.
+/// Everything that is wrong with an Ignition config of the given minor version: first entries that
+/// repeat, then the rules.
 pub(crate) fn check(config: &Object, spec_minor: u8, problems: &mut Problems) {
     repeats(config, &At::ROOT, problems);
     rules_of(config, spec_minor, problems);

@@ -1,6 +1,8 @@
-//! The versions of Butane's `flatcar` variant and of Ignition 3 as data, and how a config's own version is read and written.
+//! The versions of Butane's `flatcar` variant and of Ignition 3 as data, and how a config's own
+//! version is read and written.
 //!
-//! Source: Butane 0.28 (base v0_4, v0_5, v0_8_exp), Ignition 2.26.0 (config 3.0 to 3.7.0-experimental).
+//! Source: Butane 0.28 (base v0_4, v0_5, v0_8_exp), Ignition 2.26.0 (config 3.0 to
+//! 3.7.0-experimental).
 
 use crate::ignition::config::{Object, Value};
 

@@ -1,4 +1,5 @@
-//! Hashes of what a worker fetches, looked up where the user gives none: one fetch per file and plan.
+//! Hashes of what a worker fetches, looked up where the user gives none: one fetch per file and
+//! plan.
 
 use crate::http::cache::Cache;
 use crate::http::{Client, Settings, redacted};

@@ -1,6 +1,7 @@
 //! The attributes of `flatcar_ignition`, of the data source and of its ephemeral twin.
 //!
-//! What may hold a secret is sensitive, as what is rendered from it is: documents, and addresses that may have a password in them.
+//! What may hold a secret is sensitive, as what is rendered from it is: documents, and addresses
+//! that may have a password in them.
 
 mod kubernetes;
 

@@ -1,8 +1,11 @@
-//! Data URLs: contents to the URL that the reference would write, and the reference's words for one that does not decode.
+//! Data URLs: contents to the URL that the reference would write, and the reference's words for one
+//! that does not decode.
 //!
-//! `"hello\n"` becomes `data:,hello%0A` with the compression `""`; what gains by it becomes `data:;base64,H4sI...` with `"gzip"`.
+//! `"hello\n"` becomes `data:,hello%0A` with the compression `""`; what gains by it becomes
+//! `data:;base64,H4sI...` with `"gzip"`.
 //!
-//! Source: the facts about Butane 0.28 (section 6) and about Ignition 2.26 (section 12.3); RFC 2397.
+//! Source: the facts about Butane 0.28 (section 6) and about Ignition 2.26 (section 12.3); RFC
+//! 2397.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -365,7 +368,8 @@ fn check_base64(data: &[u8]) -> Result<(), String> {
     }
 }
 
-/// The byte to blame, if the `=` at `at` after `digits` of a group of four does not end the data well.
+/// The byte to blame, if the `=` at `at` after `digits` of a group of four does not end the data
+/// well.
 fn check_padding(data: &[u8], at: usize, digits: usize) -> Option<usize> {
     let next = |from: usize| {
         (from..data.len())

@@ -1,7 +1,9 @@
-//! Gzip with the very bytes of Go's `compress/gzip` at its best compression (before Go 1.27), which the reference puts into data URLs.
+//! Gzip with the very bytes of Go's `compress/gzip` at its best compression (before Go 1.27), which
+//! the reference puts into data URLs.
 //!
-//! In: any bytes. Out: a gzip member, always beginning `1f 8b 08 00 00 00 00 00 02 ff`. The search for repeats is here, the coding
-//! of what it finds in [`block`]. No general library makes these bytes: the choice of matches, of block ends and of code lengths all show.
+//! In: any bytes. Out: a gzip member, always beginning `1f 8b 08 00 00 00 00 00 02 ff`. The search
+//! for repeats is here, the coding of what it finds in [`block`]. No general library makes these
+//! bytes: the choice of matches, of block ends and of code lengths all show.
 //!
 //! Source: the facts about Go 1.26's encoder; RFC 1951 and RFC 1952 for the format.
 
@@ -100,7 +102,8 @@ struct Link {
 
 impl<'a> Chains<'a> {
     fn over(data: &'a [u8]) -> Self {
-        // Up to CHAIN bytes all places are looked at, so that any hash finds the same; beyond, collisions count, and it must be Go's.
+        // Up to CHAIN bytes all places are looked at, so that any hash finds the same; beyond,
+        // collisions count, and it must be Go's.
         let bits = if data.len() <= CHAIN {
             usize::BITS - data.len().leading_zeros()
         } else {
@@ -116,8 +119,9 @@ impl<'a> Chains<'a> {
         }
     }
 
-    /// Go's buffer holds two windows, and its upper half moves down when a search needs bytes beyond it: what was in the lower half is
-    /// forgotten then, a few hundred bytes less than a window back.
+    /// Go's buffer holds two windows, and its upper half moves down when a search needs bytes
+    /// beyond it: what was in the lower half is forgotten then, a few hundred bytes less than a
+    /// window back.
     #[inline]
     fn move_to(&mut self, index: usize) {
         let end = self.base + 2 * WINDOW;
@@ -126,7 +130,8 @@ impl<'a> Chains<'a> {
         }
     }
 
-    /// The bytes of a block, where it may be stored as it is: not too many, and its start not forgotten.
+    /// The bytes of a block, where it may be stored as it is: not too many, and its start not
+    /// forgotten.
     fn stored_form(&self, start: usize, end: usize) -> Option<&'a [u8]> {
         (start >= self.base && end - start <= usize::from(u16::MAX)).then(|| &self.data[start..end])
     }
@@ -163,15 +168,16 @@ impl<'a> Chains<'a> {
         self.replaced = std::mem::replace(&mut self.links[index & mask], link);
     }
 
-    /// The longest match longer than `than`, the nearest of these: length and distance, for the place that was entered last. One that
-    /// is not longer would not be used.
+    /// The longest match longer than `than`, the nearest of these: length and distance, for the
+    /// place that was entered last. One that is not longer would not be used.
     #[inline]
     fn longest(&self, index: usize, than: usize) -> Option<(usize, usize)> {
         let mut search = Search::over(self.data, index, than)?;
         let oldest = index.saturating_sub(WINDOW).max(self.base);
         let order = self.link(index).order;
-        // A longer match has its first four bytes in common with here, and any other four up to the one beyond `than`, too: it is on
-        // the chains of all of them. That of the last four is often shorter, or empty, but it holds no places beyond here.
+        // A longer match has its first four bytes in common with here, and any other four up to the
+        // one beyond `than`, too: it is on the chains of all of them. That of the last four is
+        // often shorter, or empty, but it holds no places beyond here.
         let ahead = than + 1 - MIN_MATCH;
         let mut end = index;
         for _ in 0..CHAIN {
@@ -275,7 +281,8 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Looks at a place, which counts only if it is among the last of its chain; whether there can be none better.
+    /// Looks at a place, which counts only if it is among the last of its chain; whether there can
+    /// be none better.
     #[inline]
     fn ends_with(&mut self, place: usize, among_last: impl FnOnce() -> bool) -> bool {
         if four(self.data, place + self.best + 1 - MIN_MATCH) != self.tail {
@@ -424,7 +431,8 @@ mod tests {
     #[test]
     fn large_streams_are_as_recorded_from_go() {
         use sha2::Digest;
-        // (seed, length), the bytes of the stream, and how their SHA-256 begins: Go 1.26.8's, by the test below.
+        // (seed, length), the bytes of the stream, and how their SHA-256 begins: Go 1.26.8's, by
+        // the test below.
         for (seed, length, bytes, digest) in RECORDED {
             let zipped = gzip(&sample(seed, length));
             let got: String = sha2::Sha256::digest(&zipped)[..8]

@@ -1,11 +1,13 @@
-//! Ignition JSON to what a platform's API takes as user data: base64 where it wants that, and wrapped where the config outgrows the
-//! platform's limit.
+//! Ignition JSON to what a platform's API takes as user data: base64 where it wants that, and
+//! wrapped where the config outgrows the platform's limit.
 //!
-//! On AWS (16,384 bytes before base64) 5 KB of config come out as base64 of themselves, 40 KB as base64 of
-//! `{"ignition":{"config":{"replace":{"compression":"gzip","source":"data:;base64,H4sI..."}},"version":"3.3.0"}}`. Same input, same
-//! bytes: nothing here depends on time or machine.
+//! On AWS (16,384 bytes before base64) 5 KB of config come out as base64 of themselves, 40 KB as
+//! base64 of
+//! `{"ignition":{"config":{"replace":{"compression":"gzip","source":"data:;base64,H4sI..."}},"version":"3.3.0"}}`.
+//! Same input, same bytes: nothing here depends on time or machine.
 //!
-//! Source: Ignition's `docs/configuration-v3_3.md` (`ignition.config.replace`), the platforms' limits in [`crate::flatcar`].
+//! Source: Ignition's `docs/configuration-v3_3.md` (`ignition.config.replace`), the platforms'
+//! limits in [`crate::flatcar`].
 
 use std::fmt;
 
@@ -19,7 +21,8 @@ use crate::flatcar::{Encoding, Limit, Measured, Platform};
 /// When to wrap a config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compress {
-    /// When it is larger than the platform takes, than is known to make trouble there, or, where nothing is known, than fits everywhere.
+    /// When it is larger than the platform takes, than is known to make trouble there, or, where
+    /// nothing is known, than fits everywhere.
     #[default]
     Auto,
     /// Not at all.
@@ -116,7 +119,8 @@ pub fn pack(rendered: &str, platform: &Platform, compress: Compress) -> Result<U
     })
 }
 
-/// A config that does not fit. Its `Display` is for the user: both sizes, the limit, and what takes the space, by name.
+/// A config that does not fit. Its `Display` is for the user: both sizes, the limit, and what takes
+/// the space, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TooLarge {
     /// The platform's name.
@@ -131,7 +135,8 @@ pub struct TooLarge {
     pub plain: usize,
     /// Its size in a wrapper; absent when there must be none.
     pub wrapped: Option<usize>,
-    /// What takes the space in the config, largest first: `("file /etc/motd", 1234)`, the bytes as they stand in it.
+    /// What takes the space in the config, largest first: `("file /etc/motd", 1234)`, the bytes as
+    /// they stand in it.
     pub largest: Vec<(String, usize)>,
 }
 
@@ -218,7 +223,8 @@ fn grouped(number: usize) -> String {
     text
 }
 
-/// Everything in a config that can be large, with the bytes of its text; largest first, equals in the config's order.
+/// Everything in a config that can be large, with the bytes of its text; largest first, equals in
+/// the config's order.
 fn largest(rendered: &str) -> Vec<(String, usize)> {
     let Ok(config) = serde_json::from_str::<Value>(rendered) else {
         return Vec::new();

@@ -1,9 +1,10 @@
 //! Preset `kubernetes`: a few settings to a worker that joins a cluster.
 //!
-//! In: `{version: "v1.34.2", server: "https://api.example.com:6443", ca_certificate, bootstrap_token}`.
-//! Out: Butane with the Kubernetes extension (or its programs), containerd, the kubelet and what the
-//! kernel needs; every download is checked, and the cluster is known by its authority. What is fetched is
-//! [`Kubernetes::downloads`]; what their hashes are is found by the caller.
+//! In: `{version: "v1.34.2", server: "https://api.example.com:6443", ca_certificate,
+//! bootstrap_token}`.
+//! Out: Butane with the Kubernetes extension (or its programs), containerd, the kubelet and what
+//! the kernel needs; every download is checked, and the cluster is known by its authority. What is
+//! fetched is [`Kubernetes::downloads`]; what their hashes are is found by the caller.
 //!
 //! Source: Flatcar's *Getting started with Kubernetes*; Kubernetes 1.33 to 1.37.
 
@@ -325,8 +326,8 @@ impl Kubernetes {
             })
     }
 
-    /// As Butane, with what the downloads' hashes are; `owns_updates`: nobody else says how the machine
-    /// updates itself.
+    /// As Butane, with what the downloads' hashes are; `owns_updates`: nobody else says how the
+    /// machine updates itself.
     pub fn document(&self, checksums: &Checksums, owns_updates: bool) -> Document {
         let mut sheet = Sheet::default();
         for download in self.downloads() {
@@ -539,7 +540,8 @@ pub fn is_domain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_name)
 }
 
-/// A registry as it stands in the name of an image: `registry.example.com:5000`; `_default` is all others.
+/// A registry as it stands in the name of an image: `registry.example.com:5000`; `_default` is all
+/// others.
 pub fn is_registry(text: &str) -> bool {
     if text == "_default" {
         return true;

@@ -1,7 +1,8 @@
 //! A Butane document in the making: files, links and units go in, its text comes out.
 //!
-//! `sheet.file("/etc/motd", 0o644, "Hello\n")` becomes `- path: /etc/motd`, `mode: 0644` and an `inline`
-//! literal, so that the guide can show what a preset writes as a user would have written it.
+//! `sheet.file("/etc/motd", 0o644, "Hello\n")` becomes `- path: /etc/motd`, `mode: 0644` and an
+//! `inline` literal, so that the guide can show what a preset writes as a user would have written
+//! it.
 
 use std::fmt::Write;
 
@@ -122,8 +123,8 @@ fn literal(out: &mut String, key: &str, contents: &str) {
     }
 }
 
-/// Whether a literal can hold the text: no controls but tabs and line feeds, and nothing that YAML takes
-/// for a line break or leaves out.
+/// Whether a literal can hold the text: no controls but tabs and line feeds, and nothing that YAML
+/// takes for a line break or leaves out.
 pub fn is_text(text: &str) -> bool {
     text.chars().all(|char| match char {
         '\n' | '\t' => true,

@@ -1,6 +1,7 @@
 //! A line of an `authorized_keys` file: whether a server would take it for a key.
 //!
-//! `no-pty ssh-ed25519 AAAAC3Nz... comment`: options, a type, the key in base64, whose first field is the type again.
+//! `no-pty ssh-ed25519 AAAAC3Nz... comment`: options, a type, the key in base64, whose first field
+//! is the type again.
 //!
 //! Source: sshd(8), section AUTHORIZED_KEYS FILE FORMAT; RFC 4253, section 6.6.
 

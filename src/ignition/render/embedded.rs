@@ -1,5 +1,6 @@
-//! Data that a config carries itself, as a machine will take it: unpacked where `compression` says so, and held against
-//! `verification.hash`. What fails there ends in the emergency shell; here it is an error with the places that do not go together.
+//! Data that a config carries itself, as a machine will take it: unpacked where `compression` says
+//! so, and held against `verification.hash`. What fails there ends in the emergency shell; here it
+//! is an error with the places that do not go together.
 //!
 //! `{"source": "data:,hello", "compression": "gzip"}` is refused: `hello` is not gzip.
 //!
@@ -333,7 +334,8 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
-    /// `origin: path: message` of each entry, with what stands before the advice that every such entry has.
+    /// `origin: path: message` of each entry, with what stands before the advice that every such
+    /// entry has.
     fn reported(texts: &[&str], style: Style) -> Vec<String> {
         let documents = texts.iter().enumerate().map(|(index, text)| Document {
             origin: match index {

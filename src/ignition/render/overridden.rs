@@ -1,8 +1,9 @@
 //! What a preset writes and a later document changes: a file, a drop-in, a setting.
 //!
-//! The preset `updates` writes `/etc/flatcar/update.conf`. A document that has a file of that path takes its place by Ignition's rules, and
-//! the preset's settings are gone without a word: machines would reboot by themselves. Nothing here knows what presets write: each
-//! preset's config is compared with what is left of it after merging.
+//! The preset `updates` writes `/etc/flatcar/update.conf`. A document that has a file of that path
+//! takes its place by Ignition's rules, and the preset's settings are gone without a word: machines
+//! would reboot by themselves. Nothing here knows what presets write: each preset's config is
+//! compared with what is left of it after merging.
 
 use crate::ignition::config::report::Origin;
 use crate::ignition::config::{Field, Object, Path, Source, Value, blame};
@@ -11,13 +12,15 @@ use crate::ignition::config::{Field, Object, Path, Source, Value, blame};
 pub(crate) struct Overridden {
     /// The preset's attribute: `updates`.
     pub(crate) preset: &'static str,
-    /// `/etc/flatcar/update.conf`, `10-proxy.conf of containerd.service`, `ignition.proxy.http_proxy`.
+    /// `/etc/flatcar/update.conf`, `10-proxy.conf of containerd.service`,
+    /// `ignition.proxy.http_proxy`.
     pub(crate) what: String,
     /// Where the other value was written.
     pub(crate) by: Source,
 }
 
-/// What of the presets among `configs` did not come through to `merged`; one for each file, drop-in or other element.
+/// What of the presets among `configs` did not come through to `merged`; one for each file, drop-in
+/// or other element.
 pub(crate) fn find(configs: &[Object], merged: &Object, origins: &[Origin]) -> Vec<Overridden> {
     let mut found = Vec::new();
     for (config, origin) in configs.iter().zip(origins) {
@@ -42,7 +45,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// Whether all of an object is still there. `path` leads to it in the merged config, `names` are those of the elements on the way.
+    /// Whether all of an object is still there. `path` leads to it in the merged config, `names`
+    /// are those of the elements on the way.
     fn object(&mut self, wrote: &Object, is: &Object, path: &Path, names: &[String]) -> bool {
         let mut whole = true;
         let both = wrote.entries().zip(is.entries());

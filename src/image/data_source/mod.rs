@@ -1,4 +1,5 @@
-//! The faces: `data "flatcar_image"` here, `data "flatcar_releases"` and `release_server` of the provider block beside it.
+//! The faces: `data "flatcar_image"` here, `data "flatcar_releases"` and `release_server` of the
+//! provider block beside it.
 
 mod release_server;
 mod releases;

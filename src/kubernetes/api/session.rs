@@ -1,7 +1,7 @@
 //! A login at a cluster, and the connections that show it.
 //!
-//! In: an [`Endpoint`]. Out: a [`Session`], good for a while: secrets of files and of programs may be others
-//! later.
+//! In: an [`Endpoint`]. Out: a [`Session`], good for a while: secrets of files and of programs may
+//! be others later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Logs in at an endpoint, whose API is on this host. What the last login has is kept where it is
-    /// the same.
+    /// Logs in at an endpoint, whose API is on this host. What the last login has is kept where it
+    /// is the same.
     ///
     /// # Errors
     /// A file cannot be read, a program fails, or what they give cannot be used.

@@ -33,8 +33,8 @@ impl Watch {
         }
     }
 
-    /// The next event; `None` once the watch is over, which it is now and then. A call that is dropped
-    /// loses none.
+    /// The next event; `None` once the watch is over, which it is now and then. A call that is
+    /// dropped loses none.
     pub(crate) async fn next(&mut self) -> Result<Option<Event>, Failed> {
         loop {
             if let Some(at) = self.buffer.iter().position(|byte| *byte == b'\n') {

@@ -1,5 +1,5 @@
-//! The options of a drain as users write them, for whatever drains: those of `kubectl drain`, and what comes
-//! after its time.
+//! The options of a drain as users write them, for whatever drains: those of `kubectl drain`, and
+//! what comes after its time.
 //!
 //! In: `{timeout = "5m", force = true}`, an attribute each. Out: [`Drain`] and [`Rules`].
 

@@ -1,5 +1,5 @@
-//! What an apply of `flatcar_node_drain` does: Nodes are closed all at once, then emptied some at a time; or each is
-//! closed, emptied and opened before the next.
+//! What an apply of `flatcar_node_drain` does: Nodes are closed all at once, then emptied some at a
+//! time; or each is closed, emptied and opened before the next.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -153,7 +153,8 @@ impl<'a> Round<'a> {
         scheduled.map_err(|error| refused(summary, &error))
     }
 
-    /// Does something with each Node, some at a time; after the first that fails no other one is begun.
+    /// Does something with each Node, some at a time; after the first that fails no other one is
+    /// begun.
     async fn all<'n, F: Future<Output = Result<(), Diagnostics>>>(
         &self,
         nodes: &'n [Found],

@@ -1,4 +1,5 @@
-//! JSON by type, as state files have it. In: `{"a":0.1}` and `object({a = number})`; out: `{a: 0.1}`, digit by digit.
+//! JSON by type, as state files have it. In: `{"a":0.1}` and `object({a = number})`; out: `{a:
+//! 0.1}`, digit by digit.
 //!
 //! The text is read here and not by `serde_json`, whose numbers are binary fractions.
 

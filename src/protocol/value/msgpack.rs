@@ -1,4 +1,5 @@
-//! MessagePack by type. In: `82 a1 61 01 a1 62 d4 00 00` and `object({a = number, b = string})`; out: `{a: 1, b: unknown}`.
+//! MessagePack by type. In: `82 a1 61 01 a1 62 d4 00 00` and `object({a = number, b = string})`;
+//! out: `{a: 1, b: unknown}`.
 //!
 //! Lengths in headers are believed only as far as bytes follow, and nesting is bounded.
 
@@ -32,7 +33,8 @@ impl<'a> Reader<'a> {
     fn value(&mut self, kind: &Type, depth: usize) -> Result<Value, CodecError> {
         let depth = depth.checked_sub(1).ok_or_else(CodecError::too_deep)?;
         let marker = self.peek()?;
-        // Unknown, whatever the number of the extension: newer cores may refine in ways that we do not know.
+        // Unknown, whatever the number of the extension: newer cores may refine in ways that we do
+        // not know.
         if matches!(family(marker), Family::Ext) {
             return self.unknown();
         }

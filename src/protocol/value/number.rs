@@ -1,4 +1,5 @@
-//! Terraform's numbers: decimals of any size. `"0.1"` stays `0.1`, `18446744073709551616` stays what it is, and `1 == 1.0 == 1e0`.
+//! Terraform's numbers: decimals of any size. `"0.1"` stays `0.1`, `18446744073709551616` stays
+//! what it is, and `1 == 1.0 == 1e0`.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -13,7 +14,8 @@ pub enum Number {
     Uint(u64),
     /// A finite binary fraction (or an infinity), as core sends those that 64 bits hold exactly.
     Float(f64),
-    /// A decimal that neither of the above holds exactly, in the grammar of JSON's numbers: `0.1`, `-1.5e400`.
+    /// A decimal that neither of the above holds exactly, in the grammar of JSON's numbers: `0.1`,
+    /// `-1.5e400`.
     Decimal(String),
 }
 
@@ -153,7 +155,8 @@ impl From<u64> for Number {
     }
 }
 
-/// `(-1)^negative * 0.DIGITS * 10^point`, without zeros at either end of the digits; zero has none, and no sign.
+/// `(-1)^negative * 0.DIGITS * 10^point`, without zeros at either end of the digits; zero has none,
+/// and no sign.
 #[derive(PartialEq, Eq, Hash)]
 struct Exact {
     negative: bool,

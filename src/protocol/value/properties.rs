@@ -1,4 +1,5 @@
-//! Both codecs over arbitrary types and values: there and back, as another reader sees it, and damaged.
+//! Both codecs over arbitrary types and values: there and back, as another reader sees it, and
+//! damaged.
 
 use proptest::prelude::*;
 

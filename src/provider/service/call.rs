@@ -1,4 +1,5 @@
-//! What the log says of calls, by the keys of HashiCorp's own kits: `tf_rpc=PlanResourceChange tf_resource_type=flatcar_worker_group`.
+//! What the log says of calls, by the keys of HashiCorp's own kits: `tf_rpc=PlanResourceChange
+//! tf_resource_type=flatcar_worker_group`.
 //!
 //! See: terraform-plugin-go `internal/logging/keys.go`.
 

@@ -44,8 +44,8 @@ impl Service {
         fill_defaults(&schema.attributes, &mut config);
         let outcome = guarded(data_source.read(&self.context(), config)).await;
         let mut problems = outcome.problems;
-        // What the provider may fill in it may also read back as what it was found to mean: `~> 4593.2` as `4593.2.5`. Core allows that
-        // in data sources.
+        // What the provider may fill in it may also read back as what it was found to mean: `~>
+        // 4593.2` as `4593.2.5`. Core allows that in data sources.
         let fixed: Vec<Attribute> = (schema.attributes.iter())
             .filter(|attribute| !attribute.computed)
             .cloned()
@@ -208,7 +208,8 @@ impl Service {
     }
 }
 
-/// What a data source or ephemeral resource answered, if it is an answer: wholly known, and as the user wrote it.
+/// What a data source or ephemeral resource answered, if it is an answer: wholly known, and as the
+/// user wrote it.
 fn answered(
     attributes: &[Attribute],
     written: &Value,

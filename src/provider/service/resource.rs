@@ -161,7 +161,8 @@ impl Service {
                 ..only(problems)
             });
         };
-        // A state that does not fit the schema is a bug of ours, and no reason to forget what exists.
+        // A state that does not fit the schema is a bug of ours, and no reason to forget what
+        // exists.
         let instead = if planned.is_null() { &prior } else { &planned };
         let saved = saved(resource, state, Some(instead), &mut problems);
         Ok(pb::apply_resource_change::Response {
@@ -284,7 +285,8 @@ impl Service {
         })
     }
 
-    /// The same resource may come from another source address (a mirror, a fork, a namespace that moved).
+    /// The same resource may come from another source address (a mirror, a fork, a namespace that
+    /// moved).
     pub(super) fn move_state(
         &self,
         request: pb::move_resource_state::Request,
@@ -341,8 +343,8 @@ struct Saved {
     identity: Option<pb::ResourceIdentityData>,
 }
 
-/// Writes what exists: no unknowns, no write-only values, identity always. `instead` is written where the state does not fit the
-/// schema.
+/// Writes what exists: no unknowns, no write-only values, identity always. `instead` is written
+/// where the state does not fit the schema.
 fn saved(
     resource: &dyn AnyResource,
     mut stored: Stored<Value>,

@@ -1,5 +1,5 @@
-//! Terraform's rules for providers, as calls of the service over the sample provider. What core does between the calls (merging
-//! configuration and prior state) is done here as core does it.
+//! Terraform's rules for providers, as calls of the service over the sample provider. What core
+//! does between the calls (merging configuration and prior state) is done here as core does it.
 
 mod applies;
 mod others;
@@ -27,7 +27,8 @@ fn thing() -> Type {
     type_of(service().provider.resources[0].schema())
 }
 
-/// Of short JSON: what an object lacks is null, `"<unknown>"` is unknown, a dynamic value is a string.
+/// Of short JSON: what an object lacks is null, `"<unknown>"` is unknown, a dynamic value is a
+/// string.
 fn value(json: &Json, kind: &Type) -> Value {
     match (kind, json) {
         (_, Json::Null) => Value::Null,

@@ -1,6 +1,8 @@
-//! What a question to a cloud comes to: an answer, that there is no such thing, or why nothing is known.
+//! What a question to a cloud comes to: an answer, that there is no such thing, or why nothing is
+//! known.
 //!
-//! In: `{"id": "1", "status": "ACTIVE"}`, or a refusal. Out: a struct, or none, or a [`CloudError`].
+//! In: `{"id": "1", "status": "ACTIVE"}`, or a refusal. Out: a struct, or none, or a
+//! [`CloudError`].
 
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;

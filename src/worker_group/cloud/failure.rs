@@ -1,7 +1,8 @@
 //! What a call that was not carried out comes to: a kind, the attribute to blame, the cloud's own
 //! words; and what the codes and the words of an API mean, as rows that each cloud has its own of.
 //!
-//! In: `400 InvalidSubnetID.NotFound`, and AWS's rows. Out: a bad request, blamed on `aws.subnet_ids`.
+//! In: `400 InvalidSubnetID.NotFound`, and AWS's rows. Out: a bad request, blamed on
+//! `aws.subnet_ids`.
 
 use std::error::Error;
 use std::fmt;
@@ -21,9 +22,11 @@ pub struct CloudError {
     pub object: String,
     /// What a caller acts on.
     pub kind: Kind,
-    /// The cloud's own words, without secrets: `400 InvalidSubnetID.NotFound: The subnet ID 'x' does not exist`.
+    /// The cloud's own words, without secrets: `400 InvalidSubnetID.NotFound: The subnet ID 'x'
+    /// does not exist`.
     pub message: String,
-    /// The attribute to blame, relative to the group, where the cloud's answer tells: `"aws.subnet_ids"`.
+    /// The attribute to blame, relative to the group, where the cloud's answer tells:
+    /// `"aws.subnet_ids"`.
     pub attribute: Option<&'static str>,
     /// How long the cloud asked to wait.
     pub retry_after: Option<Duration>,
@@ -31,8 +34,8 @@ pub struct CloudError {
     pub source: Option<Source>,
 }
 
-/// A client's own error, and the API's code in it. It may hold a whole request, and that user data: it
-/// is in no `Debug`.
+/// A client's own error, and the API's code in it. It may hold a whole request, and that user data:
+/// it is in no `Debug`.
 #[derive(Clone)]
 pub struct Source(Arc<(String, Option<Box<dyn Error + Send + Sync>>)>);
 
@@ -114,7 +117,8 @@ impl CloudError {
     pub fn being(self, kind: Kind) -> Self {
         Self { kind, ..self }
     }
-    /// The same, and what the API's client said of it: a code such as `"InvalidTarget"`, and its error.
+    /// The same, and what the API's client said of it: a code such as `"InvalidTarget"`, and its
+    /// error.
     #[must_use]
     pub fn caused_by(self, code: &str, error: Option<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
@@ -188,11 +192,13 @@ pub enum Kind {
     RateLimit,
     /// The request is wrong and stays wrong.
     BadRequest,
-    /// The cloud is in trouble or does not answer; the call was not carried out, as far as one knows. Worth a retry.
+    /// The cloud is in trouble or does not answer; the call was not carried out, as far as one
+    /// knows. Worth a retry.
     Unavailable,
     /// The answer was lost: it may have been carried out. Look before another try.
     Ambiguous,
-    /// The provider itself failed in the call, which may have been carried out. Said by the engine, never by a cloud.
+    /// The provider itself failed in the call, which may have been carried out. Said by the engine,
+    /// never by a cloud.
     Bug,
 }
 
@@ -230,7 +236,8 @@ pub struct Meaning {
 }
 
 impl Meaning {
-    /// Of any of these codes, with spaces between them; `*` at one end of a code stands for anything.
+    /// Of any of these codes, with spaces between them; `*` at one end of a code stands for
+    /// anything.
     pub const fn codes(kind: Kind, codes: &'static str) -> Self {
         Self {
             status: None,
@@ -240,7 +247,8 @@ impl Meaning {
             attribute: None,
         }
     }
-    /// Of a status, where the words hold these; `""`: whatever they say. `|` stands between several.
+    /// Of a status, where the words hold these; `""`: whatever they say. `|` stands between
+    /// several.
     pub const fn status(status: u16, words: &'static str, kind: Kind) -> Self {
         Self {
             status: Some(status),
@@ -250,7 +258,8 @@ impl Meaning {
             attribute: None,
         }
     }
-    /// That a refusal in these words, or in those after a `|`, is about an attribute, where its own row says of none.
+    /// That a refusal in these words, or in those after a `|`, is about an attribute, where its own
+    /// row says of none.
     pub const fn words(words: &'static str, attribute: &'static str) -> Self {
         Self {
             status: None,
@@ -280,8 +289,8 @@ impl Meaning {
             && self.words.split('|').any(|these| words.contains(these))
     }
 
-    /// What a refusal means, and the attribute that it is about. What no row knows is of its status's
-    /// kind, and without one a bad request.
+    /// What a refusal means, and the attribute that it is about. What no row knows is of its
+    /// status's kind, and without one a bad request.
     pub fn find(
         rows: &[Self],
         status: Option<u16>,

@@ -1,7 +1,7 @@
 //! What a preflight finds: each fault once, on its attribute.
 //!
-//! In: answers, and what does not fit together. Out: diagnostics; or a question that was not answered
-//! and is worth another try, which ends the preflight.
+//! In: answers, and what does not fit together. Out: diagnostics; or a question that was not
+//! answered and is worth another try, which ends the preflight.
 
 use super::{CloudError, Growth};
 use crate::provider::{Diagnostic, Diagnostics, Path};
@@ -115,8 +115,8 @@ impl Findings {
         });
     }
 
-    /// [`Findings::room`] in a quota of what machines take (`"cores"`): there is so much, of which so much is used, and a machine takes
-    /// so much. A negative limit is none.
+    /// [`Findings::room`] in a quota of what machines take (`"cores"`): there is so much, of which
+    /// so much is used, and a machine takes so much. A negative limit is none.
     pub fn quota(&mut self, growth: Growth, what: &str, [most, used, each]: [i64; 3]) {
         if most < 0 || each <= 0 {
             return;

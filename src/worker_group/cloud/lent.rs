@@ -1,8 +1,9 @@
-//! Addresses that a cloud lends to machines and that outlive them: taken when a machine runs, handed from one that is gone to one that
-//! is new, given back when nobody has use for them.
+//! Addresses that a cloud lends to machines and that outlive them: taken when a machine runs,
+//! handed from one that is gone to one that is new, given back when nobody has use for them.
 //!
-//! In: machines that show that they are to have one, and a [`Lender`]. Out: the same with their addresses; one that cannot have its own
-//! has failed. An address carries its group's mark as a text, from the call that takes it.
+//! In: machines that show that they are to have one, and a [`Lender`]. Out: the same with their
+//! addresses; one that cannot have its own has failed. An address carries its group's mark as a
+//! text, from the call that takes it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +15,8 @@ use super::{Answered, CLUSTER, CloudError, GROUP, Kind, Machine, Mark, Phase, UI
 /// Who lends addresses. As few calls as the cloud allows.
 #[async_trait]
 pub trait Lender: Send + Sync {
-    /// The field of the shape that asks for an address; a machine shows there where it has one from, or is to have one from.
+    /// The field of the shape that asks for an address; a machine shows there where it has one
+    /// from, or is to have one from.
     fn field(&self) -> &'static str;
 
     /// What users call one: `"floating IP"`.
@@ -68,7 +70,8 @@ pub struct Wish {
     pub named: String,
     /// Its id.
     pub pool: String,
-    /// Ids of the machine's networks in the user's order: the first that can be reached from outside has the address.
+    /// Ids of the machine's networks in the user's order: the first that can be reached from
+    /// outside has the address.
     pub networks: Vec<String>,
 }
 
@@ -103,7 +106,8 @@ fn text(of: Of<'_>, uid: &str) -> String {
     format!("{} {UID}={uid}", begins(of))
 }
 
-/// The uid in a text of this (cluster, group); `""` where an older release wrote it without; `None` where it is none of theirs.
+/// The uid in a text of this (cluster, group); `""` where an older release wrote it without; `None`
+/// where it is none of theirs.
 pub fn uid_of<'a>(text: &'a str, of: Of<'_>) -> Option<&'a str> {
     match text.strip_prefix(&begins(of))? {
         "" => Some(""),
@@ -117,14 +121,16 @@ pub struct Lending(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    /// Machines that were made or changed here, or were still being built, and are to have one, by name: where the answer of a create is
-    /// lost, nobody knows the id.
+    /// Machines that were made or changed here, or were still being built, and are to have one, by
+    /// name: where the answer of a create is lost, nobody knows the id.
     wishes: BTreeMap<String, Wish>,
-    /// What the group's shape wants; known once something is made or changed, for a refresh takes nothing.
+    /// What the group's shape wants; known once something is made or changed, for a refresh takes
+    /// nothing.
     shape: Option<Wish>,
     /// Whether the group has a pool or had one: the lender is not asked otherwise.
     used: bool,
-    /// Addresses that a listed machine had, by id, with the machine's uid: those of older releases do not say it themselves.
+    /// Addresses that a listed machine had, by id, with the machine's uid: those of older releases
+    /// do not say it themselves.
     seen: BTreeMap<String, String>,
 }
 
@@ -149,7 +155,8 @@ impl Held<'_> {
         is_of && lent.holder == Holder::Nobody
     }
 
-    /// Takes an address for each machine: one of its group's that is free, else a new one. Answers the refusals by the machine's id.
+    /// Takes an address for each machine: one of its group's that is free, else a new one. Answers
+    /// the refusals by the machine's id.
     async fn take(
         &mut self,
         lender: &dyn Lender,
@@ -192,10 +199,12 @@ impl Lending {
         known.wishes.insert(name.to_owned(), wish.clone());
     }
 
-    /// Adds addresses to listed machines, and takes those that are wanted: one call for the group, and those that change something.
+    /// Adds addresses to listed machines, and takes those that are wanted: one call for the group,
+    /// and those that change something.
     ///
     /// # Errors
-    /// The lender does not say what there is. A refusal of one address is the message of its machine.
+    /// The lender does not say what there is. A refusal of one address is the message of its
+    /// machine.
     pub async fn complete(
         &self,
         lender: &dyn Lender,
@@ -243,7 +252,8 @@ impl Lending {
         Ok(())
     }
 
-    /// What an earlier apply began is still being built: its address is taken like those of the machines made here.
+    /// What an earlier apply began is still being built: its address is taken like those of the
+    /// machines made here.
     fn want_later(&self, field: &str, machines: &[Machine]) {
         let mut known = self.known();
         let Some(shape) = known.shape.clone() else {
@@ -256,7 +266,8 @@ impl Lending {
         }
     }
 
-    /// Gives machines an address of this pool, or none; those that do not run yet get it from the list that shows them running.
+    /// Gives machines an address of this pool, or none; those that do not run yet get it from the
+    /// list that shows them running.
     ///
     /// # Errors
     /// The first refusal; what could be done was done.

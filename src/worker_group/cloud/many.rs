@@ -1,8 +1,9 @@
-//! Many answers to one question, and one question about many machines: pages one after the other, and
-//! never without end; calls some at a time.
+//! Many answers to one question, and one question about many machines: pages one after the other,
+//! and never without end; calls some at a time.
 //!
-//! In: what each answer names as the mark of the next page, a token of EC2 or the last id of Nova; calls
-//! for each machine. Out: all that there is, or an error and no shorter list; what all calls came to.
+//! In: what each answer names as the mark of the next page, a token of EC2 or the last id of Nova;
+//! calls for each machine. Out: all that there is, or an error and no shorter list; what all calls
+//! came to.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -28,8 +29,8 @@ impl Pages {
         }
     }
 
-    /// All that the pages hold: `page` asks for the one of a mark, and answers what is in it and the
-    /// mark of the next.
+    /// All that the pages hold: `page` asks for the one of a mark, and answers what is in it and
+    /// the mark of the next.
     ///
     /// # Errors
     /// Those of `page`; a mark that was followed before, or more pages than any group has.
@@ -91,8 +92,8 @@ where
 
 /// Of a thousand each, as a rule: no cloud holds that many machines of one group.
 const MOST_PAGES: usize = 1_000;
-/// A call takes some tenths of a second: hundreds of machines are done well within the time that one
-/// question has, and the few workers of a small cloud's API are not all ours.
+/// A call takes some tenths of a second: hundreds of machines are done well within the time that
+/// one question has, and the few workers of a small cloud's API are not all ours.
 const AT_A_TIME: usize = 10;
 
 #[cfg(test)]

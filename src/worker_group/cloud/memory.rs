@@ -1,8 +1,9 @@
-//! A cloud in memory, as the table has it: a row, two schemas, a provider block, a shape and answers.
-//! Nothing else in the house knows its name, so this file is all that a cloud costs.
+//! A cloud in memory, as the table has it: a row, two schemas, a provider block, a shape and
+//! answers. Nothing else in the house knows its name, so this file is all that a cloud costs.
 //!
 //! It is no stub: the whole engine is tested on it. What answers it, a service with machines that
-//! boot in tokio's time and faults by script, is `memory/service.rs`; a real cloud has that elsewhere.
+//! boot in tokio's time and faults by script, is `memory/service.rs`; a real cloud has that
+//! elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

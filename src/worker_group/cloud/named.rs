@@ -1,7 +1,8 @@
-//! Things that users name (images, networks): by a name, which has to be looked up, or by an id. Of two of one name neither is taken,
-//! for which one is would be chance.
+//! Things that users name (images, networks): by a name, which has to be looked up, or by an id. Of
+//! two of one name neither is taken, for which one is would be chance.
 //!
-//! In: `"flatcar-stable"`, and the two images of that name. Out: that the id is to be written, blamed on `image`.
+//! In: `"flatcar-stable"`, and the two images of that name. Out: that the id is to be written,
+//! blamed on `image`.
 
 use super::{Answered, CloudError, Kind};
 

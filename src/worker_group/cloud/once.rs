@@ -1,6 +1,7 @@
 //! What is asked once in an operation: what the names of a shape stand for, say.
 //!
-//! In: a text that tells questions apart, and how the cloud is asked. Out: the answer, and the same one the next time.
+//! In: a text that tells questions apart, and how the cloud is asked. Out: the answer, and the same
+//! one the next time.
 
 use std::future::Future;
 use std::sync::Arc;

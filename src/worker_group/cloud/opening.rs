@@ -1,5 +1,5 @@
-//! How a cloud is opened, and what it implements: its own provider block read, its login tried again,
-//! its scope compared, its shape typed and its user data packed before it is asked.
+//! How a cloud is opened, and what it implements: its own provider block read, its login tried
+//! again, its scope compared, its shape typed and its user data packed before it is asked.
 //!
 //! In: a row of the table, a context, a shape and the scope that state knows. Out: a [`Cloud`] that
 //! the engine asks, or what stands in the way.
@@ -32,7 +32,8 @@ pub struct Connect<'a> {
     pub context: &'a Context,
     /// The shape (attribute `name` of the group); null in an import that knows only the scope.
     pub shape: &'a Value,
-    /// The scope that state recorded, if any (`"eu-central-1"`, an account and region ...): another one is an error.
+    /// The scope that state recorded, if any (`"eu-central-1"`, an account and region ...): another
+    /// one is an error.
     pub scope: Option<&'a str>,
 }
 
@@ -71,12 +72,12 @@ impl Entry {
         .into()
     }
 
-    /// The cloud's own attribute of the provider block as a struct: an empty string counts as left out.
-    /// What was unknown when the configuration was checked is checked here.
+    /// The cloud's own attribute of the provider block as a struct: an empty string counts as left
+    /// out. What was unknown when the configuration was checked is checked here.
     ///
     /// # Errors
-    /// Part of it is not known yet, or not as the schema says. On no path: paths are of the resource
-    /// that asks.
+    /// Part of it is not known yet, or not as the schema says. On no path: paths are of the
+    /// resource that asks.
     pub fn settings<T: DeserializeOwned + Default>(
         &self,
         context: &Context,
@@ -85,7 +86,8 @@ impl Entry {
     }
 }
 
-/// What the provider block sets, else the first of these variables that is not empty: one that is set to nothing is not set.
+/// What the provider block sets, else the first of these variables that is not empty: one that is
+/// set to nothing is not set.
 pub fn or_variable(setting: Option<String>, names: &[&str]) -> Option<String> {
     let said = || {
         let mut said = names.iter().filter_map(|name| std::env::var(name).ok());
@@ -94,8 +96,8 @@ pub fn or_variable(setting: Option<String>, names: &[&str]) -> Option<String> {
     setting.or_else(said)
 }
 
-/// Certificates of an authority that the user names by a file, which may be below `~/`; `sets` is what names it: `"aws.ca_bundle of the
-/// provider block, or AWS_CA_BUNDLE,"`.
+/// Certificates of an authority that the user names by a file, which may be below `~/`; `sets` is
+/// what names it: `"aws.ca_bundle of the provider block, or AWS_CA_BUNDLE,"`.
 ///
 /// # Errors
 /// That it cannot be read, or holds no certificate.
@@ -144,8 +146,8 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(4),
 ];
 
-/// What a cloud implements: the questions of [`Cloud`], with its own shape. What they promise stands
-/// there.
+/// What a cloud implements: the questions of [`Cloud`], with its own shape. What they promise
+/// stands there.
 #[async_trait]
 pub trait Answers: Send + Sync + Sized + 'static {
     /// One machine's shape: the attribute of the group as a struct.

@@ -1,9 +1,9 @@
-//! What machines take from a list that somebody else made (addresses), and names that are created one
-//! at a time: what is taken here, before the cloud shows it.
+//! What machines take from a list that somebody else made (addresses), and names that are created
+//! one at a time: what is taken here, before the cloud shows it.
 //!
-//! In: `10.0.0.5` and `10.0.0.6` are listed, the cloud shows a machine with the former. Out: the latter,
-//! kept from the other creates of this operation until its own is answered, and for as long as the
-//! cloud lists its machine after that.
+//! In: `10.0.0.5` and `10.0.0.6` are listed, the cloud shows a machine with the former. Out: the
+//! latter, kept from the other creates of this operation until its own is answered, and for as long
+//! as the cloud lists its machine after that.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,14 +22,15 @@ struct Taken {
 }
 
 impl Pool {
-    /// A lock for a name that is being created: between looking for it and taking it, nobody else may.
+    /// A lock for a name that is being created: between looking for it and taking it, nobody else
+    /// may.
     pub fn turn(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = locked(&self.turns);
         Arc::clone(turns.entry(name.to_owned()).or_default())
     }
 
-    /// Of each list the first that is free, for a machine; `None` of a list that is empty. `used` is
-    /// what listed machines have, `exists` says whether the cloud lists a machine.
+    /// Of each list the first that is free, for a machine; `None` of a list that is empty. `used`
+    /// is what listed machines have, `exists` says whether the cloud lists a machine.
     ///
     /// # Errors
     /// The number of the list of which nothing is free.

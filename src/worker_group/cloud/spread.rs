@@ -10,8 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{CloudError, Kind, Spec};
 
-/// NodesAndTraffic in the order in which a machine of this ordinal tries them: each machine of a group
-/// begins with the next one.
+/// NodesAndTraffic in the order in which a machine of this ordinal tries them: each machine of a
+/// group begins with the next one.
 pub fn in_turn<T: Clone>(places: &[T], ordinal: u64) -> Vec<T> {
     let mut places = places.to_vec();
     let count = u64::try_from(places.len()).unwrap_or(1).max(1);

@@ -18,7 +18,8 @@ pub(crate) struct Machine {
     pub(crate) phase: String,
 }
 
-/// A step of `rollout`, which has it as one line: `delete w-k3v9x2ab-0: user_data: file /etc/motd changed`.
+/// A step of `rollout`, which has it as one line: `delete w-k3v9x2ab-0: user_data: file /etc/motd
+/// changed`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) machine: String,

@@ -1,7 +1,8 @@
-//! The attribute `kubernetes` of a group: what it wants of the cluster that its machines are Nodes of.
+//! The attribute `kubernetes` of a group: what it wants of the cluster that its machines are Nodes
+//! of.
 //!
-//! In: `{node_labels = {pool = "a"}, drain = {timeout = "5m"}}`. Out: [`Wants`], and what of it changes
-//! Nodes that exist. Nothing of it rolls a machine.
+//! In: `{node_labels = {pool = "a"}, drain = {timeout = "5m"}}`. Out: [`Wants`], and what of it
+//! changes Nodes that exist. Nothing of it rolls a machine.
 
 use std::collections::BTreeMap;
 
@@ -129,7 +130,8 @@ impl Kubernetes {
     }
 }
 
-/// What changes on Nodes that exist, by the attribute that says it; empty for a group that sets nothing.
+/// What changes on Nodes that exist, by the attribute that says it; empty for a group that sets
+/// nothing.
 pub(super) fn in_place(kubernetes: &Attr<Kubernetes>) -> Option<BTreeMap<String, String>> {
     let settings = match kubernetes {
         Attr::Known(kubernetes) => kubernetes.settings()?,

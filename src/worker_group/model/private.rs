@@ -21,13 +21,16 @@ pub(crate) struct Private {
     pub(crate) first_image: Option<String>,
     /// What changed since a generation that some machine still has.
     pub(crate) history: BTreeMap<String, Reasons>,
-    /// Marks' hashes of shapes to the hash that the same shape has today, for those that differ and that some machine still has.
+    /// Marks' hashes of shapes to the hash that the same shape has today, for those that differ and
+    /// that some machine still has.
     pub(crate) shapes: BTreeMap<String, String>,
-    /// What the configuration last said of fields that change in place, for those of which state shows what some machine has instead.
+    /// What the configuration last said of fields that change in place, for those of which state
+    /// shows what some machine has instead.
     pub(crate) configured: BTreeMap<String, Value>,
     /// What else is known of machines, by name.
     pub(crate) machines: BTreeMap<String, Note>,
-    /// Machines that refreshes found to be gone, and in whose place none was made yet: at most as many as the group is to have.
+    /// Machines that refreshes found to be gone, and in whose place none was made yet: at most as
+    /// many as the group is to have.
     pub(crate) gone: Vec<String>,
     /// Machines that are gone, and whose Nodes could not be removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -35,7 +38,8 @@ pub(crate) struct Private {
     /// What proves which machines are the group's own: kept as the attribute `proof_key`.
     #[serde(skip)]
     pub(crate) secret: Secret,
-    /// Ids of machines that carry another one's name and proof: they stay strangers when that one is gone.
+    /// Ids of machines that carry another one's name and proof: they stay strangers when that one
+    /// is gone.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) copies: BTreeSet<String>,
 }
@@ -52,9 +56,11 @@ pub(crate) struct Note {
     pub(crate) overdue: bool,
     /// What its cloud says of one that failed or was stopped.
     pub(crate) message: Option<String>,
-    /// Where it is, by the field of the shape that says where machines may be; several with commas between.
+    /// Where it is, by the field of the shape that says where machines may be; several with commas
+    /// between.
     pub(crate) places: BTreeMap<String, String>,
-    /// What it has of the fields that change in place, as hashes; a field that nobody has looked at is missing.
+    /// What it has of the fields that change in place, as hashes; a field that nobody has looked at
+    /// is missing.
     pub(crate) in_place: BTreeMap<String, String>,
 }
 
@@ -69,7 +75,8 @@ impl Private {
     /// Reads private state. There is none yet in a creation, and after an import.
     ///
     /// # Errors
-    /// There is one, and it is not what this provider writes: to go on without it would forget what is in no other place.
+    /// There is one, and it is not what this provider writes: to go on without it would forget what
+    /// is in no other place.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Diagnostic> {
         if bytes.is_empty() {
             return Ok(Self::default());
@@ -88,8 +95,9 @@ impl Private {
         })
     }
 
-    /// That of a group. A provider that is killed in an apply answers nothing, and a core then keeps the group's attributes and drops its
-    /// private state: what must not be lost is had from the attributes.
+    /// That of a group. A provider that is killed in an apply answers nothing, and a core then
+    /// keeps the group's attributes and drops its private state: what must not be lost is had from
+    /// the attributes.
     ///
     /// # Errors
     /// [`Private::read`]
@@ -111,8 +119,9 @@ impl Private {
         Ok(private)
     }
 
-    /// Machines are gone, of a group that is to have so many. No more of them can be missing, so the oldest of more are forgotten. All else
-    /// that depends on one is that its name never comes back, and the lowest unused ordinal is above it.
+    /// Machines are gone, of a group that is to have so many. No more of them can be missing, so
+    /// the oldest of more are forgotten. All else that depends on one is that its name never comes
+    /// back, and the lowest unused ordinal is above it.
     pub(crate) fn lose(&mut self, names: Vec<String>, replicas: usize) {
         self.gone.extend(names);
         let of_all = self.gone.iter().map(String::as_str);
@@ -124,7 +133,8 @@ impl Private {
         self.gone.drain(..oldest);
     }
 
-    /// Names of machines whose Nodes may be left: these, which have just been found to be gone, and earlier ones.
+    /// Names of machines whose Nodes may be left: these, which have just been found to be gone, and
+    /// earlier ones.
     pub(crate) fn vanished(&self, gone: &[String]) -> Vec<String> {
         let earlier = self.gone.iter().chain(&self.nodes_left);
         let names: BTreeSet<&String> = gone.iter().chain(earlier).collect();

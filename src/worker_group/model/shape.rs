@@ -1,8 +1,8 @@
-//! What a shape says of machines that exist, field by field, as the rows of its cloud's table have it: what rolls, what changes in place,
-//! and where machines may be.
+//! What a shape says of machines that exist, field by field, as the rows of its cloud's table have
+//! it: what rolls, what changes in place, and where machines may be.
 //!
-//! In: `{instance_type = "m7g.large", subnet_ids = ["b", "a"], tags = {...}}`. Out: `{instance_type = "m7g.large"}` rolls, `tags` change
-//! in place, and a machine may be in `a` or `b`.
+//! In: `{instance_type = "m7g.large", subnet_ids = ["b", "a"], tags = {...}}`. Out: `{instance_type
+//! = "m7g.large"}` rolls, `tags` change in place, and a machine may be in `a` or `b`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ use crate::worker_group::cloud::{Change, Entry};
 use crate::worker_group::generation;
 use crate::worker_group::wanted::Allowed;
 
-/// What of a shape rolls: without nulls, without what is as by default, without what changes in place or only places machines; sets in
-/// one order.
+/// What of a shape rolls: without nulls, without what is as by default, without what changes in
+/// place or only places machines; sets in one order.
 pub(crate) fn rolling(entry: &Entry, shape: &Value) -> Value {
     written(
         shape,
@@ -27,8 +27,9 @@ pub(crate) fn rolling(entry: &Entry, shape: &Value) -> Value {
     )
 }
 
-/// The same as release 0.1.0 had it, for the marks that it wrote: places counted, and the order of sets. `configured` is what the
-/// configuration has said of fields of which state shows what some machine has instead: marks are of what was said.
+/// The same as release 0.1.0 had it, for the marks that it wrote: places counted, and the order of
+/// sets. `configured` is what the configuration has said of fields of which state shows what some
+/// machine has instead: marks are of what was said.
 pub(crate) fn first_form(
     entry: &Entry,
     shape: &Value,
@@ -50,7 +51,8 @@ pub(crate) fn first_form(
     )
 }
 
-/// Fields that change in place, where the user wrote them; lists in one order, for none of them has one.
+/// Fields that change in place, where the user wrote them; lists in one order, for none of them has
+/// one.
 pub(crate) fn in_place(entry: &Entry, shape: &Value) -> BTreeMap<String, Value> {
     let Value::Map(fields) = shape else {
         return BTreeMap::new();
@@ -80,7 +82,8 @@ pub(crate) fn as_compared(value: &Value) -> Value {
     }
 }
 
-/// The value of a field in what was observed of a machine; null where nothing was. See [`crate::worker_group::cloud::Machine::observed`].
+/// The value of a field in what was observed of a machine; null where nothing was. See
+/// [`crate::worker_group::cloud::Machine::observed`].
 pub(crate) fn observed_value(attribute: &Attribute, observed: &BTreeMap<String, String>) -> Value {
     let whole = observed.get(attribute.name).filter(|text| !text.is_empty());
     let prefix = format!("{}.", attribute.name);
@@ -109,8 +112,9 @@ pub(crate) fn observed_value(attribute: &Attribute, observed: &BTreeMap<String, 
     as_compared(&value)
 }
 
-/// What an import found of a shape, with what the configuration says of the rest: once where a default counts as found, and once where
-/// it stands for nothing that was found, for both look alike.
+/// What an import found of a shape, with what the configuration says of the rest: once where a
+/// default counts as found, and once where it stands for nothing that was found, for both look
+/// alike.
 pub(crate) fn completions(
     entry: &Entry,
     imported: &Value,

@@ -1,4 +1,5 @@
-//! A computed attribute that is only read where all of it is known: what holds an unknown anywhere is passed on as it is.
+//! A computed attribute that is only read where all of it is known: what holds an unknown anywhere
+//! is passed on as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,16 +1,19 @@
 //! The order in which an apply begins its changes, so that a plan lists them as they come. Pure.
 //!
-//! In: changes, and how far a roll may go. Out: the same changes: three machines to replace with surge 1 are "create 3, delete 0, create 4,
-//! ...", with surge 0 "delete 0, create 3, ...". It is what happens when every machine comes up, and those begun together are done together;
-//! an apply asks [`super::steps`] again at every moment, and where several are under way the quick ones make room earlier. Which steps there
-//! are, and that a create comes before the delete that it makes room for, does not depend on that.
+//! In: changes, and how far a roll may go. Out: the same changes: three machines to replace with
+//! surge 1 are "create 3, delete 0, create 4, ...", with surge 0 "delete 0, create 3, ...". It is
+//! what happens when every machine comes up, and those begun together are done together; an apply
+//! asks [`super::steps`] again at every moment, and where several are under way the quick ones make
+//! room earlier. Which steps there are, and that a create comes before the delete that it makes
+//! room for, does not depend on that.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{Action, Change, Changes, Counts, Health, Limits, Member};
 use crate::worker_group::generation::Generation;
 
-/// Sorts the changes of a group with these members by when they begin: those made on machines as they are first.
+/// Sorts the changes of a group with these members by when they begin: those made on machines as
+/// they are first.
 pub(crate) fn in_order(
     changes: &mut Changes,
     limits: &Limits,

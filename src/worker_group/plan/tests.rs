@@ -27,7 +27,8 @@ fn generation(version: &str) -> Generation {
     })
 }
 
-/// `"0 1:old 2:broken 3:gone 4:drift 5:tags 6:leaving"`: ordinals and what is special about each machine.
+/// `"0 1:old 2:broken 3:gone 4:drift 5:tags 6:leaving"`: ordinals and what is special about each
+/// machine.
 fn members(text: &str) -> Vec<Member> {
     text.split_whitespace()
         .map(|word| {
@@ -181,8 +182,8 @@ fn surge_rounds_up_and_unavailable_down_and_both_are_never_zero() {
     }
 }
 
-/// `"rrr"`: ready ones that leave; `R` ready and current, `S` starting and current, `s` starting and leaving, `b` broken and leaving,
-/// `B` broken and staying, `x` being deleted.
+/// `"rrr"`: ready ones that leave; `R` ready and current, `S` starting and current, `s` starting
+/// and leaving, `b` broken and leaving, `B` broken and staying, `x` being deleted.
 fn slots(text: &str) -> Vec<Slot> {
     text.chars()
         .map(|c| Slot {

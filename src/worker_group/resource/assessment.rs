@@ -1,4 +1,5 @@
-//! From state, or from a look at the cloud, to what changes; and from what an apply did back to state.
+//! From state, or from a look at the cloud, to what changes; and from what an apply did back to
+//! state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -43,7 +44,8 @@ pub(super) fn assessment_of_state(wanted: &Wanted, prior: &Group, private: &Priv
     )
 }
 
-/// What changes, from the point of view of an apply that has looked: nothing is deleted that the plan did not name.
+/// What changes, from the point of view of an apply that has looked: nothing is deleted that the
+/// plan did not name.
 pub(super) fn assessment_of_cloud(
     wanted: &Wanted,
     prior: &Group,
@@ -118,7 +120,8 @@ pub(super) fn live_member(known: &Known, wanted: &Wanted) -> Member {
     apply::recorded_member(&known.machine.name, &machine, &Note::default(), wanted)
 }
 
-/// Machines that are gone, without those in whose place there is another now; none after an apply without a problem.
+/// Machines that are gone, without those in whose place there is another now; none after an apply
+/// without a problem.
 pub(super) fn still_missing(
     gone: &[String],
     changes: &Changes,

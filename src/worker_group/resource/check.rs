@@ -1,4 +1,5 @@
-//! Checks of a configuration that no single attribute's schema can make. Pure; values may be unknown.
+//! Checks of a configuration that no single attribute's schema can make. Pure; values may be
+//! unknown.
 
 use crate::flatcar;
 use crate::provider::{Attr, Diagnostic, Diagnostics, Path, Value, is_made_up};
@@ -55,7 +56,8 @@ pub(super) fn of_a_change(fields: &Fields, prior: &Fields) -> Diagnostics {
     problems
 }
 
-/// Nobody asks the Nodes any more once the group says nothing of them, so what was set on them stays.
+/// Nobody asks the Nodes any more once the group says nothing of them, so what was set on them
+/// stays.
 fn left_on_nodes(fields: &Fields, prior: &Fields) -> Diagnostics {
     let set = |fields: &Fields| {
         let wants = fields.kubernetes.known()?.wants()?;
@@ -94,7 +96,8 @@ fn left_on_nodes(fields: &Fields, prior: &Fields) -> Diagnostics {
 /// Of labels and taints, in a diagnostic.
 const SHOWN: usize = 10;
 
-/// No machine is left of a protected group only after the protection was taken off: to delete all of them is what it is there against.
+/// No machine is left of a protected group only after the protection was taken off: to delete all
+/// of them is what it is there against.
 fn emptied(fields: &Fields, prior: &Fields) -> Diagnostics {
     let machines = prior.machines.known().map_or(0, |machines| machines.len());
     let empties = fields.replicas == Attr::Known(0) && machines > 0;
@@ -117,8 +120,8 @@ fn emptied(fields: &Fields, prior: &Fields) -> Diagnostics {
     .into()
 }
 
-/// No machine is made from what nobody knows: since an import the configuration has left out, or `ignore_changes` has kept out of it, what
-/// the machines that exist were made from.
+/// No machine is made from what nobody knows: since an import the configuration has left out, or
+/// `ignore_changes` has kept out of it, what the machines that exist were made from.
 pub(super) fn nobody_knows(assessment: &Assessment, wanted: &Wanted) -> Diagnostics {
     let mut problems = Diagnostics::none();
     let new = assessment.changes.names(Action::Create).count();
@@ -156,7 +159,8 @@ pub(super) fn nobody_knows(assessment: &Assessment, wanted: &Wanted) -> Diagnost
     problems
 }
 
-/// Machines are made in the place of imported ones, or beside them, and what these were made from is known in part.
+/// Machines are made in the place of imported ones, or beside them, and what these were made from
+/// is known in part.
 pub(super) fn half_known(assessment: &Assessment) -> Diagnostics {
     let new = assessment.changes.names(Action::Create).count();
     if new == 0 || assessment.untold.is_empty() {
@@ -183,7 +187,8 @@ fn are_new(new: usize) -> String {
     }
 }
 
-/// One of the two user datas, with a version where it needs one, and in a form that a machine of this cloud can boot with.
+/// One of the two user datas, with a version where it needs one, and in a form that a machine of
+/// this cloud can boot with.
 pub(super) fn check_user_data(fields: &Fields, entry: Option<&'static Entry>) -> Diagnostics {
     let mut problems = Diagnostics::none();
     if !fields.user_data.is_null() && !fields.user_data_wo.is_null() {
@@ -240,7 +245,8 @@ pub(super) fn check_user_data(fields: &Fields, entry: Option<&'static Entry>) ->
     problems
 }
 
-/// User data that passed for what a mock makes up, and has come to a plan, which a mock does itself: it is no config.
+/// User data that passed for what a mock makes up, and has come to a plan, which a mock does
+/// itself: it is no config.
 pub(super) fn refuse_made_up(fields: &Fields) -> Diagnostics {
     let made_up = fields.user_data.known().filter(|text| is_made_up(text));
     let faults = made_up.map(|text| user_data::faults(text, "", None, None));

@@ -31,8 +31,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) cluster: BoxFuture<'a, Result<Cluster, Diagnostics>>,
 }
 
-/// Opens the cluster of a group that has the attribute `kubernetes`. Nothing is dialled before the first
-/// question.
+/// Opens the cluster of a group that has the attribute `kubernetes`. Nothing is dialled before the
+/// first question.
 pub(super) fn open<'a>(context: &'a Context, group: &'a Group) -> Option<Opening<'a>> {
     let wants = group.fields.kubernetes.known()?.wants()?;
     Some(Opening {
@@ -100,8 +100,8 @@ impl WorkerGroup {
         }
     }
 
-    /// How the Nodes of machines are, for a refresh, and what they are to have. Nobody is asked where the
-    /// group sets nothing on them and their names are known.
+    /// How the Nodes of machines are, for a refresh, and what they are to have. Nobody is asked
+    /// where the group sets nothing on them and their names are known.
     ///
     /// # Errors
     /// The cluster does not tell: a warning, for a plan goes on without it.

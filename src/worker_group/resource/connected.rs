@@ -198,7 +198,8 @@ impl ConnectedGroup {
     }
 }
 
-/// How these changes grow a group of which so many machines exist: never beyond `replicas` and the surge together.
+/// How these changes grow a group of which so many machines exist: never beyond `replicas` and the
+/// surge together.
 fn growth(wanted: &Wanted, changes: &Changes, exist: usize) -> Growth {
     let created = changes.names(Action::Create).count();
     let up_to = |most: usize| created.min(most.saturating_sub(exist));
@@ -209,8 +210,9 @@ fn growth(wanted: &Wanted, changes: &Changes, exist: usize) -> Growth {
     }
 }
 
-/// That a state has the uid, or is about to be saved with it, ends what their create has begun. A refusal is ignored: the next refresh tries
-/// again. Machines that are on their way, or broken, take no marks on some clouds.
+/// That a state has the uid, or is about to be saved with it, ends what their create has begun. A
+/// refusal is ignored: the next refresh tries again. Machines that are on their way, or broken,
+/// take no marks on some clouds.
 pub(super) async fn clear_unsaved(
     calls: &Calls<'_>,
     mark: &Mark,
@@ -244,7 +246,8 @@ pub(super) fn ids(machines: &[Machine]) -> BTreeSet<String> {
     machines.iter().map(|machine| machine.id.clone()).collect()
 }
 
-/// The machines that exist, those included that the cloud does not show yet, with the Nodes that state knows.
+/// The machines that exist, those included that the cloud does not show yet, with the Nodes that
+/// state knows.
 pub(super) fn existing(observed: &Observed, model: &Group, mark: &Mark) -> Vec<Known> {
     let recorded = model.fields.machines.known();
     let recorded = |name: &str| recorded.and_then(|machines| machines.get(name));
@@ -345,8 +348,9 @@ pub(super) fn refreshed(
     super::stored(model, &private)
 }
 
-/// State shows what machines have of the fields that change in place: what the configuration last said where all have that, else what the
-/// first has that differs. The difference is core's to see then, and its `ignore_changes` to pass over.
+/// State shows what machines have of the fields that change in place: what the configuration last
+/// said where all have that, else what the first has that differs. The difference is core's to see
+/// then, and its `ignore_changes` to pass over.
 fn show(
     model: &mut Group,
     entry: &Entry,

@@ -1,4 +1,5 @@
-//! The creation of a group: what earlier creations left behind, what belongs to other states, and what falls short.
+//! The creation of a group: what earlier creations left behind, what belongs to other states, and
+//! what falls short.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -141,7 +142,8 @@ impl WorkerGroup {
                 performed
             }
         };
-        // State is saved next. What is killed in between the next create reports, and none takes over.
+        // State is saved next. What is killed in between the next create reports, and none takes
+        // over.
         let made = performed.machines.iter().map(|known| &known.machine);
         clear_unsaved(&calls, &place.mark(String::new()), made).await;
         problems.extend(said_of(creation, model, &found, &performed));
@@ -189,8 +191,9 @@ impl WorkerGroup {
         let calls = place.calls(creation.context, creation.deadline);
         let looks = place.observe(calls, model, creation.private, started);
         let others = looks.await?.others.into_iter();
-        // What is left of a create of this state and configuration that never returned. Machines of another origin may be somebody's whose
-        // create runs, and those of another generation serve somebody.
+        // What is left of a create of this state and configuration that never returned. Machines of
+        // another origin may be somebody's whose create runs, and those of another generation serve
+        // somebody.
         let origin = self.origin();
         let (mut leftovers, machines): (Vec<Machine>, Vec<Machine>) = others
             .filter(|machine| machine.phase != Phase::Deleting)
@@ -203,7 +206,8 @@ impl WorkerGroup {
                         .translated(&of)
                         .serves(&basis.generation, wanted.rolls)
             });
-        // Some clouds let nobody mark a machine that has failed, and of two of one name only one can be taken over.
+        // Some clouds let nobody mark a machine that has failed, and of two of one name only one
+        // can be taken over.
         let mut useless = take_twins(&mut leftovers);
         useless.extend(leftovers.extract_if(.., |machine| machine.phase == Phase::Failed));
         let foreign = Foreign {
@@ -284,7 +288,8 @@ impl Found {
 /// Which machines are created, and which of those that are taken over go.
 fn assessment_of_new(creation: &Creation<'_>, found: &Found, existing: &[Known]) -> Assessment {
     let (wanted, private) = (creation.wanted, creation.private);
-    // What is adopted is left as it is: the next plan shows what would change. So is whatever runs or is about to.
+    // What is adopted is left as it is: the next plan shows what would change. So is whatever runs
+    // or is about to.
     let stopped = found.leftovers.iter();
     let stopped = stopped.filter(|machine| machine.phase == Phase::Stopped);
     let deletable = stopped.map(|machine| machine.name.clone()).collect();
@@ -372,7 +377,8 @@ fn halted(problems: &mut Diagnostics) -> Result<(), Diagnostics> {
     }
 }
 
-/// A group that has taken over more machines than it should have gives the others their slots at the next refresh: the plan had no more.
+/// A group that has taken over more machines than it should have gives the others their slots at
+/// the next refresh: the plan had no more.
 fn within_plan(value: &mut Stored<Group>, promised: &BTreeSet<String>) {
     if let Whole::Known(slots) = &mut value.model.fields.slots {
         slots.retain(|slot, _| promised.contains(slot));

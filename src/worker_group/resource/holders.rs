@@ -1,5 +1,5 @@
-//! Who holds a group: what this process has created, what it knows to be in its state, and what a create does about machines of its
-//! (cluster, name) that it finds.
+//! Who holds a group: what this process has created, what it knows to be in its state, and what a
+//! create does about machines of its (cluster, name) that it finds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -31,7 +31,8 @@ fn key(cluster: &str, name: &str, cloud: &str) -> Key {
 }
 
 impl WorkerGroup {
-    /// Remembers what this process creates: two blocks with one (cluster, name) would take each other's machines for leftovers.
+    /// Remembers what this process creates: two blocks with one (cluster, name) would take each
+    /// other's machines for leftovers.
     pub(super) fn register(&self, wanted: &Wanted, uid: &str) -> Result<(), Diagnostic> {
         let key = key(&wanted.cluster, &wanted.name, wanted.entry.name);
         match self.holders().created.entry(key) {
@@ -155,7 +156,8 @@ pub(super) fn on_existing(
     let (unsaved, saved): (Vec<_>, Vec<_>) = machines.into_iter().partition(|m| m.mark.unsaved);
     let (own, others): (Vec<_>, Vec<_>) = saved.into_iter().partition(is_own);
     let (left, unknown): (Vec<_>, Vec<_>) = unsaved.into_iter().partition(is_own);
-    // One text for each kind: whose they are, what a create that leaves them alone says more, and what helps one that stops.
+    // One text for each kind: whose they are, what a create that leaves them alone says more, and
+    // what helps one that stops.
     let kinds = [
         (
             &known,
@@ -244,7 +246,8 @@ fn not_adopted(left: &[Machine]) -> Diagnostic {
     .at(Path::of("on_existing"))
 }
 
-/// `, the oldest made 3 minutes ago`; nothing where no cloud says; `None` where there is no machine.
+/// `, the oldest made 3 minutes ago`; nothing where no cloud says; `None` where there is no
+/// machine.
 fn age_of_the_oldest(machines: &[Machine], now: SystemTime) -> Option<String> {
     if machines.is_empty() {
         return None;

@@ -20,8 +20,8 @@ use super::{WorkerGroup, stored};
 /// `[cloud, scope, cluster, name]` and the uid, if given.
 pub(super) type Asked = ([String; 4], Option<String>);
 
-/// Which group an import asks for: `aws/123456789012/eu-central-1/prod/workers`, or an identity. No cloud is asked for names that no
-/// group can have: some take them for patterns.
+/// Which group an import asks for: `aws/123456789012/eu-central-1/prod/workers`, or an identity. No
+/// cloud is asked for names that no group can have: some take them for patterns.
 pub(super) fn import_id(id: &str, identity: &Value) -> Result<Asked, Diagnostic> {
     let asked = asked_for(id, identity)?;
     let ([_, _, cluster, name], uid) = &asked;
@@ -139,8 +139,8 @@ pub(super) fn own_machines(
     (own, problems)
 }
 
-/// The state of a group of which only the machines are known. What no cloud stores shows in the next plan, as an update that touches
-/// no machine.
+/// The state of a group of which only the machines are known. What no cloud stores shows in the
+/// next plan, as an update that touches no machine.
 pub(super) fn imported(
     group: &WorkerGroup,
     entry: &'static Entry,
@@ -210,8 +210,9 @@ pub(super) fn imported(
     Ok(stored(Group::from_value(&value)?, &private))
 }
 
-/// What machines show of the shape that they were made from: the newest, and all of where they are. It is never null: a configuration that a core generates from the state says by
-/// it which cloud the group is on.
+/// What machines show of the shape that they were made from: the newest, and all of where they are.
+/// It is never null: a configuration that a core generates from the state says by it which cloud
+/// the group is on.
 fn shape_of(entry: &Entry, machine: Option<&Machine>, all: &[Known]) -> Value {
     let Kind::Object(attributes) = (entry.group_schema)().kind else {
         return Value::Null;
@@ -238,7 +239,8 @@ fn shape_of(entry: &Entry, machine: Option<&Machine>, all: &[Known]) -> Value {
     shape
 }
 
-/// What a configuration that says nothing would say: the next plan then shows only what is really unknown.
+/// What a configuration that says nothing would say: the next plan then shows only what is really
+/// unknown.
 fn fill(attributes: &[Attribute], object: &mut Value) {
     let Value::Map(values) = object else {
         return;

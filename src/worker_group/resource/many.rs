@@ -6,7 +6,8 @@ use crate::provider::{Diagnostic, Diagnostics};
 use crate::worker_group::plan::{Action, Changes};
 use crate::worker_group::wanted::Wanted;
 
-/// What a plan does in so many steps that their list is not read any more: how many, how fast, and why.
+/// What a plan does in so many steps that their list is not read any more: how many, how fast, and
+/// why.
 pub(super) fn many(wanted: &Wanted, changes: &Changes) -> Diagnostics {
     let number = |action| changes.names(action).count();
     let (creates, updates, deletes) = (

@@ -1,8 +1,9 @@
 //! What a plan promises of `machines` and `slots`, and what becomes of the promise in an apply.
 //!
-//! A core holds a successful apply to all that its plan knew: the keys of both maps, and each known value. So what an apply has not
-//! touched is answered as it was planned, though it may look different by now: the next refresh shows that. Where the machines are others
-//! than the plan's, nothing that was made from it is right, and the apply says so in an error.
+//! A core holds a successful apply to all that its plan knew: the keys of both maps, and each known
+//! value. So what an apply has not touched is answered as it was planned, though it may look
+//! different by now: the next refresh shows that. Where the machines are others than the plan's,
+//! nothing that was made from it is right, and the apply says so in an error.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -103,7 +104,8 @@ fn machines_after(prior: &Machines, changes: &Changes) -> Whole<Machines> {
     Whole::of(Value::Map(stay.chain(new).collect()))
 }
 
-/// What an apply of `changes` records and says at its end; `news`: how these differ from the plan's.
+/// What an apply of `changes` records and says at its end; `news`: how these differ from the
+/// plan's.
 pub(super) fn ended(
     (planned, fields): (&Fields, &mut Fields),
     changes: &Changes,
@@ -156,7 +158,8 @@ fn line(change: &Change) -> String {
     step.to_string()
 }
 
-/// Puts what was planned in the place of what was seen; or says how the machines are others than the plan's.
+/// Puts what was planned in the place of what was seen; or says how the machines are others than
+/// the plan's.
 ///
 /// # Errors
 /// The machines that there are beyond the plan, and those that it has and are not there.

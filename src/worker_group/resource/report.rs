@@ -143,8 +143,9 @@ pub(super) fn protected(fields: &Fields) -> Diagnostics {
     problems
 }
 
-/// What the deletion of a group is refused for, where this run does not lift it. What a replacement has deposed is out of every
-/// configuration's reach: there a list of `<cluster>/<name>` in [`LIFT`] is the way out.
+/// What the deletion of a group is refused for, where this run does not lift it. What a replacement
+/// has deposed is out of every configuration's reach: there a list of `<cluster>/<name>` in
+/// [`LIFT`] is the way out.
 pub(super) fn refuses(fields: &Fields, lift: &str) -> Diagnostics {
     let mut problems = protected(fields);
     if !problems.has_errors() {
@@ -316,8 +317,8 @@ pub(super) fn paused_creation(machines: usize) -> Diagnostic {
     Diagnostic::warning("Group is paused", detail).at(Path::of("paused"))
 }
 
-/// What a look has found beside the group: machines that another state has adopted, and what may be left of a creation that never
-/// returned.
+/// What a look has found beside the group: machines that another state has adopted, and what may be
+/// left of a creation that never returned.
 pub(super) fn strangers(observed: &Observed) -> Diagnostics {
     let mut problems = Diagnostics::none();
     if !observed.adopted.is_empty() {
@@ -408,7 +409,8 @@ pub(super) fn not_in_the_plan(found: &[Machine]) -> Diagnostics {
     .into()
 }
 
-/// Machines that were to be deleted, and that another group has adopted: `successor` is the uid of the one that this process has made.
+/// Machines that were to be deleted, and that another group has adopted: `successor` is the uid of
+/// the one that this process has made.
 pub(super) fn adopted_meanwhile(machines: &[Machine], successor: Option<&str>) -> Diagnostics {
     if machines.is_empty() {
         return Diagnostics::none();

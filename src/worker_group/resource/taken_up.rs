@@ -1,4 +1,5 @@
-//! A stored state that a core takes up again: of an earlier form, or with what only the last apply was about. Pure.
+//! A stored state that a core takes up again: of an earlier form, or with what only the last apply
+//! was about. Pure.
 
 use crate::provider::schema::object_type;
 use crate::provider::{Diagnostic, Diagnostics, Model as _, Value};
@@ -13,7 +14,8 @@ pub(super) fn taken_up(state: Value) -> Value {
     let Ok(mut group) = Group::from_value(&state) else {
         return state;
     };
-    // What the last apply did is no part of what the next plan starts from: else a plan would hide the steps that it repeats.
+    // What the last apply did is no part of what the next plan starts from: else a plan would hide
+    // the steps that it repeats.
     group.fields.rollout = Whole::Known(Vec::new());
     if let (Whole::Null, Some(machines)) = (&group.fields.slots, group.fields.machines.known()) {
         let slots = slots_of(&group.fields, None, machines, &Changes::default());

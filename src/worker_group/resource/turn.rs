@@ -1,5 +1,5 @@
-//! Turns: one group at a time moves pods in a cluster, for groups share budgets. Whoever comes later waits, and says
-//! for whom; how long is none of the time that its own work has.
+//! Turns: one group at a time moves pods in a cluster, for groups share budgets. Whoever comes
+//! later waits, and says for whom; how long is none of the time that its own work has.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ pub(super) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
-    /// The turn of a group that drains Nodes in what comes, once nobody else has it; `None`, and why, where that
-    /// takes too long.
+    /// The turn of a group that drains Nodes in what comes, once nobody else has it; `None`, and
+    /// why, where that takes too long.
     pub(super) async fn taken(
         context: &Context,
         cluster: Option<&'a Cluster>,

@@ -1,4 +1,5 @@
-//! Answers: what an apply makes of each create and delete that came back, and of machines that will not serve.
+//! Answers: what an apply makes of each create and delete that came back, and of machines that will
+//! not serve.
 
 use tokio::time::Instant;
 
@@ -56,7 +57,8 @@ impl Roll<'_> {
         tracked.machine = Some(machine);
         match phase {
             Phase::Pending | Phase::Running => tracked.stage = Lifecycle::Booting,
-            // What an earlier attempt of this name came to. Going by itself: another attempt, at once.
+            // What an earlier attempt of this name came to. Going by itself: another attempt, at
+            // once.
             Phase::Deleting => {
                 let next = (tracked.name.clone(), tracked.attempt + 1);
                 let id = tracked.machine.as_ref().map(|machine| machine.id.clone());
@@ -163,7 +165,8 @@ impl Roll<'_> {
         }
     }
 
-    /// A machine will not serve. One of ours is made again while the budget lasts, and stays to be looked at after that.
+    /// A machine will not serve. One of ours is made again while the budget lasts, and stays to be
+    /// looked at after that.
     pub(super) async fn broke(&mut self, name: &str, why: &str) {
         let Some(tracked) = self.find(name) else {
             return;

@@ -1,5 +1,5 @@
-//! Single calls to a cloud, made to hold: a deadline for an answer, retries of what may succeed a little later, a look before a second
-//! try of a create whose answer was lost.
+//! Single calls to a cloud, made to hold: a deadline for an answer, retries of what may succeed a
+//! little later, a look before a second try of a create whose answer was lost.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -43,7 +43,8 @@ impl Calls<'_> {
         self.closes().saturating_duration_since(Instant::now())
     }
 
-    /// When an apply that begins now begins no further step: the rest of its time is for calls under way, and for a last look.
+    /// When an apply that begins now begins no further step: the rest of its time is for calls
+    /// under way, and for a last look.
     pub(super) fn closes(&self) -> Instant {
         let whole = self.deadline - Instant::now();
         self.deadline - (whole / 10).min(2 * LAST_CALLS)
@@ -89,7 +90,8 @@ impl Calls<'_> {
         Ok(of_group(listed, cluster, group))
     }
 
-    /// The end of a machine's console, asked once and answered until then; `None` where there is none to be had.
+    /// The end of a machine's console, asked once and answered until then; `None` where there is
+    /// none to be had.
     pub(super) async fn console(&self, machine: &Machine, until: Instant) -> Option<String> {
         let calls = self.until(until);
         let call = self.cloud.console(machine);
@@ -211,8 +213,8 @@ impl Calls<'_> {
         }
     }
 
-    /// The machine of a create whose answer was lost. That it is not listed proves nothing: the create is repeated then, which the
-    /// cloud answers with the same machine.
+    /// The machine of a create whose answer was lost. That it is not listed proves nothing: the
+    /// create is repeated then, which the cloud answers with the same machine.
     async fn look(&self, spec: &Spec<'_>) -> Option<Machine> {
         let Mark { cluster, group, .. } = spec.mark;
         let listed = self.list_once(cluster, group, self.deadline).await;
@@ -237,7 +239,8 @@ impl Calls<'_> {
         }
     }
 
-    /// An answer within [`ANSWER`], and before the operation has to be over; silence is an error of this kind.
+    /// An answer within [`ANSWER`], and before the operation has to be over; silence is an error of
+    /// this kind.
     pub(super) async fn answered<T>(
         &self,
         action: &'static str,
@@ -305,7 +308,8 @@ fn all_shown(action: &'static str, machines: Vec<Machine>) -> Result<Vec<Machine
         .collect()
 }
 
-/// A machine as it is recorded and shown: state goes to terminals, too. What is compared with what the user wrote stays as it is.
+/// A machine as it is recorded and shown: state goes to terminals, too. What is compared with what
+/// the user wrote stays as it is.
 ///
 /// # Errors
 /// Its id is no text that one could ask the cloud with again.
@@ -365,5 +369,6 @@ pub(super) const TRIES: u32 = 5;
 /// Throttling ends by waiting: some four minutes.
 const TRIES_WHEN_THROTTLED: u32 = 12;
 pub(super) const LAST_CALLS: Duration = Duration::from_secs(5);
-/// Clients have shorter deadlines of their own; this one keeps a silent cloud from holding an apply for ever.
+/// Clients have shorter deadlines of their own; this one keeps a silent cloud from holding an apply
+/// for ever.
 const ANSWER: Duration = Duration::from_secs(60);

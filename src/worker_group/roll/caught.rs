@@ -1,7 +1,7 @@
 //! Panics: a bug in one step costs that step, and never what is known to exist.
 //!
-//! In: the work of one step, or of a whole apply. Out: its result, or nothing where it panicked. The panic's own words may hold values of
-//! the configuration: they are in the log only.
+//! In: the work of one step, or of a whole apply. Out: its result, or nothing where it panicked.
+//! The panic's own words may hold values of the configuration: they are in the log only.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

@@ -1,5 +1,5 @@
-//! The end of an apply, be it done, interrupted, out of time or out of luck: calls under way get a moment, and it is told what exists and
-//! what was not done.
+//! The end of an apply, be it done, interrupted, out of time or out of luck: calls under way get a
+//! moment, and it is told what exists and what was not done.
 
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -22,7 +22,8 @@ impl<'a> Roll<'a> {
         }
     }
 
-    /// A create that did not answer is looked for once more, what was made twice is deleted again, and what was not done is reported.
+    /// A create that did not answer is looked for once more, what was made twice is deleted again,
+    /// and what was not done is reported.
     pub(super) async fn look_for_unanswered(&mut self) {
         let open = |tracked: &Tracked| tracked.machine.is_none();
         if self.tracked.iter().any(open) {
@@ -96,7 +97,8 @@ impl<'a> Roll<'a> {
         )
     }
 
-    /// An apply in which this went wrong before: it is reported, and what follows from it is not reported beside it.
+    /// An apply in which this went wrong before: it is reported, and what follows from it is not
+    /// reported beside it.
     pub(crate) fn after(mut self, problems: Vec<Problem>) -> Self {
         self.problems = problems;
         self
@@ -129,7 +131,8 @@ impl<'a> Roll<'a> {
         ));
     }
 
-    /// Steps that were not taken although nothing failed: a machine that broke meanwhile and was not planned to go holds them up.
+    /// Steps that were not taken although nothing failed: a machine that broke meanwhile and was
+    /// not planned to go holds them up.
     fn report_what_is_stuck(&mut self) {
         let left: Vec<&str> = self
             .tracked

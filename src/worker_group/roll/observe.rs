@@ -1,6 +1,8 @@
-//! The machines of one (cluster, name) at the start of an operation, told apart by what state knows: ours, strangers, others', gone.
+//! The machines of one (cluster, name) at the start of an operation, told apart by what state
+//! knows: ours, strangers, others', gone.
 //!
-//! Tags find machines, and give no right over them. Ours are those whose ids state has, and those that prove that this group made them.
+//! Tags find machines, and give no right over them. Ours are those whose ids state has, and those
+//! that prove that this group made them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::SystemTime;
@@ -13,11 +15,13 @@ use crate::worker_group::proof::{Secret, is_own_name};
 
 /// The machines of one (cluster, name), told apart.
 pub(crate) struct Observed {
-    /// Those that state knows, and those that an apply made which could not say so any more; one a name.
+    /// Those that state knows, and those that an apply made which could not say so any more; one a
+    /// name.
     pub(crate) ours: Vec<Machine>,
     /// Names of those of `ours` that state does not know.
     pub(crate) found: BTreeSet<String>,
-    /// Those that carry the uid, and are neither known nor proven to be ours: never deleted, marked, entered or counted.
+    /// Those that carry the uid, and are neither known nor proven to be ours: never deleted,
+    /// marked, entered or counted.
     pub(crate) strangers: Vec<Machine>,
     /// Ids of strangers that carry a proof which is another machine's.
     pub(crate) copies: BTreeSet<String>,
@@ -29,7 +33,8 @@ pub(crate) struct Observed {
     pub(crate) gone: Vec<String>,
     /// Recorded names that the cloud does not show yet, being young.
     pub(crate) hidden: Vec<String>,
-    /// Names of those of `ours` from which somebody has taken a mark, or changed it: here they have what was recorded.
+    /// Names of those of `ours` from which somebody has taken a mark, or changed it: here they have
+    /// what was recorded.
     pub(crate) unmarked: BTreeSet<String>,
 }
 
@@ -45,7 +50,8 @@ pub(crate) struct Own<'a> {
 }
 
 impl Observed {
-    /// Without the machines that neither state knows nor these steps create; and those. Nothing was said of them when this was planned.
+    /// Without the machines that neither state knows nor these steps create; and those. Nothing was
+    /// said of them when this was planned.
     pub(crate) fn only_planned(mut self, rollout: &[Step]) -> (Self, Vec<Machine>) {
         let is_planned = |name: &str| {
             let create = Action::Create.word();
@@ -200,7 +206,8 @@ pub(super) fn is_of_another(machine: &Machine, uid: &str) -> bool {
     !machine.mark.uid.is_empty() && machine.mark.uid != uid
 }
 
-/// Takes out all but one machine of each name: of those that are not going, the one that serves stays, or else the oldest.
+/// Takes out all but one machine of each name: of those that are not going, the one that serves
+/// stays, or else the oldest.
 pub(crate) fn take_twins(machines: &mut Vec<Machine>) -> Vec<Machine> {
     machines.sort_by_cached_key(|machine| {
         (

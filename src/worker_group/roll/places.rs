@@ -26,7 +26,8 @@ pub(crate) struct NodesAndTraffic<'a> {
     members: Option<&'a dyn Members>,
     /// Names of machines that leave: they are not entered again.
     leaving: BTreeSet<String>,
-    /// Names of machines that joined before this apply: of which version their kubelets are is no matter of theirs any more.
+    /// Names of machines that joined before this apply: of which version their kubelets are is no
+    /// matter of theirs any more.
     joined_before: BTreeSet<String>,
     pub(super) destroys: Destroys,
     cluster_is_away: AtomicBool,
@@ -412,7 +413,8 @@ impl Standing {
                 ),
                 (Status::Ready(_), _) => String::new(),
             },
-            // Of another version, or of none yet, it has not joined: who is named in state is not asked again.
+            // Of another version, or of none yet, it has not joined: who is named in state is not
+            // asked again.
             node: match is_other {
                 true => String::new(),
                 false => node.name,

@@ -1,5 +1,6 @@
-//! What an apply is at, for whoever watches it: a line of the log for each step of a machine (`TF_LOG_PROVIDER=info`), and
-//! a line of JSON in the file that `FLATCAR_PROGRESS` names. A core itself shows nothing but *Still modifying*.
+//! What an apply is at, for whoever watches it: a line of the log for each step of a machine
+//! (`TF_LOG_PROVIDER=info`), and a line of JSON in the file that `FLATCAR_PROGRESS` names. A core
+//! itself shows nothing but *Still modifying*.
 //!
 //! `{"time":"2026-11-30T09:00:00.000000Z","cluster":"prod","group":"workers","machine":"workers-k3-0","id":"i-0f3c","step":"ready","done":1,"of":6}`
 

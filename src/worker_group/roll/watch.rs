@@ -1,4 +1,5 @@
-//! Looks: one list of the group, one question for all that the list lacks, one for the Nodes; and what an apply makes of the answers.
+//! Looks: one list of the group, one question for all that the list lacks, one for the Nodes; and
+//! what an apply makes of the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -245,7 +246,8 @@ impl Roll<'_> {
         });
     }
 
-    /// Ids of machines whose delete was taken on, and that neither this list shows nor the last one did.
+    /// Ids of machines whose delete was taken on, and that neither this list shows nor the last one
+    /// did.
     fn unlisted_twice(&mut self, listed: &[Machine]) -> Vec<String> {
         let listed: BTreeSet<&str> = listed.iter().map(|machine| machine.id.as_str()).collect();
         let mut twice = Vec::new();
@@ -287,7 +289,8 @@ impl Roll<'_> {
         }
     }
 
-    /// Where what an unfinished create left makes the group too large, as many of this order's own machines go that have never run.
+    /// Where what an unfinished create left makes the group too large, as many of this order's own
+    /// machines go that have never run.
     fn give_up_spare(&mut self) {
         if self.halted || self.order.leftovers == Leftovers::Leave {
             return;
@@ -323,7 +326,8 @@ impl Roll<'_> {
     /// A machine of the group that this apply did not know of.
     async fn on_unknown(&mut self, machine: Machine) {
         if machine.mark.uid == self.order.mark.uid {
-            // A create of an earlier apply that was not listed before: one of those that are to be created, or else none of this apply's.
+            // A create of an earlier apply that was not listed before: one of those that are to be
+            // created, or else none of this apply's.
             let is_queued = self.queue.iter().any(|(name, _)| *name == machine.name);
             if !is_queued || !self.order.makes(&machine) {
                 return;
@@ -349,8 +353,8 @@ impl Roll<'_> {
         self.tracked.push(Tracked::found(machine, Instant::now()));
     }
 
-    /// Whether an unfinished create of the same configuration left it, and the list has shown it only now. It may run for somebody: it
-    /// is never deleted here.
+    /// Whether an unfinished create of the same configuration left it, and the list has shown it
+    /// only now. It may run for somebody: it is never deleted here.
     fn is_leftover(&self, machine: &Machine) -> bool {
         let Leftovers::TakeFrom(began, rolls) = self.order.leftovers else {
             return false;
@@ -422,7 +426,8 @@ impl Tracked {
         known.is_some_and(|known| known.id != machine.id)
     }
 
-    /// Whether a machine was made since the create of this name began, as far as clocks and late answers let one tell.
+    /// Whether a machine was made since the create of this name began, as far as clocks and late
+    /// answers let one tell.
     pub(super) fn is_since(&self, machine: &Machine, window: Duration) -> bool {
         let since = SystemTime::now().checked_sub(self.since.elapsed());
         // Some clouds count whole seconds.
@@ -431,15 +436,16 @@ impl Tracked {
         created.is_some_and(|(created, since)| created >= since)
     }
 
-    /// Whether another machine than the one that is tracked has its name: the answer to a create was lost, and it was carried out twice. One
-    /// whose predecessor does not exist any more takes its place.
+    /// Whether another machine than the one that is tracked has its name: the answer to a create
+    /// was lost, and it was carried out twice. One whose predecessor does not exist any more takes
+    /// its place.
     fn has_twin(&self, machine: &Machine, absent: &BTreeSet<String>) -> bool {
         let known = self.machine.as_ref();
         known.is_some_and(|known| known.id != machine.id && !absent.contains(&known.id))
     }
 
-    /// Takes in how a machine is now, as of a moment, at which what was younger than the window may not have shown yet; `true`: it has just
-    /// turned out not to serve.
+    /// Takes in how a machine is now, as of a moment, at which what was younger than the window may
+    /// not have shown yet; `true`: it has just turned out not to serve.
     fn is_seen(&mut self, mut machine: Machine, (asked, window): (Instant, Duration)) -> bool {
         let phase = machine.phase;
         let stage = self.stage;

@@ -1,4 +1,5 @@
-//! Through the provider's door: certificates as go-plugin makes them, TLS, HTTP/2 over the socket, calls by path.
+//! Through the provider's door: certificates as go-plugin makes them, TLS, HTTP/2 over the socket,
+//! calls by path.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
@@ -46,7 +47,8 @@ impl ClientCertificate {
         }
     }
 
-    /// The certificate of one with the key of another: what somebody has who saw the certificate only.
+    /// The certificate of one with the key of another: what somebody has who saw the certificate
+    /// only.
     pub(crate) fn with_key_of(&self, other: &Self) -> Self {
         Self {
             der: self.der.clone(),
@@ -105,7 +107,8 @@ pub(super) fn grpc(channel: &Channel) -> tonic::client::Grpc<Channel> {
 /// Why there is no connection.
 pub(crate) type Refused = String;
 
-/// Connects and pings: a TLS server that wants no certificate of ours says so only after its handshake.
+/// Connects and pings: a TLS server that wants no certificate of ours says so only after its
+/// handshake.
 pub(crate) async fn connect(socket: &Path, tls: Option<ClientConfig>) -> Result<Channel, Refused> {
     let channel = dial(socket, tls).await?;
     let ping = flatcar::protocol::health::HealthCheckRequest {

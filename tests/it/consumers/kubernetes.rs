@@ -1,6 +1,7 @@
-//! What preset `kubernetes` writes, read by what reads it on a machine: the Ignition engine fetches the
-//! downloads, checks their hashes and lays a root out, systemd verifies the units that lie there, and
-//! containerd takes its configuration. The kubelet and kubeadm need a cluster: `tests/it/kubernetes`.
+//! What preset `kubernetes` writes, read by what reads it on a machine: the Ignition engine fetches
+//! the downloads, checks their hashes and lays a root out, systemd verifies the units that lie
+//! there, and containerd takes its configuration. The kubelet and kubeadm need a cluster:
+//! `tests/it/kubernetes`.
 
 pub(crate) mod containerd;
 
@@ -116,7 +117,8 @@ fn verify(root: &Path) -> String {
     said
 }
 
-/// What a Flatcar image has below `/usr`, as far as units name it: programs, and the units that come before.
+/// What a Flatcar image has below `/usr`, as far as units name it: programs, and the units that
+/// come before.
 fn of_the_image(root: &Path) {
     for program in ["cp", "kubeadm", "kubelet", "mkdir", "sh", "tar"] {
         let path = root.join("usr/bin").join(program);

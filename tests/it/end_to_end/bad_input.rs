@@ -1,4 +1,5 @@
-//! Wrong input and clouds in trouble: one clear diagnostic each, on its attribute, and never a panic.
+//! Wrong input and clouds in trouble: one clear diagnostic each, on its attribute, and never a
+//! panic.
 
 use serde_json::{Value, json};
 
@@ -276,7 +277,8 @@ fn a_mistake_on_aws_is_told_once_and_on_its_attribute() {
     let mut wrong = Vec::new();
     for (name, from, to, says) in cases {
         let mut workspace = Workspace::new(&core);
-        // No instance metadata service is asked for credentials: there is none here, and finding that out takes time.
+        // No instance metadata service is asked for credentials: there is none here, and finding
+        // that out takes time.
         workspace.set("AWS_EC2_METADATA_DISABLED", "true");
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text, "{name}");

@@ -1,9 +1,11 @@
-//! An apply that ends at any of its calls: killed, interrupted, out of time, or with an answer lost. The next apply finishes the job,
-//! without any change of configuration.
+//! An apply that ends at any of its calls: killed, interrupted, out of time, or with an answer
+//! lost. The next apply finishes the job, without any change of configuration.
 //!
-//! `SCENARIOS` × the calls that each makes in an undisturbed run × `End` = the points. `FLATCAR_CRASH=full` tries them all (`make crash-full`), `FLATCAR_CRASH="roll,scale in"` all of these
-//! (`FLATCAR_CRASH_POINT="killed after call 17"`: only those whose names hold it); without it, a sample is tried, the same in each run. `UPDATE=1` writes
-//! `docs/crash-table.md`, where a sample replaces no row that counts more points.
+//! `SCENARIOS` × the calls that each makes in an undisturbed run × `End` = the points.
+//! `FLATCAR_CRASH=full` tries them all (`make crash-full`), `FLATCAR_CRASH="roll,scale in"` all of
+//! these (`FLATCAR_CRASH_POINT="killed after call 17"`: only those whose names hold it); without
+//! it, a sample is tried, the same in each run. `UPDATE=1` writes `docs/crash-table.md`, where a
+//! sample replaces no row that counts more points.
 
 mod point;
 mod table;
@@ -22,7 +24,8 @@ use self::point::{End, Point};
 use self::table::{Table, try_all};
 pub(crate) use self::wire::Wired;
 
-/// A cloud on which an apply can be ended at each of its calls. Each value is good for one workspace.
+/// A cloud on which an apply can be ended at each of its calls. Each value is good for one
+/// workspace.
 pub(crate) trait Ground {
     fn stage(&self) -> &dyn Stage;
     /// Calls are counted from now on, and the one of that number meets this.
@@ -37,7 +40,8 @@ pub(crate) trait Ground {
     fn waits_for_the_answer(&self) -> bool {
         false
     }
-    /// Time that an apply gets where it is to run out: enough for one that nothing is in the way of, on a busy machine too.
+    /// Time that an apply gets where it is to run out: enough for one that nothing is in the way
+    /// of, on a busy machine too.
     fn timeout(&self) -> &'static str {
         TIMEOUT
     }
@@ -199,7 +203,8 @@ pub(crate) fn each_point(
     for point in missed {
         println!("{point}: not reached");
     }
-    // Looks are as many as there is time for, so the last of them may not come; no other call does that.
+    // Looks are as many as there is time for, so the last of them may not come; no other call does
+    // that.
     assert!(
         missed.len() * 4 < points.len(),
         "{} of {} points were not reached: the undisturbed run is no measure:\n{}",
@@ -220,8 +225,8 @@ fn some_of(mut points: Vec<Point>, count: usize) -> Vec<Point> {
 
 const SEED: u64 = 6;
 
-/// The moments at which the core alone is killed: `replicas` before and after, the call that is never answered, and whether it is
-/// carried out.
+/// The moments at which the core alone is killed: `replicas` before and after, the call that is
+/// never answered, and whether it is carried out.
 const MOMENTS: [(usize, usize, &str, usize, bool); 7] = [
     (0, 3, "create", 1, false),
     (0, 3, "create", 1, true),

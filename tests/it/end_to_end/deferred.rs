@@ -1,4 +1,5 @@
-//! The plan of a data source that is read during apply: core prints its configuration, and no secret may stand in it.
+//! The plan of a data source that is read during apply: core prints its configuration, and no
+//! secret may stand in it.
 
 use super::CORES;
 use crate::core::{Core, Workspace};

@@ -1,4 +1,5 @@
-//! A whole life, which each cloud has under its cores; and one pass over everything under each core.
+//! A whole life, which each cloud has under its cores; and one pass over everything under each
+//! core.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,6 @@
-//! What cores do around a group besides changing it: states of earlier releases, `removed`, replacement, imports, saved plans that the
-//! cloud has overtaken, and a sandbox that another process holds.
+//! What cores do around a group besides changing it: states of earlier releases, `removed`,
+//! replacement, imports, saved plans that the cloud has overtaken, and a sandbox that another
+//! process holds.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -175,7 +176,8 @@ fn a_replacement_that_creates_first_keeps_the_old_group_until_the_new_one_stands
         );
         settled(&workspace);
 
-        // Without the word for it nothing is made beside the machines of another state, and nothing is deleted.
+        // Without the word for it nothing is made beside the machines of another state, and nothing
+        // is deleted.
         workspace.write("main.tf", &keep.replace("\"keep\"", "\"fail\""));
         workspace.apply();
         let errors = workspace.run(&apply).failure().errors();
@@ -297,7 +299,8 @@ fn a_saved_plan_that_the_cloud_has_overtaken_does_what_is_still_right() {
         assert_eq!(second.keys().collect::<Vec<_>>(), creates);
         settled(&workspace);
 
-        // Another machine is planned, and one of the others stops: it was not planned to go, and stays until the next plan.
+        // Another machine is planned, and one of the others stops: it was not planned to go, and
+        // stays until the next plan.
         let names: Vec<&String> = second.keys().collect();
         workspace.variables(&json!({"message": "second", "replicas": 4}));
         workspace.plan();

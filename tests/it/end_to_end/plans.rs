@@ -1,4 +1,5 @@
-//! What a user reads in a plan under real cores: what stays is not shown as going, steps are shown whole, `for_each` plans at once.
+//! What a user reads in a plan under real cores: what stays is not shown as going, steps are shown
+//! whole, `for_each` plans at once.
 
 use serde_json::{Value, json};
 
@@ -113,7 +114,8 @@ fn what_is_made_for_each_slot_plans_at_once_and_changes_only_with_its_machine() 
         workspace.apply();
         settled(&workspace);
 
-        // In: the newest one goes, which is what took the lost one's slot, and no other record changes; out: the free slot is filled first.
+        // In: the newest one goes, which is what took the lost one's slot, and no other record
+        // changes; out: the free slot is filled first.
         workspace.variables(&json!({"replicas": 3, "message": "second"}));
         let plan = workspace.plan();
         assert_eq!(

@@ -1,4 +1,5 @@
-//! `flatcar_image` and `flatcar_releases` under real cores: a case per family of platforms, and what a user sees when something is wrong.
+//! `flatcar_image` and `flatcar_releases` under real cores: a case per family of platforms, and
+//! what a user sees when something is wrong.
 
 use crate::core::{Core, Workspace};
 use crate::harness::ROOT;

@@ -1,6 +1,8 @@
-//! OpenPGP keys made for a test, of the shape of Flatcar's: a primary key and signing subkeys with a start and an end.
+//! OpenPGP keys made for a test, of the shape of Flatcar's: a primary key and signing subkeys with
+//! a start and an end.
 //!
-//! `Key::new(&[Subkey::from("2025-03-07").years(2)])`, then `key.detached(0, "2026-08-13", b"...")`, `key.public()`.
+//! `Key::new(&[Subkey::from("2025-03-07").years(2)])`, then `key.detached(0, "2026-08-13",
+//! b"...")`, `key.public()`.
 
 use flatcar::flatcar::Date;
 use pgp::composed::{

@@ -1,4 +1,5 @@
-//! The files of a release, signed: what a release server or a mirror holds below `{channel}/{arch}`.
+//! The files of a release, signed: what a release server or a mirror holds below
+//! `{channel}/{arch}`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! Recorded data of Flatcar's, walked whole: the feed, image types of 356 releases, AMI lists, `version.txt`, digests.
+//! Recorded data of Flatcar's, walked whole: the feed, image types of 356 releases, AMI lists,
+//! `version.txt`, digests.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -69,7 +70,8 @@ fn image_files_are_right_for_every_release_on_record() {
             if any_built != row.file(version).is_some() {
                 faults.push(format!("{name}: {} built: {any_built}", row.name));
             }
-            // The preferred form is the one that needs least of the user: bare before gz before bz2.
+            // The preferred form is the one that needs least of the user: bare before gz before
+            // bz2.
             if let Some(file) = row.file(version) {
                 let told = release["compression"]
                     .get(file.image_type)

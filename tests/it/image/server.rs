@@ -1,6 +1,7 @@
 //! A release server over https, with a certificate authority of its own and faults to order.
 //!
-//! `Server::start(files).await`, then `server.settings(&key)`, `server.fault("/stable/...", Fault::Status(503), 2)`, `server.count(...)`.
+//! `Server::start(files).await`, then `server.settings(&key)`, `server.fault("/stable/...",
+//! Fault::Status(503), 2)`, `server.count(...)`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -109,8 +110,9 @@ impl Server {
         }
     }
 
-    /// Of a client that trusts it and accepts a key. It is impatient where a path of the server is silent, and only there: whatever else is
-    /// answered may take as long as a busy machine makes it.
+    /// Of a client that trusts it and accepts a key. It is impatient where a path of the server is
+    /// silent, and only there: whatever else is answered may take as long as a busy machine makes
+    /// it.
     pub(crate) fn settings(&self, signing_keys: String) -> Settings {
         let silent = {
             let state = self.state.lock().unwrap();

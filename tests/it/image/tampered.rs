@@ -1,4 +1,5 @@
-//! The tamper table: everything that someone between us and Flatcar could change, and what is said of it.
+//! The tamper table: everything that someone between us and Flatcar could change, and what is said
+//! of it.
 
 use pgp::packet::RevocationCode;
 

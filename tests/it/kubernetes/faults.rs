@@ -1,4 +1,5 @@
-//! The fault matrix of a cluster's API: machines are on the sandbox, Nodes and their pods in the real cluster, and a proxy on the way there.
+//! The fault matrix of a cluster's API: machines are on the sandbox, Nodes and their pods in the
+//! real cluster, and a proxy on the way there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -32,7 +33,8 @@ struct Cluster {
 struct Place {
     world: World,
     wire: Wire,
-    /// Whether the last fault lasts as long as its operation: nobody can be told, then, that something has ended.
+    /// Whether the last fault lasts as long as its operation: nobody can be told, then, that
+    /// something has ended.
     lasts: AtomicBool,
 }
 
@@ -103,7 +105,8 @@ impl FaultyLife for Place {
             "kind": "ExecCredential",
             "status": {"token": "admintoken"},
         });
-        // A program that logs in, as most clusters of clouds have it: what has expired can be had anew.
+        // A program that logs in, as most clusters of clouds have it: what has expired can be had
+        // anew.
         json!({
             "sandbox": self.world.sandbox.block(),
             "kubernetes": {

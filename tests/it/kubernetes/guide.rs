@@ -1,4 +1,5 @@
-//! The guide *From Ubuntu to Flatcar*, as it is written: each file of it is written, and each command is run, in their order.
+//! The guide *From Ubuntu to Flatcar*, as it is written: each file of it is written, and each
+//! command is run, in their order.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,8 +1,10 @@
-//! Workers of preset `kubernetes`, joined by what joins on a machine: Kubernetes' own kubelet and kubeadm, started within the root that
-//! Ignition laid out, as the units there start them, against a real API server.
+//! Workers of preset `kubernetes`, joined by what joins on a machine: Kubernetes' own kubelet and
+//! kubeadm, started within the root that Ignition laid out, as the units there start them, against
+//! a real API server.
 //!
-//! containerd runs there, too, with its own configuration. It ends where the kubelet, by a certificate that the cluster gave it, has
-//! registered its Node: what comes then is the network of the cluster's choice. See [`HERE`] for what this is no machine for.
+//! containerd runs there, too, with its own configuration. It ends where the kubelet, by a
+//! certificate that the cluster gave it, has registered its Node: what comes then is the network of
+//! the cluster's choice. See [`HERE`] for what this is no machine for.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
@@ -40,8 +42,8 @@ const RIGHTS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What a machine has and the root has not: systemd, which would make cgroups, the kernel settings that the preset's sysctls make, and
-/// an address of its own.
+/// What a machine has and the root has not: systemd, which would make cgroups, the kernel settings
+/// that the preset's sysctls make, and an address of its own.
 const HERE: &[&str] = &[
     "--cgroup-driver=cgroupfs",
     "--cgroups-per-qos=false",
@@ -276,7 +278,8 @@ impl Machine {
     ) -> Child {
         let log = File::create(self.scratch.path().join(name)).unwrap();
         let path = std::env::var("PATH").unwrap_or_default();
-        // Of the machine here it sees processes, devices, and cgroups of version 2, which a kubelet looks for first.
+        // Of the machine here it sees processes, devices, and cgroups of version 2, which a kubelet
+        // looks for first.
         let enter = "mount --bind \"$0\" \"$0\" && cd \"$0\" && mkdir -p dev proc run/containerd sys && mount --bind /dev dev && mount -t proc proc proc && mount -t sysfs sysfs sys && \
                      mount -t cgroup2 none sys/fs/cgroup && exec chroot . \"$@\"";
         Command::new("unshare")

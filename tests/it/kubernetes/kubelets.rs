@@ -1,4 +1,5 @@
-//! Kubelets of machines of the sandbox: each machine that runs gets a Node, as a kubelet registers it.
+//! Kubelets of machines of the sandbox: each machine that runs gets a Node, as a kubelet registers
+//! it.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,8 +18,9 @@ pub(super) async fn play(server: &Server, sandbox: &Path) -> Infallible {
     register(server, sandbox, &node, |_| {}).await
 }
 
-/// The same with these fields in the Nodes, each of which is told by its name. A kubelet takes a moment to start, so that an apply comes to watch
-/// for its Node. One that finds a Node of its name takes it for its own.
+/// The same with these fields in the Nodes, each of which is told by its name. A kubelet takes a
+/// moment to start, so that an apply comes to watch for its Node. One that finds a Node of its name
+/// takes it for its own.
 pub(super) async fn register(
     server: &Server,
     sandbox: &Path,

@@ -208,7 +208,8 @@ async fn a_group_of_a_cluster_lives_with_the_least_role_and_leaves_no_node() {
         Json::Null
     );
 
-    // There is nowhere to go, and the budget is in the way: the time that there is for it is over soon.
+    // There is nowhere to go, and the budget is in the way: the time that there is for it is over
+    // soon.
     let mut soon = kubernetes;
     soon["drain"] = json!({"timeout": "5s"});
     let problems = world.apply(&config(1, "two", soon)).await;

@@ -1,4 +1,5 @@
-//! A real API server, as `tests/servers/with kube` starts it, and what tests do to it behind the provider's back.
+//! A real API server, as `tests/servers/with kube` starts it, and what tests do to it behind the
+//! provider's back.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,7 +33,8 @@ impl Server {
     /// `None` after having said why.
     pub(super) async fn find() -> Option<Self> {
         static ALONE: Mutex<()> = Mutex::const_new(());
-        // These tests delete all that they find: the server has to be the one of kube.sh, and no other one.
+        // These tests delete all that they find: the server has to be the one of kube.sh, and no
+        // other one.
         let started = std::env::var("FLATCAR_SERVERS").unwrap_or_default();
         let is_ours = started.split(' ').any(|name| name == "kube");
         let kubeconfig = std::env::var_os("KUBECONFIG").filter(|_| is_ours);
@@ -208,7 +210,8 @@ impl Server {
         name
     }
 
-    /// So many pods of a Deployment `web` that run on Nodes with this label, and a budget that keeps as many of them.
+    /// So many pods of a Deployment `web` that run on Nodes with this label, and a budget that
+    /// keeps as many of them.
     pub(super) async fn web(&self, namespace: &str, replicas: usize, kept: usize, selector: Json) {
         let labels = json!({"app": "web"});
         let deployment = json!({
@@ -314,7 +317,8 @@ impl Server {
         }
     }
 
-    /// Gives somebody the rights of a Role in YAML, in its namespace; what an earlier test has given goes.
+    /// Gives somebody the rights of a Role in YAML, in its namespace; what an earlier test has
+    /// given goes.
     pub(super) async fn allow(&self, account: &Account, role: &str) {
         let (_, namespace) = role.split_once("namespace: ").expect("a namespace");
         let namespace = namespace.lines().next().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! A group of a cluster under a real core, as crash points have it: it ends at calls of the cluster's API.
+//! A group of a cluster under a real core, as crash points have it: it ends at calls of the
+//! cluster's API.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Bootstrap tokens in a real cluster: over the wire as a core opens, renews and closes them, and under cores.
+//! Bootstrap tokens in a real cluster: over the wire as a core opens, renews and closes them, and
+//! under cores.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

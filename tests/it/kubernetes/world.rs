@@ -1,8 +1,9 @@
-//! A group of the sandbox whose machines are Nodes of the real cluster, as the fault matrix and the crash points have it: a pod on each Node,
-//! which a budget keeps from going with another one, a Node beside them that takes what goes, and a proxy between the provider and the API.
+//! A group of the sandbox whose machines are Nodes of the real cluster, as the fault matrix and the
+//! crash points have it: a pod on each Node, which a budget keeps from going with another one, a
+//! Node beside them that takes what goes, and a proxy between the provider and the API.
 //!
-//! Worlds share a cluster and are in nobody's way: each has a namespace, a label on its Nodes, and its Lease in that namespace, for the proxy
-//! puts that in place of `kube-system`.
+//! Worlds share a cluster and are in nobody's way: each has a namespace, a label on its Nodes, and
+//! its Lease in that namespace, for the proxy puts that in place of `kube-system`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -114,7 +115,8 @@ impl World {
         is_ready_all && open.is_subset(&running) && is_known
     }
 
-    /// What is not as it has to be when no apply is under way: machines without a Node, and Nodes of machines that are left closed or discouraged.
+    /// What is not as it has to be when no apply is under way: machines without a Node, and Nodes
+    /// of machines that are left closed or discouraged.
     pub(super) async fn disorder(&self) -> Vec<String> {
         let nodes = self.nodes().await;
         let mut wrong = Vec::new();

@@ -1,6 +1,8 @@
-//! What a cluster's API adds to a proxy: TLS towards the server, names of calls as roles have them, and watches, whose answers never end.
+//! What a cluster's API adds to a proxy: TLS towards the server, names of calls as roles have them,
+//! and watches, whose answers never end.
 //!
-//! `GET /api/v1/nodes?limit=500` → `list nodes`; `PATCH …/nodes/w-0` with `{"spec": {"unschedulable": true}}` → `patch nodes (cordon)`.
+//! `GET /api/v1/nodes?limit=500` → `list nodes`; `PATCH …/nodes/w-0` with `{"spec":
+//! {"unschedulable": true}}` → `patch nodes (cordon)`.
 
 use std::io;
 use std::sync::Arc;

@@ -1,12 +1,16 @@
-//! The fault matrix: every call that a cloud makes in a group's life × everything that can befall a call, and what the user gets to see.
+//! The fault matrix: every call that a cloud makes in a group's life × everything that can befall a
+//! call, and what the user gets to see.
 //!
-//! An undisturbed life gives the names of the calls in each operation. Then there are lives with a provider, a cluster and a wire of their own,
-//! in each of which every operation meets one fault at one of its calls, until all have met all. A cell is good where the operation *carried on*, or
-//! *said so*: one error with the call's name and the cloud's word, a state that is true, and the next apply finishes; or where it *warned* that
-//! it goes on without what is no reason to stop. Nothing is doubled or orphaned, and a plan finds nothing more to do. The results are
-//! `docs/fault-matrix.md`.
-//! Asked for: `FLATCAR_FAULTS="roll,List,403"` runs the cells whose names hold all words, `FLATCAR_FAULTS=sample,60` a sample of so many,
-//! `FLATCAR_FAULTS=blank` those that the page has not, `FLATCAR_FAULTS=full` all; without, those that do not wait ten seconds, or the cloud's sample.
+//! An undisturbed life gives the names of the calls in each operation. Then there are lives with a
+//! provider, a cluster and a wire of their own, in each of which every operation meets one fault at
+//! one of its calls, until all have met all. A cell is good where the operation *carried on*, or
+//! *said so*: one error with the call's name and the cloud's word, a state that is true, and the
+//! next apply finishes; or where it *warned* that it goes on without what is no reason to stop.
+//! Nothing is doubled or orphaned, and a plan finds nothing more to do. The results are
+//! `docs/fault-matrix.md`. Asked for: `FLATCAR_FAULTS="roll,List,403"` runs the cells whose names
+//! hold all words, `FLATCAR_FAULTS=sample,60` a sample of so many, `FLATCAR_FAULTS=blank` those
+//! that the page has not, `FLATCAR_FAULTS=full` all; without, those that do not wait ten seconds,
+//! or the cloud's sample.
 
 pub(crate) mod group;
 mod page;
@@ -27,7 +31,8 @@ use self::group::{Group, Problem};
 /// What befalls a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
-    /// The server is gone: this connection is reset and no other taken, until the operation has ended.
+    /// The server is gone: this connection is reset and no other taken, until the operation has
+    /// ended.
     Refused,
     /// The first call does not arrive.
     ResetBefore,
@@ -107,13 +112,15 @@ pub(crate) trait FaultyCloud: Sync {
     fn name(&self) -> &'static str;
     /// A place for one life, where nothing else happens.
     fn place(&self, number: usize) -> BoxFuture<'_, Box<dyn FaultyLife + '_>>;
-    /// Whether a call can meet a fault at all, in an operation that creates or deletes machines, or does not.
+    /// Whether a call can meet a fault at all, in an operation that creates or deletes machines, or
+    /// does not.
     fn can_meet(&self, step: &Step, call: &str, fault: Fault) -> bool;
     /// How diagnostics name a call.
     fn action(&self, call: &str) -> String;
     /// One of these is in a diagnostic that says so.
     fn words(&self, fault: Fault) -> &'static [&'static str];
-    /// Whether it is the engine that tries again, rather than the cloud's own client: that is logged.
+    /// Whether it is the engine that tries again, rather than the cloud's own client: that is
+    /// logged.
     fn is_logged(&self, _: Fault) -> bool {
         false
     }
@@ -123,7 +130,8 @@ pub(crate) trait FaultyCloud: Sync {
     fn machines(&self) -> usize {
         2
     }
-    /// Summaries of the warnings by which a user learns that an operation went on without something.
+    /// Summaries of the warnings by which a user learns that an operation went on without
+    /// something.
     fn warnings(&self) -> &'static [&'static str] {
         &[TRAFFIC]
     }
@@ -155,7 +163,8 @@ pub(crate) trait FaultyLife: Send + Sync {
     fn traffic(&self, _: BTreeSet<String>) -> BoxFuture<'_, Result<(), String>> {
         async { Ok(()) }.boxed()
     }
-    /// Whether what machines have beside their cloud is as it is to be after an operation that gave these warnings.
+    /// Whether what machines have beside their cloud is as it is to be after an operation that gave
+    /// these warnings.
     fn in_order<'a>(&'a self, _warnings: &'a [String]) -> BoxFuture<'a, Result<(), String>> {
         async { Ok(()) }.boxed()
     }
@@ -311,7 +320,8 @@ pub(crate) async fn show(cloud: &dyn FaultyCloud, sample: Option<usize>) {
     let began = Instant::now();
     let choice = Choice::new(sample);
     let (calls, outcomes) = match choice {
-        // A life takes long where a sample is wanted: the page knows the calls, and whether it is right is seen meanwhile.
+        // A life takes long where a sample is wanted: the page knows the calls, and whether it is
+        // right is seen meanwhile.
         Choice::Sample(_) => {
             let cells = choice.of(cloud, cells(cloud, &page::calls(cloud)));
             futures::join!(undisturbed(cloud), all(cloud, cells))
@@ -376,7 +386,8 @@ pub(crate) fn cells(cloud: &dyn FaultyCloud, calls: &BTreeSet<Call>) -> Vec<Cell
     all.collect()
 }
 
-/// So many of each fault as of any other, in an order that a call more or less does not change; a larger sample holds the smaller ones.
+/// So many of each fault as of any other, in an order that a call more or less does not change; a
+/// larger sample holds the smaller ones.
 fn sampled(all: Vec<Cell>, number: usize) -> Vec<Cell> {
     let mut drawn: Vec<(u64, Cell)> = all
         .into_iter()
@@ -425,8 +436,9 @@ async fn all(cloud: &dyn FaultyCloud, mut cells: Vec<Cell>) -> Vec<Outcome> {
         .await
 }
 
-/// What was seen in a life. Where it ends before its time, the cell at which it did is to blame, and those after it were not seen. Cells that were
-/// asked for may take an hour, so each is told as it comes, past the capture of the tests' output.
+/// What was seen in a life. Where it ends before its time, the cell at which it did is to blame,
+/// and those after it were not seen. Cells that were asked for may take an hour, so each is told as
+/// it comes, past the capture of the tests' output.
 async fn one(cloud: &dyn FaultyCloud, number: usize, cells: Vec<Cell>) -> Vec<Outcome> {
     let mut seen = Vec::new();
     let lived = AssertUnwindSafe(lived(cloud, number, &cells, &mut seen)).catch_unwind();
@@ -456,7 +468,8 @@ async fn one(cloud: &dyn FaultyCloud, number: usize, cells: Vec<Cell>) -> Vec<Ou
     outcomes
 }
 
-/// A life from the operation of the first of these cells on, each of which is of another; what was seen is added as it is.
+/// A life from the operation of the first of these cells on, each of which is of another; what was
+/// seen is added as it is.
 async fn lived(
     cloud: &dyn FaultyCloud,
     number: usize,
@@ -583,7 +596,8 @@ fn judge(
     }
 }
 
-/// State is true after an operation, and there is nothing more to do. What a create did is saved by the operation that follows it, a refresh.
+/// State is true after an operation, and there is nothing more to do. What a create did is saved by
+/// the operation that follows it, a refresh.
 async fn is_settled(group: &mut Group, place: &dyn FaultyLife, step: &Step) -> Result<(), String> {
     is_true(group, place, step.replicas).await?;
     place.calm();
@@ -629,7 +643,8 @@ async fn true_to_itself(group: &Group, place: &dyn FaultyLife) -> Result<(), Str
     }
 }
 
-/// What a warning begins with where machines went while they had traffic, for it could not be ended.
+/// What a warning begins with where machines went while they had traffic, for it could not be
+/// ended.
 const TRAFFIC: &str = "Traffic of the group could not be ended";
 
 /// What a panic said.

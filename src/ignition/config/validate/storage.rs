@@ -1,4 +1,5 @@
-//! Ignition's rules for disks, filesystems, encrypted devices, arrays, and files, directories and links.
+//! Ignition's rules for disks, filesystems, encrypted devices, arrays, and files, directories and
+//! links.
 //!
 //! Source: Ignition 2.26.0 (facts, section 12.2). Each message is a constant.
 
@@ -298,7 +299,8 @@ fn first_overlap(partitions: &[Object]) -> Option<usize> {
     })
 }
 
-/// Extents by their start, so that one is compared with all the others at once. They may end before they start.
+/// Extents by their start, so that one is compared with all the others at once. They may end before
+/// they start.
 struct Overlaps<'a> {
     extents: &'a [Option<(i64, i64)>],
     /// Start and number.

@@ -1,5 +1,5 @@
-//! One deflate block: literals and repeats in, bits out, in the form (stored, fixed or own codes) and with the code lengths that Go's
-//! encoder chooses.
+//! One deflate block: literals and repeats in, bits out, in the form (stored, fixed or own codes)
+//! and with the code lengths that Go's encoder chooses.
 //!
 //! Source: RFC 1951, 3.2; the order of equal choices is Go 1.26's.
 
@@ -38,7 +38,8 @@ impl Block {
             .push(REPEAT | ((length - 3) as u32) << 16 | (distance - 1) as u32);
     }
 
-    /// Writes the block in its smallest form and starts anew. `stored`: its bytes, if it may be stored as it is.
+    /// Writes the block in its smallest form and starts anew. `stored`: its bytes, if it may be
+    /// stored as it is.
     pub(super) fn close(&mut self, stored: Option<&[u8]>, writer: &mut Writer) {
         self.symbols[END] = 1;
         let symbols = used(&self.symbols).max(1);
@@ -168,7 +169,8 @@ const DISTANCES: usize = 30;
 /// The symbol that ends a block.
 const END: usize = 256;
 
-/// How the lengths of a block's own codes are written: as symbols 0 to 15, and 16 to 18 for runs, with the run's extra bits.
+/// How the lengths of a block's own codes are written: as symbols 0 to 15, and 16 to 18 for runs,
+/// with the run's extra bits.
 struct Head {
     runs: Vec<(u8, u8)>,
     frequencies: [u32; 19],
@@ -299,7 +301,8 @@ fn codes<const N: usize>(frequencies: &[u32; N], limit: usize) -> [Code; N] {
     canonical(&lengths)
 }
 
-/// How many codes have each length, shortest first: package-merge over leaves sorted by frequency, a pair before a leaf of its weight.
+/// How many codes have each length, shortest first: package-merge over leaves sorted by frequency,
+/// a pair before a leaf of its weight.
 fn length_counts(leaves: &[(u32, usize)], limit: usize) -> Vec<(u8, usize)> {
     // Of the list of each level: its weights, and how many of its first `n` are leaves.
     let needed = 2 * leaves.len() - 2;
@@ -330,7 +333,8 @@ fn length_counts(leaves: &[(u32, usize)], limit: usize) -> Vec<(u8, usize)> {
         below = level;
         leaves_before.push(counts);
     }
-    // From the top: the leaves among the first `take` have a bit more, and each pair takes two of the level below.
+    // From the top: the leaves among the first `take` have a bit more, and each pair takes two of
+    // the level below.
     let mut take = needed;
     let mut at_least = Vec::with_capacity(limit + 1);
     for counts in leaves_before.iter().rev() {
@@ -420,7 +424,8 @@ fn used(frequencies: &[u32]) -> usize {
         .map_or(0, |last| last + 1)
 }
 
-/// What a length or distance code stands for: `base` and the number in the extra bits (lengths count from 3, distances from 1).
+/// What a length or distance code stands for: `base` and the number in the extra bits (lengths
+/// count from 3, distances from 1).
 #[derive(Clone, Copy)]
 struct Range {
     base: u16,

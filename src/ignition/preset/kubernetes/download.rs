@@ -1,11 +1,11 @@
-//! What a worker fetches before it is one: the Kubernetes extension, or its programs one by one. Nothing
-//! of it is used unless its hash is right.
+//! What a worker fetches before it is one: the Kubernetes extension, or its programs one by one.
+//! Nothing of it is used unless its hash is right.
 //!
-//! In: `v1.34.2` and where from. Out: [`Download`]s, such as `kubernetes-v1.34.2-x86-64.raw` with the URL
-//! of its checksum. [`Checksums`] holds what was found there.
+//! In: `v1.34.2` and where from. Out: [`Download`]s, such as `kubernetes-v1.34.2-x86-64.raw` with
+//! the URL of its checksum. [`Checksums`] holds what was found there.
 //!
-//! Source: flatcar/sysext-bakery, `docs/kubernetes.md`; systemd.transfer sysupdate.d(5), `url-file`:
-//! `SHA256SUMS` lies beside the files; Kubernetes' download page.
+//! Source: flatcar/sysext-bakery, `docs/kubernetes.md`; systemd.transfer sysupdate.d(5),
+//! `url-file`: `SHA256SUMS` lies beside the files; Kubernetes' download page.
 
 use std::collections::BTreeMap;
 

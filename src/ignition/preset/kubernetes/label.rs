@@ -26,8 +26,8 @@ fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
 }
 
-/// Why a kubelet may not set this label on its own Node, if it may not: it would not start, or the API
-/// server would refuse it.
+/// Why a kubelet may not set this label on its own Node, if it may not: it would not start, or the
+/// API server would refuse it.
 pub fn refused_label(key: &str) -> Option<&'static str> {
     let (domain, _) = key.split_once('/')?;
     let within = |parent: &str| {

@@ -1,7 +1,7 @@
 //! A kubelet configuration of the user's own, as the kubelet's strict reader takes it.
 //!
-//! In: YAML or JSON, one mapping, such as `maxPods: 200`. Out: the same as JSON, with `apiVersion` and
-//! `kind`, which the kubelet wants to see in each part of its configuration.
+//! In: YAML or JSON, one mapping, such as `maxPods: 200`. Out: the same as JSON, with `apiVersion`
+//! and `kind`, which the kubelet wants to see in each part of its configuration.
 //!
 //! Source: Kubernetes, *Kubelet configuration directory*.
 

@@ -12,7 +12,8 @@ use super::locked;
 use crate::kubernetes::Host;
 use crate::worker_group::cloud::{CloudError, Kind, Members};
 
-/// Members by script: a machine gets traffic some time after it was entered, and some until some time after it was taken out.
+/// Members by script: a machine gets traffic some time after it was entered, and some until some
+/// time after it was taken out.
 #[derive(Clone, Default)]
 pub(crate) struct Balancer {
     pub(crate) serves_after: Duration,

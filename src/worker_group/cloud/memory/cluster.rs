@@ -169,8 +169,8 @@ impl Cluster {
         locked(&self.inner).labels.remove(host);
     }
 
-    /// `label w-u-0 pool=a`, `close w-u-0`, `discourage w-u-0`, `open w-u-0`, `drain w-u-0`, `force w-u-0`, `forget
-    /// w-u-0`, in order.
+    /// `label w-u-0 pool=a`, `close w-u-0`, `discourage w-u-0`, `open w-u-0`, `drain w-u-0`, `force
+    /// w-u-0`, `forget w-u-0`, in order.
     pub(crate) fn log(&self) -> Vec<String> {
         locked(&self.inner).log.clone()
     }

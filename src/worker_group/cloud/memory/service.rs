@@ -1,5 +1,6 @@
 //! What answers the cloud in memory, as a cloud's API answers a real one: machines that boot and go
-//! in tokio's time, faults by script, and what somebody does to machines behind the provider's back.
+//! in tokio's time, faults by script, and what somebody does to machines behind the provider's
+//! back.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -96,7 +96,8 @@ fn changes_name_every_machine_once_and_in_order() {
             then: "-0",
             ..CASE
         },
-        // Nothing is wrong with what is named to be replaced; a name that is gone, or was never there, is passed over.
+        // Nothing is wrong with what is named to be replaced; a name that is gone, or was never
+        // there, is passed over.
         Case {
             replace: &["w-u-1", "w-u-9"],
             then: "-1 +3",

@@ -104,7 +104,8 @@ async fn what_happens_between_plan_and_apply_is_told_what_is_still_right_is_done
             left: &[1, 2, 3, 4],
             ..case
         },
-        // Two were planned to go; with one that broke meanwhile only one may, and the broken one was not planned to.
+        // Two were planned to go; with one that broke meanwhile only one may, and the broken one
+        // was not planned to.
         Overtaken {
             id: "scale-in-broken",
             before: 5,

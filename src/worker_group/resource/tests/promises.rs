@@ -17,7 +17,8 @@ fn keys(value: &Value) -> Vec<String> {
 }
 
 impl World {
-    /// `0:1 1:3`: slots, and the ordinals of the machines that hold them; `?` is unknown, `-` nobody.
+    /// `0:1 1:3`: slots, and the ordinals of the machines that hold them; `?` is unknown, `-`
+    /// nobody.
     fn slots(&self, of: &Value) -> String {
         let Value::Map(slots) = field(of, &["slots"]) else {
             return "none".to_owned();
@@ -155,7 +156,8 @@ async fn a_plan_shows_its_steps_whole_whatever_the_last_one_was() {
         .memory
         .order(Call::Delete, "", Fault::Refused(Kind::Forbidden));
     world.run(two.clone()).await;
-    // The plan starts from nothing, so a core shows all of it; and it is the same without a refresh.
+    // The plan starts from nothing, so a core shows all of it; and it is the same without a
+    // refresh.
     world.take_up().await;
     assert_eq!(world.group().fields.rollout, empty);
     let plan = world.plan(two.clone()).await;

@@ -1,9 +1,11 @@
-//! What rolls and what does not: places, sets, fields that change in place, and what nobody knows since an import.
+//! What rolls and what does not: places, sets, fields that change in place, and what nobody knows
+//! since an import.
 
 use super::*;
 use crate::worker_group::generation::{Generation, Written};
 
-/// A configuration in which these attributes are as state has them: what core's `ignore_changes` makes of it.
+/// A configuration in which these attributes are as state has them: what core's `ignore_changes`
+/// makes of it.
 fn ignoring(world: &World, names: &[&str], changes: &Json) -> Json {
     let state: Json = serde_json::from_str(&world.state.to_json(&kind()).unwrap()).unwrap();
     let mut config = changes.clone();
@@ -87,7 +89,8 @@ async fn what_nobody_knows_since_an_import_rolls_nothing_and_makes_no_machine() 
 #[tokio::test(start_paused = true)]
 async fn a_field_of_the_shape_that_nobody_knows_since_an_import_rolls_nothing_by_itself() {
     let disks = json!([{"name": "b"}]);
-    // how machines were made; what is ignored within the shape and so stays null; the first plan after the import; what it warns of
+    // how machines were made; what is ignored within the shape and so stays null; the first plan
+    // after the import; what it warns of
     let cases = [
         // All else is as the import read it.
         (

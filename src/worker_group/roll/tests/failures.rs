@@ -129,7 +129,8 @@ async fn within_the_failure_budget_a_dead_machine_is_made_again_under_its_name()
     }
 }
 
-/// Creates `w-u-2` beside two machines, and knows nothing of the one of that name: the list does not show it.
+/// Creates `w-u-2` beside two machines, and knows nothing of the one of that name: the list does
+/// not show it.
 async fn run_unlisted(memory: &Memory) -> Ended {
     let test = Test {
         creates: &[2],

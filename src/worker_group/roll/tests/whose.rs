@@ -5,7 +5,8 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_nothing_else_is_touched()
  {
-    // (how long after this create began it was made, the cloud's window, what this create has in the end)
+    // (how long after this create began it was made, the cloud's window, what this create has in
+    // the end)
     for (after, window, left) in [
         (0, 0, &["w-old-0"]),
         (5, 0, &["w-u-0"]),
@@ -77,7 +78,8 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
 
 #[tokio::test(start_paused = true)]
 async fn what_another_state_adopts_before_its_delete_is_left() {
-    // (how long after the apply began it is adopted, how long each machine takes to drain, what is deleted)
+    // (how long after the apply began it is adopted, how long each machine takes to drain, what is
+    // deleted)
     for (adopted_after, drain_takes, left) in [
         (0, 0, &["w-u-1"] as &[&str]),
         (10, 30, &["w-u-1"]),

@@ -99,8 +99,9 @@ async fn regroup(bench: &Bench<'_>) -> Shown {
     ];
     let mut both = [aws.group.clone(), more];
     both.sort();
-    // moto answers the groups of the create beside those that an interface was given since, and takes groups that there are none of: what
-    // it can show is that more come, and that nothing said changes nothing.
+    // moto answers the groups of the create beside those that an interface was given since, and
+    // takes groups that there are none of: what it can show is that more come, and that nothing
+    // said changes nothing.
     for groups in [json!(both), json!(null)] {
         let shape = bench.shape_with(&[("vpc_security_group_ids", groups)]);
         let marked = bench.cloud.mark(&machines, &bench.mark, &shape).await;

@@ -1,5 +1,6 @@
-//! EC2, load balancing and STS on moto, behind a proxy. A region for each few lives: moto looks at every instance of a region in each list.
-//! Each life has a target group behind a listener, which gives a machine that leaves it a second.
+//! EC2, load balancing and STS on moto, behind a proxy. A region for each few lives: moto looks at
+//! every instance of a region in each list. Each life has a target group behind a listener, which
+//! gives a machine that leaves it a second.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -196,8 +197,9 @@ impl FaultyLife for Place<'_> {
 }
 
 impl Place<'_> {
-    /// Remembers what lists show, and changes the two that come after the first call which changes what there is: they do not show what
-    /// no list before has shown, or show what the lists before have shown.
+    /// Remembers what lists show, and changes the two that come after the first call which changes
+    /// what there is: they do not show what no list before has shown, or show what the lists before
+    /// have shown.
     fn lag(&self, call: &str, fault: Fault) {
         let of = LISTS.iter().find(|list| list.call == call);
         let list: &'static List = of.expect("a list");

@@ -1,4 +1,5 @@
-//! EC2 and STS: moto behind a layer that keeps client tokens (`tests/servers/aws.sh`), started on ports of its own, and ended with the value.
+//! EC2 and STS: moto behind a layer that keeps client tokens (`tests/servers/aws.sh`), started on
+//! ports of its own, and ended with the value.
 
 use std::fs::{self, File};
 use std::net::TcpListener;
@@ -18,8 +19,8 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    /// Always one of its own, never the one of `tests/servers/with`: faults and times that are ordered here meet nobody else. `None` after
-    /// having said why.
+    /// Always one of its own, never the one of `tests/servers/with`: faults and times that are
+    /// ordered here meet nobody else. `None` after having said why.
     pub(crate) fn start() -> Option<Self> {
         match Self::start_own() {
             Ok(server) => Some(server),

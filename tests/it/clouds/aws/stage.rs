@@ -1,7 +1,7 @@
 //! EC2 from behind: moto, reached through a proxy that can leave a call unanswered.
 //!
-//! The provider's endpoint is the proxy; these tests themselves ask moto directly. Several tests share one moto, each with an account of
-//! its own.
+//! The provider's endpoint is the proxy; these tests themselves ask moto directly. Several tests
+//! share one moto, each with an account of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
@@ -134,7 +134,8 @@ impl Moto {
         })
     }
 
-    /// The same with a target group behind a listener, which lets deregistered targets finish for a second.
+    /// The same with a target group behind a listener, which lets deregistered targets finish for a
+    /// second.
     pub(crate) fn find_with_a_target_group() -> Option<Self> {
         let mut moto = Self::find()?;
         let between = |text: &str, from: &str| -> Option<String> {
@@ -204,7 +205,8 @@ impl Moto {
         self.proxy.endpoint(0)
     }
 
-    /// The cluster's machines that are not gone, as XML. One RunInstances makes one reservation, and here one machine.
+    /// The cluster's machines that are not gone, as XML. One RunInstances makes one reservation,
+    /// and here one machine.
     fn describe(&self) -> Vec<String> {
         let answer = self.ask(
             "DescribeInstances",

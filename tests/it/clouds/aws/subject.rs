@@ -1,4 +1,5 @@
-//! EC2 on moto, behind a layer that keeps client tokens and states in time, with microburst for faults (`tests/servers/aws.sh`).
+//! EC2 on moto, behind a layer that keeps client tokens and states in time, with microburst for
+//! faults (`tests/servers/aws.sh`).
 
 use std::any::Any;
 

@@ -1,4 +1,5 @@
-//! Target groups of load balancers: what a machine's membership promises, on moto with a layer that gives targets their time.
+//! Target groups of load balancers: what a machine's membership promises, on moto with a layer that
+//! gives targets their time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI32, Ordering};

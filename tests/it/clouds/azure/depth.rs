@@ -1,4 +1,5 @@
-//! What Azure alone promises: parts that go with their machine and never stay behind, zones in turn, pools of load balancers, plans.
+//! What Azure alone promises: parts that go with their machine and never stay behind, zones in
+//! turn, pools of load balancers, plans.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

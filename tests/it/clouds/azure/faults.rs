@@ -1,5 +1,5 @@
-//! Azure's stand-in behind a proxy, which does to each call what a network, or a tired Resource Manager, does. Each life has a
-//! subscription of its own, and a load balancer.
+//! Azure's stand-in behind a proxy, which does to each call what a network, or a tired Resource
+//! Manager, does. Each life has a subscription of its own, and a load balancer.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,5 +1,5 @@
-//! Logging in to Azure as users do: by each kind of credential, in the provider block and in variables; and what is said where that
-//! fails.
+//! Logging in to Azure as users do: by each kind of credential, in the provider block and in
+//! variables; and what is said where that fails.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -44,7 +44,8 @@ const LAG: Duration = Duration::from_secs(11);
 pub(crate) struct Azure {
     world: World,
     runtime: Runtime,
-    /// Whether machines are to be in the backend address pool: an import knows no shape, and so no pool.
+    /// Whether machines are to be in the backend address pool: an import knows no shape, and so no
+    /// pool.
     has_pool: bool,
 }
 
@@ -190,7 +191,8 @@ impl Wired for Azure {
 }
 
 impl Drop for Azure {
-    /// The end of every crash point: nothing of a group that is destroyed stays, and of one that is there only what its machines have.
+    /// The end of every crash point: nothing of a group that is destroyed stays, and of one that is
+    /// there only what its machines have.
     fn drop(&mut self) {
         if std::thread::panicking() {
             return;

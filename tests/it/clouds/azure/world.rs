@@ -1,7 +1,8 @@
-//! Azure from behind: a subscription of the Resource Manager that runs beside the tests, reached through a proxy on the wire.
+//! Azure from behind: a subscription of the Resource Manager that runs beside the tests, reached
+//! through a proxy on the wire.
 //!
-//! The provider's endpoints are the proxy's; the tests themselves ask directly. A subscription is there when it is first asked for, so
-//! that each test has one of its own.
+//! The provider's endpoints are the proxy's; the tests themselves ask directly. A subscription is
+//! there when it is first asked for, so that each test has one of its own.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

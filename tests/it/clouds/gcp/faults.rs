@@ -1,4 +1,5 @@
-//! Compute Engine's stand-in behind a proxy: what befalls a call, it does not know of. Each life has an unmanaged instance group in each zone.
+//! Compute Engine's stand-in behind a proxy: what befalls a call, it does not know of. Each life
+//! has an unmanaged instance group in each zone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,5 +1,6 @@
-//! Logging in to Google as users do: tokens, keys, users, workload identity federation, acting as somebody else; in blocks, variables and
-//! files, over TLS and on this machine; and what is said where that fails.
+//! Logging in to Google as users do: tokens, keys, users, workload identity federation, acting as
+//! somebody else; in blocks, variables and files, over TLS and on this machine; and what is said
+//! where that fails.
 
 use std::fs;
 

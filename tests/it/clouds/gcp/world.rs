@@ -1,5 +1,6 @@
-//! Compute Engine from behind: the stand-in that `tests/servers/with gcp` has started for all tests of a run, reached through a proxy on the
-//! wire. The provider logs in and asks through the proxy, the tests themselves ask directly.
+//! Compute Engine from behind: the stand-in that `tests/servers/with gcp` has started for all tests
+//! of a run, reached through a proxy on the wire. The provider logs in and asks through the proxy,
+//! the tests themselves ask directly.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -64,7 +65,8 @@ impl Server {
         found
     }
 
-    /// What is below the project: `("GET", "zones/europe-west3-a/instances", None)`; status and answer.
+    /// What is below the project: `("GET", "zones/europe-west3-a/instances", None)`; status and
+    /// answer.
     pub(super) fn send(&self, method: &str, path: &str, body: Option<&Json>) -> (u16, Json) {
         self.raw(
             method,

@@ -1,4 +1,5 @@
-//! A group with floating IPs under a real core: what a machine's end leaves behind is used again or given back, however it ended.
+//! A group with floating IPs under a real core: what a machine's end leaves behind is used again or
+//! given back, however it ended.
 
 use std::collections::BTreeSet;
 

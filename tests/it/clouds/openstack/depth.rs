@@ -867,7 +867,8 @@ fn marked_with(bench: &Bench<'_>, uid: &str) -> String {
     format!("flatcar-cluster={cluster} flatcar-group={group} flatcar-uid={uid}")
 }
 
-/// Free addresses of this (cluster, name) that are another group's, or of an older release and nobody knows whose.
+/// Free addresses of this (cluster, name) that are another group's, or of an older release and
+/// nobody knows whose.
 async fn floating_ip_of_others(bench: &Bench<'_>) -> Shown {
     let machine = running(bench, 0, &pool()).await;
     let client = &World::seen_by(bench).client;

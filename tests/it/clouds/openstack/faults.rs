@@ -1,5 +1,6 @@
-//! Keystone, Nova, Glance and Neutron themselves, behind a proxy: what befalls a call, the services do not know of. Only with
-//! `FLATCAR_ACC_OPENSTACK=1`; a server takes seconds, so that a run without more words takes a sample.
+//! Keystone, Nova, Glance and Neutron themselves, behind a proxy: what befalls a call, the services
+//! do not know of. Only with `FLATCAR_ACC_OPENSTACK=1`; a server takes seconds, so that a run
+//! without more words takes a sample.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -51,7 +52,8 @@ impl FaultyCloud for OpenStack {
 
     fn can_meet(&self, step: &Step, call: &str, fault: Fault) -> bool {
         match fault {
-            // Nova answers a create when its database has the server, and knows it by its id from then on.
+            // Nova answers a create when its database has the server, and knows it by its id from
+            // then on.
             Fault::NotYet => call == LIST && step.creates,
             Fault::Still => call == LIST && step.deletes,
             // The answer to a delete has no body.
@@ -250,7 +252,8 @@ fn servers(body: &str) -> Servers {
     servers.into_iter().map(by_id).collect()
 }
 
-/// In the words of the service, or of what stands before it: a service that is not available is told by the load balancer.
+/// In the words of the service, or of what stands before it: a service that is not available is
+/// told by the load balancer.
 fn refusal(service: &str, fault: Fault) -> Fate {
     let (status, word, message) = match fault {
         Fault::Error500 => (

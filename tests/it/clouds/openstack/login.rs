@@ -1,5 +1,5 @@
-//! Logging in to Keystone itself as users do: by the provider block, by variables, by `clouds.yaml`, with application credentials; and
-//! what is said where that fails.
+//! Logging in to Keystone itself as users do: by the provider block, by variables, by
+//! `clouds.yaml`, with application credentials; and what is said where that fails.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,13 +1,15 @@
-//! Keystone, Nova, Glance, Neutron and Placement themselves, over a hypervisor that pretends: the one that `tests/servers/with openstack`
-//! has started for all tests of a run (`tests/servers/openstack.sh`), and a client by hand that does what the provider does not know of.
+//! Keystone, Nova, Glance, Neutron and Placement themselves, over a hypervisor that pretends: the
+//! one that `tests/servers/with openstack` has started for all tests of a run
+//! (`tests/servers/openstack.sh`), and a client by hand that does what the provider does not know
+//! of.
 
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value as Json, json};
 
 use crate::harness::skip;
 
-/// One of the projects that `openstack.sh` makes, with a user of the same name, a network `workers`, and no quota. Tests that change a
-/// quota or count what is there take one of their own.
+/// One of the projects that `openstack.sh` makes, with a user of the same name, a network
+/// `workers`, and no quota. Tests that change a quota or count what is there take one of their own.
 #[derive(Clone)]
 pub(crate) struct OpenStack {
     /// `http://127.0.0.1:21000/v3`
@@ -23,7 +25,8 @@ pub(crate) const IMAGES: [&str; 2] = ["flatcar-stable", "flatcar-beta"];
 pub(crate) const PASSWORD: &str = "secret";
 
 impl OpenStack {
-    /// `None` after having said why: seventeen processes and 1.7 GB are more than a test run takes unasked.
+    /// `None` after having said why: seventeen processes and 1.7 GB are more than a test run takes
+    /// unasked.
     pub(crate) fn find(project: &'static str) -> Option<Self> {
         let is_asked = std::env::var("FLATCAR_ACC_OPENSTACK").is_ok_and(|value| value == "1");
         let started = std::env::var("FLATCAR_SERVERS").unwrap_or_default();

@@ -45,8 +45,8 @@ impl Nova {
         })
     }
 
-    /// The cluster's servers that are not gone. While Nova builds others, a list may lack one: it is asked twice, and for each server that
-    /// was ever seen, or that state has, by its id.
+    /// The cluster's servers that are not gone. While Nova builds others, a list may lack one: it
+    /// is asked twice, and for each server that was ever seen, or that state has, by its id.
     fn servers(&self, workspace: Option<&Workspace>) -> Vec<Json> {
         let recorded = workspace.and_then(saved).map(|(_, machines)| machines);
         let mut seen = self.seen.borrow_mut();

@@ -1,5 +1,6 @@
-//! Nova, Glance and Neutron themselves, over a hypervisor that pretends (`tests/servers/openstack.sh`); only with
-//! `FLATCAR_ACC_OPENSTACK=1`, for they take a minute to start and 1.7 GB.
+//! Nova, Glance and Neutron themselves, over a hypervisor that pretends
+//! (`tests/servers/openstack.sh`); only with `FLATCAR_ACC_OPENSTACK=1`, for they take a minute to
+//! start and 1.7 GB.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,8 @@
-//! OpenStack from behind: a project of the one that runs beside the tests, reached through a proxy on the wire.
+//! OpenStack from behind: a project of the one that runs beside the tests, reached through a proxy
+//! on the wire.
 //!
-//! The provider logs in through the proxy, whose catalogue names the proxy in front of each service; the tests themselves ask directly.
+//! The provider logs in through the proxy, whose catalogue names the proxy in front of each
+//! service; the tests themselves ask directly.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,7 +17,8 @@ pub(super) struct World {
     pub(super) client: Client,
     /// Before Keystone, Nova, Glance and Neutron: the provider knows no others.
     pub(super) proxy: Proxy,
-    /// Nothing else there is in it: another run is another process, and its services may be the same ones.
+    /// Nothing else there is in it: another run is another process, and its services may be the
+    /// same ones.
     pub(super) cluster: String,
 }
 

@@ -88,7 +88,8 @@ impl Stage for Sandbox {
 }
 
 impl Sandbox {
-    /// From now on the call is never answered, when it is made for the `nth` time; `done`: but carried out.
+    /// From now on the call is never answered, when it is made for the `nth` time; `done`: but
+    /// carried out.
     pub(crate) fn stall(&self, workspace: &Workspace, call: &str, nth: usize, done: bool) {
         let fault = if done { "stall_after" } else { "stall_before" };
         let rule = json!({"call": call, "nth": nth, "fault": fault});
@@ -145,7 +146,8 @@ fn nth_machine(workspace: &Workspace, rule: &Value) -> String {
         .expect("a call that was counted was logged")
 }
 
-/// The sandbox, step by step: every look at its directory, write, rename and removal is one call (`docs/guides/sandbox.md`).
+/// The sandbox, step by step: every look at its directory, write, rename and removal is one call
+/// (`docs/guides/sandbox.md`).
 #[derive(Default)]
 pub(crate) struct Steps {
     gate: Mutex<Option<Gate>>,

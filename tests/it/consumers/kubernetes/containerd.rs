@@ -1,4 +1,5 @@
-//! containerd as the reader of its configuration on a worker: its own programs, built from its Go modules by `tests/consumers/build`.
+//! containerd as the reader of its configuration on a worker: its own programs, built from its Go
+//! modules by `tests/consumers/build`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -75,7 +76,8 @@ impl Readers {
     }
 }
 
-/// Every registry with mirrors: they are asked in their order, for pulls alone, and then the registry itself.
+/// Every registry with mirrors: they are asked in their order, for pulls alone, and then the
+/// registry itself.
 fn mirrors(root: &Path, reader: &Path) -> String {
     let mut complaints = String::new();
     let Ok(registries) = fs::read_dir(root.join("etc/containerd/certs.d")) else {

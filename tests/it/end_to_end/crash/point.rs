@@ -1,4 +1,5 @@
-//! One point: an apply that ends at one of its calls, the apply after it, and what must be true then.
+//! One point: an apply that ends at one of its calls, the apply after it, and what must be true
+//! then.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -99,7 +100,8 @@ impl Scenario {
 }
 
 impl Point {
-    /// Panics where the next apply does not finish the job. `false`: the apply ended before it had made that call.
+    /// Panics where the next apply does not finish the job. `false`: the apply ended before it had
+    /// made that call.
     pub(super) fn tried(&self, ground: &dyn Ground, core: &Core) -> bool {
         let Self {
             scenario,
@@ -121,7 +123,8 @@ impl Point {
         }
 
         let mut again = workspace.run(scenario.arguments());
-        // A create that was killed after its last mark and before state was saved looks like one whose state is saved: that is told.
+        // A create that was killed after its last mark and before state was saved looks like one
+        // whose state is saved: that is told.
         let whole = || ground.stage().machines(&workspace).len() == scenario.after;
         let is_told = |again: &Run| again.errors().join("").contains("Group exists already");
         if scenario.before == 0
@@ -133,8 +136,9 @@ impl Point {
             workspace.write("main.tf", &text.replacen("rolling_update", adopts, 1));
             again = workspace.run(scenario.arguments());
         }
-        // A create that was on its way when the provider was killed may be carried out between the next
-        // plan and its apply. That apply does what is right, and says that the plan knew other machines.
+        // A create that was on its way when the provider was killed may be carried out between the
+        // next plan and its apply. That apply does what is right, and says that the plan knew other
+        // machines.
         let is_overtaken = |again: &Run| {
             let errors = again.errors().join("");
             errors.contains("Group has changed since the plan")
@@ -226,8 +230,8 @@ fn prepared(
     workspace
 }
 
-/// The cloud has what state has, under its mark, and as much as is wanted; that gets traffic, and nothing else; and there is nothing more
-/// to do.
+/// The cloud has what state has, under its mark, and as much as is wanted; that gets traffic, and
+/// nothing else; and there is nothing more to do.
 fn is_true(scenario: &Scenario, workspace: &Workspace, stage: &dyn Stage) {
     let saved = saved(workspace);
     let going: BTreeSet<String> = going(workspace);

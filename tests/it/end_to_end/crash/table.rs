@@ -15,8 +15,8 @@ use crate::harness::ROOT;
 /// What came of a point: whether its call was made, or what was wrong.
 pub(super) type Tried = Result<bool, String>;
 
-/// Tries the points, some at a time. All that were asked for take up to hours, so each is told as it comes, past the capture of the
-/// tests' output.
+/// Tries the points, some at a time. All that were asked for take up to hours, so each is told as
+/// it comes, past the capture of the tests' output.
 pub(super) fn try_all(points: &[Point], tried: impl Fn(&Point) -> bool + Sync) -> Vec<Tried> {
     let jobs = std::env::var("FLATCAR_CRASH_JOBS").ok();
     let jobs = jobs.and_then(|jobs| jobs.parse().ok()).unwrap_or(JOBS);
@@ -124,7 +124,8 @@ impl Table {
         &self.missed
     }
 
-    /// Puts this cloud's rows into the page; those of a sample only where no row counts more points.
+    /// Puts this cloud's rows into the page; those of a sample only where no row counts more
+    /// points.
     pub(super) fn write(&self, full: bool) {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _one = ONE_AT_A_TIME.lock().expect("no panic");

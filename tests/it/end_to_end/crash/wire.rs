@@ -1,4 +1,5 @@
-//! A cloud that is reached over a wire: a proxy there counts the calls of an apply, and ends it at any of them.
+//! A cloud that is reached over a wire: a proxy there counts the calls of an apply, and ends it at
+//! any of them.
 
 use super::super::Stage;
 use super::{Ground, Meets, TIMEOUT};

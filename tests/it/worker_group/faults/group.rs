@@ -1,6 +1,7 @@
-//! A group as a core drives it, over the wire and without a core: `Group::start(&provider)` → `apply(&config)` (refresh, plan, apply) →
-//! `destroy()`. State is kept as a core keeps it: what an operation answers, errors or not; a create that failed with a state is tainted,
-//! and the next apply replaces the group.
+//! A group as a core drives it, over the wire and without a core: `Group::start(&provider)` →
+//! `apply(&config)` (refresh, plan, apply) → `destroy()`. State is kept as a core keeps it: what an
+//! operation answers, errors or not; a create that failed with a state is tainted, and the next
+//! apply replaces the group.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,6 @@
-//! `docs/fault-matrix.md`: a section for each cloud, a row for each call of each operation, a column for each fault. With `UPDATE=1` a run writes
-//! what it has seen, and what no run has seen is blank; otherwise what is written is compared.
+//! `docs/fault-matrix.md`: a section for each cloud, a row for each call of each operation, a
+//! column for each fault. With `UPDATE=1` a run writes what it has seen, and what no run has seen
+//! is blank; otherwise what is written is compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Faults on the wire: a proxy in front of a cloud's servers, which lets a fault befall the calls of one name.
+//! Faults on the wire: a proxy in front of a cloud's servers, which lets a fault befall the calls
+//! of one name.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +15,8 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// From now on the first calls of this name meet the fault; `answer` makes what the cloud itself would say.
+    /// From now on the first calls of this name meet the fault; `answer` makes what the cloud
+    /// itself would say.
     pub(crate) fn order(
         &self,
         proxy: &Proxy,
