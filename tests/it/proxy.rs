@@ -607,7 +607,7 @@ fn arm(method: &str, path: &str, query: &str) -> Option<String> {
         ""
     };
     Some(match parts[..] {
-        [.., sort, _] if parts.len() % 2 == 0 => format!("arm {method} {sort}/{{name}}"),
+        [.., sort, _] if parts.len().is_multiple_of(2) => format!("arm {method} {sort}/{{name}}"),
         [.., sort] => format!("arm {method} {sort}{looks}"),
         [] => format!("arm {method}"),
     })
