@@ -329,7 +329,8 @@ async fn a_registry_takes_what_is_packed() {
         assert!(lock.contains("\"h1:") && lock.contains("\"zh:"), "{lock}");
         workspace.apply();
         // Other sums than those that were signed.
-        let other = sums.replacen('a', "b", 1).into_bytes();
+        let more = format!("{}  other.zip\n", "0".repeat(64));
+        let other = format!("{sums}{more}").into_bytes();
         server.replace(&format!("files/{name}_SHA256SUMS"), Some(other));
         fs::remove_dir_all(workspace.path().join(".terraform")).expect("what init made");
         fs::remove_file(workspace.path().join(".terraform.lock.hcl")).expect("a lock file");
