@@ -14,8 +14,14 @@ use crate::end_to_end::Stage;
 use crate::end_to_end::crash::{Wired, each_point};
 use crate::proxy::Proxy;
 
+/// Only where it is asked for (`make crash-full CLOUDS=kubernetes`): beside other tests on two
+/// processors, a drain may take longer than an apply gets.
 #[test]
 fn an_apply_on_a_cluster_goes_on_wherever_it_ended() {
+    if std::env::var_os("FLATCAR_CRASH").is_none() {
+        println!("not asked for: make crash-full CLOUDS=kubernetes");
+        return;
+    }
     let runtime = Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     let Some(server) = runtime.block_on(Server::find()) else {
