@@ -63,8 +63,7 @@ pub(crate) struct Order<'a> {
     pub(crate) limits: Limits,
     /// Names of machines to create, in order.
     pub(crate) creates: Vec<String>,
-    /// Names of machines to delete, in order. No other machine is deleted, but for broken ones that
-    /// this order created.
+    /// Names of machines to delete, in order. No others are, but for broken ones of this order.
     pub(crate) deletes: Vec<String>,
     /// The lowest ordinal that is unused after `creates`.
     pub(crate) next_ordinal: u64,
@@ -74,8 +73,7 @@ pub(crate) struct Order<'a> {
     pub(crate) timeout: String,
     /// What to do with what an unfinished create left behind.
     pub(crate) leftovers: Leftovers,
-    /// Whether this is a create that gives way to another state's create of the same group which
-    /// began earlier.
+    /// Whether this create gives way to another state's of the same group that began earlier.
     pub(crate) gives_way: bool,
     /// Ids of machines of this group that are seen to elsewhere.
     pub(crate) ignored_ids: BTreeSet<String>,
