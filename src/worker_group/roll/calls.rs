@@ -288,8 +288,10 @@ impl Calls<'_> {
             _ => TRIES,
         };
         let pause = back_off(tries).max(error.retry_after.unwrap_or_default());
-        // The cloud may have asked for more time than there is.
-        let in_time = pause < until.saturating_duration_since(Instant::now());
+        // The cloud may have asked for more time than there is. A try that is cut off before it can
+        // be answered would hide why it was made.
+        let wanted = pause.saturating_add(LEAST_ANSWER);
+        let in_time = wanted < until.saturating_duration_since(Instant::now());
         if !error.is_retryable() || tries >= most || !in_time {
             return false;
         }
@@ -372,3 +374,5 @@ pub(super) const LAST_CALLS: Duration = Duration::from_secs(5);
 /// Clients have shorter deadlines of their own; this one keeps a silent cloud from holding an apply
 /// for ever.
 const ANSWER: Duration = Duration::from_secs(60);
+/// Time that a try has for its answer, where there is to be one.
+const LEAST_ANSWER: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! The engine on a cloud in memory: what an apply does to machines. What concerns traffic and Nodes
 //! stands beside.
 
+mod away;
 mod cluster;
 mod failures;
 mod traffic;
