@@ -4,7 +4,7 @@
 //!
 //! `{"time":"2026-11-30T09:00:00.000000Z","cluster":"prod","group":"workers","machine":"workers-k3-0","id":"i-0f3c","step":"ready","done":1,"of":6}`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::time::SystemTime;
@@ -24,6 +24,7 @@ pub(super) struct Progress {
     /// Steps of machines that this apply makes or deletes: as many as come and go.
     of: usize,
     done: usize,
+    /// Step and id, by name.
     last: BTreeMap<String, (Step, String)>,
     file: Option<File>,
 }
@@ -92,8 +93,11 @@ impl Progress {
         }
     }
 
-    /// Writes what is another step than before.
+    /// Writes what is another step than before, where anybody reads it.
     pub(super) fn look(&mut self, tracked: &[Tracked]) {
+        if self.file.is_none() && !log::enabled(log::Module::Provider, log::Level::Info) {
+            return;
+        }
         for (machine, step, id) in self.changes(tracked) {
             self.write(&machine, step, &id);
         }
@@ -105,16 +109,22 @@ impl Progress {
             let Some(step) = Step::of(one) else {
                 continue;
             };
-            let id = one.machine.as_ref().map(|machine| machine.id.clone());
-            let now = (step, id.unwrap_or_default());
-            let before = self.last.insert(one.name.clone(), now.clone());
-            if before.is_none_or(|(before, _)| before != step) {
+            if self
+                .last
+                .get(&one.name)
+                .is_none_or(|(last, _)| *last != step)
+            {
+                let id = one.machine.as_ref().map(|machine| machine.id.clone());
+                let now = (step, id.unwrap_or_default());
+                self.last.insert(one.name.clone(), now.clone());
                 changes.push((one.name.clone(), now.0, now.1));
             }
         }
         // Who is tracked no longer was deleted, or never came to be.
-        let stays = |name: &String| tracked.iter().any(|one| one.name == *name);
-        let vanished = self.last.extract_if(.., |name, _| !stays(name));
+        let names: BTreeSet<&str> = tracked.iter().map(|one| one.name.as_str()).collect();
+        let vanished = self
+            .last
+            .extract_if(.., |name, _| !names.contains(name.as_str()));
         changes.extend(vanished.map(|(name, (step, id))| match step {
             Step::Draining | Step::Deleting => (name, Step::Gone, id),
             _ => (name, Step::Failed, id),
