@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::provider::schema::{Kind, object_type};
-use crate::provider::{Attribute, Model as _, Value};
+use crate::provider::{Attribute, Model as _, Value, convert};
 use crate::worker_group::basis::{Basis, Unknown, same_shape};
 use crate::worker_group::cloud::Change;
 use crate::worker_group::generation::{Generation, Rolls, Written};
@@ -35,12 +35,15 @@ fn wanted(written: &Json) -> Option<Wanted> {
     Some(group.wanted(entry, &Private::default()).unwrap())
 }
 
-fn fill(attributes: &[Attribute], object: &mut Value) {
+/// As core sends an object: every attribute is there, defaults filled in.
+pub(super) fn fill(attributes: &[Attribute], object: &mut Value) {
     let Value::Map(values) = object else {
         return;
     };
     for attribute in attributes {
-        let value = values.get_mut(attribute.name).unwrap();
+        let value = values
+            .entry(attribute.name.to_owned())
+            .or_insert(Value::Null);
         if let (Value::Null, Some(default)) = (&*value, &attribute.default) {
             *value = default.clone();
         }
@@ -52,6 +55,38 @@ fn fill(attributes: &[Attribute], object: &mut Value) {
             _ => {}
         }
     }
+}
+
+/// The value of an attribute that is such an object.
+pub(super) fn complete(attribute: &Attribute, written: &Json) -> Value {
+    let mut value = convert::to_value(written);
+    if let Kind::Object(attributes) = &attribute.kind {
+        fill(attributes, &mut value);
+    }
+    value
+}
+
+/// Each `.json` below `tests/fixtures/<cloud>` gives the `.txt` beside it; `UPDATE=1` rewrites
+/// that. There are at least so many.
+pub(super) fn are_as_recorded(cloud: &str, least: usize, made: impl Fn(&str) -> String) {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let mut cases = 0;
+    for entry in std::fs::read_dir(fixtures.join(cloud)).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|kind| kind != "json") {
+            continue;
+        }
+        cases += 1;
+        let actual = made(&std::fs::read_to_string(&path).unwrap());
+        let golden = path.with_extension("txt");
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(&golden, &actual).unwrap();
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        let place = golden.display();
+        assert_eq!(actual, expected, "{place}; UPDATE=1 rewrites it");
+    }
+    assert!(cases >= least, "{cases}");
 }
 
 /// Marks that release 0.1.0 wrote on machines of these configurations. Nobody writes them any more:

@@ -5,8 +5,6 @@ mod answers;
 mod refused;
 mod requests;
 
-use std::path::Path;
-
 use aws_sdk_ec2::error::{ErrorMetadata, ProvideErrorMetadata as _};
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{
@@ -17,41 +15,13 @@ use serde_json::json;
 
 use super::failure::{CODES, fault};
 use super::*;
-use crate::provider::schema::Kind as AttributeKind;
+use crate::cloud::tests::{are_as_recorded, complete};
 use crate::provider::{Attribute, Context, Model as _, Severity, Value, convert};
 use crate::worker_group::cloud::Meaning;
 
-/// A shape as core sends it: every attribute is there, defaults filled in.
-fn complete(attribute: &Attribute, value: Value) -> Value {
-    let fill = |attributes: &[Attribute], value: Value| match value {
-        Value::Map(mut fields) => Value::Map(
-            attributes
-                .iter()
-                .map(|attribute| {
-                    let value = fields.remove(attribute.name).unwrap_or(Value::Null);
-                    (attribute.name.to_owned(), complete(attribute, value))
-                })
-                .collect(),
-        ),
-        value => value,
-    };
-    let value = match (value, &attribute.default) {
-        (Value::Null, Some(default)) => default.clone(),
-        (value, _) => value,
-    };
-    match (&attribute.kind, value) {
-        (AttributeKind::Object(attributes), value) => fill(attributes, value),
-        (AttributeKind::ListOf(attributes), Value::List(values)) => {
-            let values = values.into_iter();
-            Value::List(values.map(|value| fill(attributes, value)).collect())
-        }
-        (_, value) => value,
-    }
-}
-
 fn shape(text: &str) -> Value {
     let json: serde_json::Value = serde_json::from_str(text).unwrap();
-    complete(&shape::group_schema(), convert::to_value(&json))
+    complete(&shape::group_schema(), &json)
 }
 
 fn mark() -> Mark {

@@ -1,47 +1,19 @@
 //! What Compute Engine is asked and what its answers mean, without it. `UPDATE=1` rewrites the
 //! golden bodies in `tests/fixtures/gcp`.
 
-use std::path::Path as FsPath;
-
 use serde_json::{Value as Json, json};
 
 use super::request::{insert, metadata, request_id};
 use super::*;
-use crate::provider::schema::Kind as AttributeKind;
-use crate::provider::{Attribute, Model as _, Value, convert};
+use crate::cloud::tests::{are_as_recorded, complete};
+use crate::provider::{Model as _, Value};
 use crate::worker_group::cloud::{Meaning, UID};
-
-/// A shape as core sends it: every attribute is there, defaults filled in.
-fn complete(attribute: &Attribute, value: Value) -> Value {
-    let fill = |attributes: &[Attribute], value: Value| match value {
-        Value::Map(mut fields) => {
-            let attributes = attributes.iter().map(|attribute| {
-                let value = fields.remove(attribute.name).unwrap_or(Value::Null);
-                (attribute.name.to_owned(), complete(attribute, value))
-            });
-            Value::Map(attributes.collect())
-        }
-        value => value,
-    };
-    let value = match (value, &attribute.default) {
-        (Value::Null, Some(default)) => default.clone(),
-        (value, _) => value,
-    };
-    match (&attribute.kind, value) {
-        (AttributeKind::Object(attributes), value) => fill(attributes, value),
-        (AttributeKind::ListOf(attributes), Value::List(values)) => {
-            let values = values.into_iter();
-            Value::List(values.map(|value| fill(attributes, value)).collect())
-        }
-        (_, value) => value,
-    }
-}
 
 fn shape(fields: &Json) -> Value {
     let mut whole = json!({"zones": ["europe-west3-a"], "machine_type": "e2-small"});
     let fields = fields.as_object().unwrap().clone();
     whole.as_object_mut().unwrap().extend(fields);
-    complete(&shape::group_schema(), convert::to_value(&whole))
+    complete(&shape::group_schema(), &whole)
 }
 
 fn mark() -> Mark {
@@ -95,30 +67,10 @@ fn made(body: &Json) -> Instance {
 
 #[test]
 fn bodies_are_as_recorded() {
-    let folder = FsPath::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gcp");
-    let mut cases = 0;
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|kind| kind != "json") {
-            continue;
-        }
-        cases += 1;
-        let fields = std::fs::read_to_string(&path).unwrap();
-        let body = body(&serde_json::from_str(&fields).unwrap());
-        let actual = serde_json::to_string_pretty(&body).unwrap() + "\n";
-        let golden = path.with_extension("txt");
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&golden, &actual).unwrap();
-        }
-        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
-        assert_eq!(
-            actual,
-            expected,
-            "{}; UPDATE=1 rewrites it",
-            golden.display()
-        );
-    }
-    assert!(cases >= 14, "{cases}");
+    are_as_recorded("gcp", 14, |fields| {
+        let body = body(&serde_json::from_str(fields).unwrap());
+        serde_json::to_string_pretty(&body).unwrap() + "\n"
+    });
 }
 
 #[test]

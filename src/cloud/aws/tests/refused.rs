@@ -61,13 +61,7 @@ fn shapes_that_ec2_would_refuse_are_refused_on_the_attribute() {
 
 /// What the schema alone says of an attribute of the provider block, or of the group.
 fn refused_by(schema: Attribute, written: &serde_json::Value) -> Vec<String> {
-    let config = Value::Map(
-        [(
-            "aws".to_owned(),
-            complete(&schema, convert::to_value(written)),
-        )]
-        .into(),
-    );
+    let config = Value::Map([("aws".to_owned(), complete(&schema, written))].into());
     let problems = crate::provider::check(&[schema], &config).0;
     assert!(!format!("{problems:?}").contains("s3cret"), "{problems:?}");
     problems
@@ -241,12 +235,7 @@ fn forty_two_tags_and_ours_fit() {
 }
 
 async fn refused(block: serde_json::Value) -> String {
-    let configuration = convert::to_value(&serde_json::json!({"aws": block}));
-    let Value::Map(mut blocks) = configuration else {
-        panic!("a provider block is an object");
-    };
-    let aws = blocks.remove("aws").unwrap();
-    let aws = complete(&settings::provider_schema(), aws);
+    let aws = complete(&settings::provider_schema(), &block);
     let context = Context::of(Value::Map([("aws".to_owned(), aws)].into()));
     let connected = connect(Connect {
         context: &context,

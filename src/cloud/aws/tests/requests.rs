@@ -48,28 +48,7 @@ fn readable(debug: &str) -> String {
 
 #[test]
 fn requests_are_as_recorded() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/aws");
-    let mut cases = 0;
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|kind| kind != "json") {
-            continue;
-        }
-        cases += 1;
-        let actual = request(&std::fs::read_to_string(&path).unwrap());
-        let golden = path.with_extension("txt");
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&golden, &actual).unwrap();
-        }
-        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
-        assert_eq!(
-            actual,
-            expected,
-            "{}; UPDATE=1 rewrites it",
-            golden.display()
-        );
-    }
-    assert!(cases >= 14, "{cases}");
+    are_as_recorded("aws", 14, request);
 }
 
 #[test]
