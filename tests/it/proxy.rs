@@ -10,6 +10,8 @@ mod cluster;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener as Listener};
+#[cfg(any(feature = "azure", feature = "gcp", feature = "openstack"))]
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -158,6 +160,27 @@ impl Proxy {
         let mut ledger = self.wire.ledger();
         ledger.calls.clear();
         ledger.plan = Arc::new(plan);
+    }
+
+    /// The first call of this name meets this fate, all others pass.
+    #[cfg(any(feature = "azure", feature = "gcp", feature = "openstack"))]
+    pub(crate) fn once(&self, name: &'static str, fate: impl Fn() -> Fate + Send + Sync + 'static) {
+        let met = AtomicBool::new(false);
+        self.order(
+            move |_, call| match call == name && !met.swap(true, Ordering::Relaxed) {
+                true => fate(),
+                false => Fate::Pass,
+            },
+        );
+    }
+
+    /// Every call of this name meets this fate, all others pass.
+    #[cfg(any(feature = "azure", feature = "gcp", feature = "openstack"))]
+    pub(crate) fn each(&self, name: &'static str, fate: impl Fn() -> Fate + Send + Sync + 'static) {
+        self.order(move |_, call| match call == name {
+            true => fate(),
+            false => Fate::Pass,
+        });
     }
 
     /// Each request carries this header from now on.

@@ -3,8 +3,7 @@
 //! gives a machine that leaves it a second.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use aws_sdk_ec2::types::Filter;
 use futures::FutureExt as _;
@@ -14,7 +13,7 @@ use serde_json::{Value as Json, json};
 use super::world::World;
 use super::{server, targets};
 use crate::proxy::{Fate, Proxy};
-use crate::worker_group::faults::wire::Wire;
+use crate::worker_group::faults::wire::{Lag, Listing, Wire, not_yet};
 use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,51 +202,26 @@ impl Place<'_> {
     fn lag(&self, call: &str, fault: Fault) {
         let of = LISTS.iter().find(|list| list.call == call);
         let list: &'static List = of.expect("a list");
-        let begun = AtomicBool::new(false);
-        let changed = AtomicUsize::new(0);
-        let known = Arc::<Mutex<Items>>::default();
-        let met = Arc::clone(&self.wire.met);
-        self.proxy.order(move |_, name| {
-            let changes = match fault {
-                Fault::NotYet => list.grows_by,
-                _ => list.shrinks_by,
-            };
-            if name == changes {
-                begun.store(true, Ordering::SeqCst);
-            }
-            if name != list.call {
-                return Fate::Pass;
-            }
-            let known = Arc::clone(&known);
-            if !begun.load(Ordering::SeqCst) {
-                return Fate::Changed(Box::new(move |body| {
-                    let items = list.read(&body).items;
-                    known
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .extend(items);
-                    body
-                }));
-            }
-            if changed.fetch_add(1, Ordering::SeqCst) >= fault.times() {
-                return Fate::Pass;
-            }
-            met.store(true, Ordering::SeqCst);
-            Fate::Changed(Box::new(move |body| {
-                let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut shown = list.read(&body);
-                match fault {
-                    Fault::NotYet => shown.items.retain(|id, _| known.contains_key(id)),
-                    _ => {
-                        for (id, item) in known.iter() {
-                            let items = &mut shown.items;
-                            items.entry(id.clone()).or_insert_with(|| item.clone());
-                        }
-                    }
+        let (behind, lag): (_, Lag<String>) = match fault {
+            Fault::NotYet => (list.grows_by, not_yet),
+            // One that is shown is shown as it is.
+            _ => (list.shrinks_by, |shown, known| {
+                for (id, item) in known {
+                    shown.entry(id.clone()).or_insert_with(|| item.clone());
                 }
-                list.write(shown)
-            }))
-        });
+            }),
+        };
+        let listing = Listing {
+            call: list.call,
+            read: Arc::new(|body| list.read(body).items),
+            write: Arc::new(|body, items| {
+                list.write(Shown {
+                    items,
+                    ..list.read(body)
+                })
+            }),
+        };
+        self.wire.lag(&self.proxy, listing, behind, fault, lag);
     }
 }
 

@@ -69,7 +69,7 @@ async fn swept(bench: &Bench<'_>) -> Shown {
     let azure = World::seen_by(bench);
     let before = azure.parts().await;
     // The machine's own call is never sent.
-    azure.once(CREATE, || Fate::ResetBefore);
+    azure.proxy.once(CREATE, || Fate::ResetBefore);
     let shape = bench.shape_with(&[("public_ip", json!(true))]);
     let cloud = connected(bench, &shape).await;
     let name = bench.name(0);

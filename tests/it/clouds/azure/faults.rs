@@ -2,8 +2,7 @@
 //! Manager, does. Each life has a subscription of its own, and a load balancer.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -12,7 +11,7 @@ use serde_json::{Value as Json, json};
 use super::subject::{CREATE, LIST, refusal};
 use super::world::{IMAGES, World, endpoint};
 use crate::proxy::Fate;
-use crate::worker_group::faults::wire::Wire;
+use crate::worker_group::faults::wire::{Lag, Listing, Wire, not_yet, still};
 use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -108,14 +107,8 @@ impl FaultyLife for Place {
 
     fn order(&self, call: &str, fault: Fault) {
         match (call, fault) {
-            (LIST, Fault::NotYet) => self.after(CREATE, fault, |shown, known| {
-                shown.retain(|id, _| known.contains_key(id))
-            }),
-            (LIST, Fault::Still) => self.after(
-                "arm DELETE virtualMachines/{name}",
-                fault,
-                |shown, known| shown.extend(known.clone()),
-            ),
+            (LIST, Fault::NotYet) => self.lag(CREATE, fault, not_yet),
+            (LIST, Fault::Still) => self.lag("arm DELETE virtualMachines/{name}", fault, still),
             _ => {
                 let is_login = call.starts_with("entra ");
                 self.wire.order(&self.world.proxy, call, fault, move || {
@@ -200,47 +193,21 @@ pub(super) fn id_of(machine: &Json) -> String {
 }
 
 impl Place {
-    /// Remembers what lists show, and changes those that come after this call.
-    fn after(&self, call: &'static str, fault: Fault, change: fn(&mut Machines, &Machines)) {
-        let begun = AtomicBool::new(false);
-        let changed = AtomicUsize::new(0);
-        let known = Arc::<Mutex<Machines>>::default();
-        let met = Arc::clone(&self.wire.met);
-        self.world.proxy.order(move |_, name| {
-            if name == call {
-                begun.store(true, Ordering::SeqCst);
-            }
-            if name != LIST {
-                return Fate::Pass;
-            }
-            let known = Arc::clone(&known);
-            if !begun.load(Ordering::SeqCst) {
-                return Fate::Changed(Box::new(move |body| {
-                    known
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .extend(machines(&body));
-                    body
-                }));
-            }
-            if changed.fetch_add(1, Ordering::SeqCst) >= fault.times() {
-                return Fate::Pass;
-            }
-            met.store(true, Ordering::SeqCst);
-            Fate::Changed(Box::new(move |body| {
-                let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut shown = machines(&body);
-                change(&mut shown, &known);
-                json!({"value": shown.into_values().collect::<Vec<Json>>()}).to_string()
-            }))
-        });
+    fn lag(&self, behind: &'static str, fault: Fault, lag: Lag<Json>) {
+        let list = Listing {
+            call: LIST,
+            read: Arc::new(machines),
+            write: Arc::new(|_, shown| {
+                let shown: Vec<Json> = shown.into_values().collect();
+                json!({"value": shown}).to_string()
+            }),
+        };
+        self.wire.lag(&self.world.proxy, list, behind, fault, lag);
     }
 }
 
 /// By id.
-type Machines = BTreeMap<String, Json>;
-
-fn machines(body: &str) -> Machines {
+fn machines(body: &str) -> BTreeMap<String, Json> {
     let body: Json = serde_json::from_str(body).expect("JSON");
     let machines = body["value"].as_array().cloned().unwrap_or_default();
     machines

@@ -1,7 +1,6 @@
 //! Azure's stand-in in the list of behaviours.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use flatcar::worker_group::cloud::{
     CLUSTER, Entry, GENERATION, GROUP, Machine, PROOF, UID, UNSAVED,
@@ -30,23 +29,9 @@ impl World {
         subject.downcast_ref().expect("is Azure")
     }
 
-    /// The first call of this name meets this fate, all others pass.
-    pub(super) fn once(&self, name: &'static str, fate: fn() -> Fate) {
-        let met = AtomicBool::new(false);
-        self.proxy.order(
-            move |_, call| match call == name && !met.swap(true, Ordering::Relaxed) {
-                true => fate(),
-                false => Fate::Pass,
-            },
-        );
-    }
-
     /// Every call of this name is answered so, and none of them carried out.
     pub(super) fn refuse(&self, name: &'static str, status: u16, code: &'static str) {
-        self.proxy.order(move |_, call| match call == name {
-            true => refusal(status, code),
-            false => Fate::Pass,
-        });
+        self.proxy.each(name, move || refusal(status, code));
     }
 }
 
@@ -104,8 +89,8 @@ impl Subject for World {
                 Trouble::Quota => {
                     self.control(json!({"cores": 0})).await;
                 }
-                Trouble::AnswerLost => self.once(CREATE, || Fate::ResetAfter),
-                Trouble::RequestLost => self.once(CREATE, || Fate::ResetBefore),
+                Trouble::AnswerLost => self.proxy.once(CREATE, || Fate::ResetAfter),
+                Trouble::RequestLost => self.proxy.once(CREATE, || Fate::ResetBefore),
                 Trouble::Throttled => self.refuse(CREATE, 429, "TooManyRequests"),
                 Trouble::Expired => self.refuse(CREATE, 401, "ExpiredAuthenticationToken"),
                 Trouble::Forbidden => self.refuse(CREATE, 403, "AuthorizationFailed"),

@@ -2,8 +2,7 @@
 //! has an unmanaged instance group in each zone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -12,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use super::subject::{CREATE, DELETE, LIST, refusal};
 use super::world::{IMAGES, Server, World, ZONES, id};
 use crate::proxy::Fate;
-use crate::worker_group::faults::wire::Wire;
+use crate::worker_group::faults::wire::{Lag, Listing, Wire, not_yet, still};
 use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,12 +129,8 @@ impl FaultyLife for Place {
 
     fn order(&self, call: &str, fault: Fault) {
         match (call, fault) {
-            (LIST, Fault::NotYet) => self.after(CREATE, fault, |shown, known| {
-                shown.retain(|id, _| known.contains_key(id));
-            }),
-            (LIST, Fault::Still) => {
-                self.after(DELETE, fault, |shown, known| shown.extend(known.clone()))
-            }
+            (LIST, Fault::NotYet) => self.lag(CREATE, fault, not_yet),
+            (LIST, Fault::Still) => self.lag(DELETE, fault, still),
             _ => {
                 let answer = move || refused(fault);
                 self.wire.order(&self.world.proxy, call, fault, answer);
@@ -199,46 +194,21 @@ impl FaultyLife for Place {
 }
 
 impl Place {
-    /// Remembers what lists show, and changes those that come after this call.
-    fn after(&self, call: &'static str, fault: Fault, change: fn(&mut Instances, &Instances)) {
-        let begun = AtomicBool::new(false);
-        let changed = AtomicUsize::new(0);
-        let known = Arc::<Mutex<Instances>>::default();
-        let met = Arc::clone(&self.wire.met);
-        self.world.proxy.order(move |_, name| {
-            if name == call {
-                begun.store(true, Ordering::SeqCst);
-            }
-            if name != LIST {
-                return Fate::Pass;
-            }
-            let known = Arc::clone(&known);
-            if !begun.load(Ordering::SeqCst) {
-                return Fate::Changed(Box::new(move |body| {
-                    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                    known.extend(instances(&body));
-                    body
-                }));
-            }
-            if changed.fetch_add(1, Ordering::SeqCst) >= fault.times() {
-                return Fate::Pass;
-            }
-            met.store(true, Ordering::SeqCst);
-            Fate::Changed(Box::new(move |body| {
-                let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut shown = instances(&body);
-                change(&mut shown, &known);
+    fn lag(&self, behind: &'static str, fault: Fault, lag: Lag<Json>) {
+        let list = Listing {
+            call: LIST,
+            read: Arc::new(instances),
+            write: Arc::new(|_, shown| {
                 let shown: Vec<Json> = shown.into_values().collect();
                 json!({"items": {"zones/any": {"instances": shown}}}).to_string()
-            }))
-        });
+            }),
+        };
+        self.wire.lag(&self.world.proxy, list, behind, fault, lag);
     }
 }
 
 /// By id.
-type Instances = BTreeMap<String, Json>;
-
-fn instances(body: &str) -> Instances {
+fn instances(body: &str) -> BTreeMap<String, Json> {
     let body: Map<String, Json> = serde_json::from_str(body).expect("JSON");
     let places = body.get("items").and_then(Json::as_object);
     let places = places.into_iter().flat_map(Map::values);

@@ -1,7 +1,6 @@
 //! Compute Engine's stand-in behind a proxy, which makes the trouble.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use flatcar::worker_group::cloud::{
     CLUSTER, Entry, GENERATION, GROUP, Machine, PROOF, UID, UNSAVED,
@@ -30,23 +29,10 @@ impl World {
         subject.downcast_ref().expect("is Compute Engine")
     }
 
-    /// The first call of this name meets this fate, all others pass.
-    pub(super) fn once(&self, name: &'static str, fate: impl Fn() -> Fate + Send + Sync + 'static) {
-        let met = AtomicBool::new(false);
-        self.proxy.order(
-            move |_, call| match call == name && !met.swap(true, Ordering::Relaxed) {
-                true => fate(),
-                false => Fate::Pass,
-            },
-        );
-    }
-
     /// Every call of this name is answered so, and none of them carried out.
     pub(super) fn refuse(&self, name: &'static str, status: u16, reason: &'static str) {
-        self.proxy.order(move |_, call| match call == name {
-            true => refusal(status, reason, "As ordered."),
-            false => Fate::Pass,
-        });
+        let answer = move || refusal(status, reason, "As ordered.");
+        self.proxy.each(name, answer);
     }
 
     /// What is said of instances says this instead.
@@ -114,8 +100,8 @@ impl Subject for World {
                 ),
                 false => Fate::Pass,
             }),
-            Trouble::AnswerLost => self.once(CREATE, || Fate::ResetAfter),
-            Trouble::RequestLost => self.once(CREATE, || Fate::ResetBefore),
+            Trouble::AnswerLost => self.proxy.once(CREATE, || Fate::ResetAfter),
+            Trouble::RequestLost => self.proxy.once(CREATE, || Fate::ResetBefore),
             Trouble::Throttled => self.refuse(CREATE, 403, "rateLimitExceeded"),
             Trouble::Expired => self.refuse(CREATE, 401, "authError"),
             Trouble::Forbidden => self.refuse(CREATE, 403, "forbidden"),

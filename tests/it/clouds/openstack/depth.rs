@@ -727,9 +727,11 @@ async fn floating_ip_nowhere(bench: &Bench<'_>) -> Shown {
 }
 
 async fn floating_ip_answer_lost(bench: &Bench<'_>) -> Shown {
-    World::seen_by(bench).once("neutron POST /floatingips", || {
-        crate::proxy::Fate::ResetAfter
-    });
+    World::seen_by(bench)
+        .proxy
+        .once("neutron POST /floatingips", || {
+            crate::proxy::Fate::ResetAfter
+        });
     let machine = running(bench, 0, &pool()).await;
     assert_eq!(machine.addresses.len(), 2, "{machine:?}");
     assert_eq!(taken(bench).await.len(), 1);

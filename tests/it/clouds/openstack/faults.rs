@@ -3,8 +3,7 @@
 //! without more words takes a sample.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -13,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use super::server::{self, EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
 use super::world::World;
 use crate::proxy::Fate;
-use crate::worker_group::faults::wire::Wire;
+use crate::worker_group::faults::wire::{Lag, Listing, Wire, not_yet, still};
 use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,14 +136,8 @@ impl FaultyLife for Place {
 
     fn order(&self, call: &str, fault: Fault) {
         match (call, fault) {
-            (LIST, Fault::NotYet) => self.after("nova POST /servers", fault, |shown, known| {
-                shown.retain(|id, _| known.contains_key(id));
-            }),
-            (LIST, Fault::Still) => {
-                self.after("nova DELETE /servers/{id}", fault, |shown, known| {
-                    shown.extend(known.clone());
-                })
-            }
+            (LIST, Fault::NotYet) => self.lag("nova POST /servers", fault, not_yet),
+            (LIST, Fault::Still) => self.lag("nova DELETE /servers/{id}", fault, still),
             _ => {
                 let service = call.split(' ').next().unwrap_or_default().to_owned();
                 let answer = move || refusal(&service, fault);
@@ -205,46 +198,21 @@ impl FaultyLife for Place {
 }
 
 impl Place {
-    /// Remembers what lists show, and changes those that come after this call.
-    fn after(&self, call: &'static str, fault: Fault, change: fn(&mut Servers, &Servers)) {
-        let begun = AtomicBool::new(false);
-        let changed = AtomicUsize::new(0);
-        let known = Arc::<Mutex<Servers>>::default();
-        let met = Arc::clone(&self.wire.met);
-        self.world.proxy.order(move |_, name| {
-            if name == call {
-                begun.store(true, Ordering::SeqCst);
-            }
-            if name != LIST {
-                return Fate::Pass;
-            }
-            let known = Arc::clone(&known);
-            if !begun.load(Ordering::SeqCst) {
-                return Fate::Changed(Box::new(move |body| {
-                    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                    known.extend(servers(&body));
-                    body
-                }));
-            }
-            if changed.fetch_add(1, Ordering::SeqCst) >= fault.times() {
-                return Fate::Pass;
-            }
-            met.store(true, Ordering::SeqCst);
-            Fate::Changed(Box::new(move |body| {
-                let known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                let mut shown = servers(&body);
-                change(&mut shown, &known);
+    fn lag(&self, behind: &'static str, fault: Fault, lag: Lag<Json>) {
+        let list = Listing {
+            call: LIST,
+            read: Arc::new(servers),
+            write: Arc::new(|_, shown| {
                 let shown: Vec<Json> = shown.into_values().collect();
                 json!({"servers": shown}).to_string()
-            }))
-        });
+            }),
+        };
+        self.wire.lag(&self.world.proxy, list, behind, fault, lag);
     }
 }
 
 /// By id.
-type Servers = BTreeMap<String, Json>;
-
-fn servers(body: &str) -> Servers {
+fn servers(body: &str) -> BTreeMap<String, Json> {
     let mut body: Map<String, Json> = serde_json::from_str(body).expect("JSON");
     let servers = body.remove("servers").unwrap_or_default();
     let servers = servers.as_array().cloned().unwrap_or_default();

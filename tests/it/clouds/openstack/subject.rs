@@ -3,7 +3,6 @@
 //! start and 1.7 GB.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use flatcar::worker_group::cloud::{
     CLUSTER, Entry, GENERATION, GROUP, Machine, PROOF, UID, UNSAVED,
@@ -34,26 +33,12 @@ impl World {
         subject.downcast_ref().expect("is OpenStack")
     }
 
-    /// The first call of this name meets this fate, all others pass.
-    pub(super) fn once(&self, name: &'static str, fate: fn() -> Fate) {
-        let met = AtomicBool::new(false);
-        self.proxy.order(
-            move |_, call| match call == name && !met.swap(true, Ordering::Relaxed) {
-                true => fate(),
-                false => Fate::Pass,
-            },
-        );
-    }
-
     /// Every call of this name is answered so, and none of them carried out.
     pub(super) fn refuse(&self, name: &'static str, status: u16, body: &'static str) {
-        self.proxy.order(move |_, call| match call == name {
-            true => Fate::Answer {
-                status,
-                headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-                body: body.to_owned(),
-            },
-            false => Fate::Pass,
+        self.proxy.each(name, move || Fate::Answer {
+            status,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: body.to_owned(),
         });
     }
 
@@ -145,8 +130,8 @@ impl Subject for World {
                     let used = quota["quota_set"]["instances"]["in_use"].as_i64();
                     self.instances(used.expect("a number")).await;
                 }
-                Trouble::AnswerLost => self.once(CREATE, || Fate::ResetAfter),
-                Trouble::RequestLost => self.once(CREATE, || Fate::ResetBefore),
+                Trouble::AnswerLost => self.proxy.once(CREATE, || Fate::ResetAfter),
+                Trouble::RequestLost => self.proxy.once(CREATE, || Fate::ResetBefore),
                 Trouble::Throttled => self.refuse(CREATE, 429, r#"{"overLimit": {"code": 429, "message": "This request was rate-limited."}}"#),
                 Trouble::Expired => self.refuse(CREATE, 401, r#"{"error": {"code": 401, "message": "The request you have made requires authentication."}}"#),
                 Trouble::Forbidden => self.refuse(CREATE, 403, r#"{"forbidden": {"code": 403, "message": "Policy doesn't allow os_compute_api:servers:create to be performed."}}"#),
