@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::world::{World, word};
 use crate::core::{Core, Workspace};
 use crate::end_to_end::Stage;
-use crate::end_to_end::crash::{Ground, Meets, each_point};
+use crate::end_to_end::crash::{Call, Ground, Meets, each_point};
 use crate::end_to_end::life::whole_life;
 
 #[test]
@@ -196,7 +196,8 @@ impl Ground for Steps {
         &Sandbox
     }
 
-    fn order(&self, workspace: &Workspace, number: usize, meets: Meets) {
+    fn order(&self, workspace: &Workspace, call: Call<'_>, meets: Meets) {
+        let number = call.number;
         workspace.write("cloud/steps", "");
         workspace.write("cloud/hold/README", "what each step meets");
         let place = |when: &str| of(workspace).path(&format!("hold/{number}-{when}"));

@@ -8,7 +8,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::super::{GROUP, Stage, configuration, workspace};
-use super::{Ground, Meets, Scenario};
+use super::{Call, Ground, Meets, Scenario};
 use crate::core::{Core, Run, Workspace};
 use crate::harness::wait_until;
 
@@ -58,21 +58,21 @@ impl End {
 
 /// An apply, a call of it, and an end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Point {
+pub(super) struct Point<'a> {
     pub(super) scenario: &'static Scenario,
     pub(super) end: End,
-    /// From 1.
-    pub(super) number: usize,
+    pub(super) call: Call<'a>,
 }
 
-impl fmt::Display for Point {
+impl fmt::Display for Point<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             scenario,
             end,
-            number,
+            call: Call { number, name, nth },
         } = self;
-        write!(f, "{}, {} call {number}", scenario.name, end.word())
+        let (of, end) = (scenario.name, end.word());
+        write!(f, "{of}, {end} call {number} ({name}, {nth})")
     }
 }
 
@@ -83,7 +83,7 @@ pub(super) fn undisturbed(
     core: &Core,
 ) -> Vec<String> {
     let workspace = prepared(scenario, ground.stage(), core, None);
-    ground.order(&workspace, 0, Meets::Nothing);
+    ground.order(&workspace, Call::NONE, Meets::Nothing);
     workspace.run(scenario.arguments()).success();
     let calls = ground.end(&workspace);
     is_true(scenario, &workspace, ground.stage());
@@ -99,25 +99,25 @@ impl Scenario {
     }
 }
 
-impl Point {
+impl Point<'_> {
     /// Panics where the next apply does not finish the job. `false`: the apply ended before it had
     /// made that call.
     pub(super) fn tried(&self, ground: &dyn Ground, core: &Core) -> bool {
         let Self {
             scenario,
             end,
-            number,
+            call,
         } = *self;
         let timeout = match end {
             End::TimedOut => Some(ground.timeout()),
             _ => None,
         };
         let workspace = prepared(scenario, ground.stage(), core, timeout);
-        ground.order(&workspace, number, end.meets());
+        ground.order(&workspace, call, end.meets());
         let (run, reached) = ended(end, &workspace, ground, scenario.arguments());
         ground.release();
         let calls = ground.end(&workspace);
-        let reached = reached && calls.len() >= number;
+        let reached = reached && ground.has_made(&calls, call);
         for word in ["panic", "This is a bug"] {
             assert!(!run.stderr.contains(word), "{}", run.stderr);
         }

@@ -17,7 +17,10 @@ pub(super) type Tried = Result<bool, String>;
 
 /// Tries the points, some at a time. All that were asked for take up to hours, so each is told as
 /// it comes, past the capture of the tests' output.
-pub(super) fn try_all(points: &[Point], tried: impl Fn(&Point) -> bool + Sync) -> Vec<Tried> {
+pub(super) fn try_all(
+    points: &[Point<'_>],
+    tried: impl Fn(&Point<'_>) -> bool + Sync,
+) -> Vec<Tried> {
     let jobs = std::env::var("FLATCAR_CRASH_JOBS").ok();
     let jobs = jobs.and_then(|jobs| jobs.parse().ok()).unwrap_or(JOBS);
     let tells = std::env::var_os("FLATCAR_CRASH").is_some();
@@ -73,7 +76,7 @@ impl Table {
     pub(super) fn of(
         cloud: &'static str,
         calls: &[Vec<String>],
-        points: &[Point],
+        points: &[Point<'_>],
         tried: &[Tried],
     ) -> Self {
         let mut table = Self {
@@ -101,11 +104,8 @@ impl Table {
                     Ok(false) => table.missed.push(format!("{cloud} {point}")),
                     Err(why) => {
                         end.1 += 1;
-                        let call = calls.get(point.number - 1).map_or("", String::as_str);
-                        table.wrong.push(format!(
-                            "{cloud} {point} of {} ({call}): {why}",
-                            calls.len(),
-                        ));
+                        let of = calls.len();
+                        table.wrong.push(format!("{cloud} {point} of {of}: {why}"));
                     }
                 }
             }
@@ -192,19 +192,20 @@ impl fmt::Display for Table {
 const JOBS: usize = 6;
 
 mod tests {
+    use super::super::Call;
     use super::*;
 
     #[test]
     fn a_sample_replaces_no_row_that_counts_more_points() {
-        let points: Vec<Point> = (1..=2)
+        let mut calls = vec![Vec::new(); SCENARIOS.len()];
+        calls[0] = vec!["List".to_owned(), "Create".to_owned()];
+        let points: Vec<Point<'_>> = (1..=2)
             .map(|number| Point {
                 scenario: &SCENARIOS[0],
                 end: End::AnswerLost,
-                number,
+                call: Call::of(&calls[0], number),
             })
             .collect();
-        let mut calls = vec![Vec::new(); SCENARIOS.len()];
-        calls[0] = vec!["List".to_owned(), "Create".to_owned()];
         let tried = [Ok(true), Err("it is doubled".to_owned())];
         let table = Table::of("aws", &calls, &points, &tried);
         let new = "| aws | create | 2 | 0 of 0 | 0 of 0 | 0 of 0 | 0 of 0 | 1 of 2 | 1 of 2 |";

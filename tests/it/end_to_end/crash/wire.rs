@@ -1,8 +1,10 @@
 //! A cloud that is reached over a wire: a proxy there counts the calls of an apply, and ends it at
 //! any of them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::super::Stage;
-use super::{Ground, Meets, TIMEOUT};
+use super::{Call, Ground, Meets, TIMEOUT};
 use crate::core::Workspace;
 use crate::proxy::{Fate, Proxy};
 
@@ -21,10 +23,14 @@ impl<W: Wired> Ground for W {
         self
     }
 
-    fn order(&self, _: &Workspace, number: usize, meets: Meets) {
+    /// The call is known by its name: calls overtake each other.
+    fn order(&self, _: &Workspace, call: Call<'_>, meets: Meets) {
         self.ready();
-        self.proxy().order(move |k, _| match meets {
-            _ if k != number => Fate::Pass,
+        let (name, nth) = (call.name.to_owned(), call.nth);
+        let seen = AtomicUsize::new(0);
+        self.proxy().order(move |_, call| match meets {
+            _ if call != name => Fate::Pass,
+            _ if seen.fetch_add(1, Ordering::Relaxed) + 1 != nth => Fate::Pass,
             Meets::Nothing => Fate::Pass,
             Meets::HoldBefore => Fate::HoldBefore,
             Meets::HoldAfter => Fate::HoldAfter,
@@ -45,6 +51,10 @@ impl<W: Wired> Ground for W {
         self.proxy().order(|_, _| Fate::Pass);
         self.release();
         calls
+    }
+
+    fn has_made(&self, calls: &[String], call: Call<'_>) -> bool {
+        calls.iter().filter(|name| *name == call.name).count() >= call.nth
     }
 
     fn timeout(&self) -> &'static str {
