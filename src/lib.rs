@@ -26,6 +26,7 @@ pub fn provider() -> Provider {
         .function(ignition::function::Merge)
         .function(ignition::function::PackUserData)
         .function(ignition::function::CompareVersions)
+        .data_source(ignition::data_source::FlatcarSysext)
         .data_source(image::data_source::FlatcarImage)
         .data_source(image::data_source::FlatcarReleases)
         .resource(worker_group::resource::WorkerGroup::new(cloud::ALL))

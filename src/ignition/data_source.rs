@@ -4,6 +4,7 @@
 mod checksums;
 mod diagnostics;
 mod schema;
+mod sysext;
 
 use std::path::PathBuf;
 
@@ -13,8 +14,10 @@ use sha2::{Digest, Sha256};
 use self::diagnostics::{beyond, blamed, diagnostic, warnings};
 use self::schema::OUTPUT_FORMATS;
 pub(super) use self::schema::schema;
+pub use self::sysext::FlatcarSysext;
 use super::butane::header;
-use super::preset::kubernetes::{Checksums, Kubernetes, server_host};
+use super::preset::download::Checksums;
+use super::preset::kubernetes::{Kubernetes, server_host};
 use super::preset::{self, Contradiction, Proxy, Updates};
 use super::user_data::{Compress, UserData, pack};
 use super::{

@@ -8,9 +8,11 @@
 //! Source: Flatcar's documentation of update strategies and of `update.conf`,
 //! systemd-system.conf(5), systemd.exec(5).
 
+pub mod download;
 pub mod kubernetes;
 mod sheet;
 mod ssh_key;
+pub mod sysext;
 
 use std::collections::HashSet;
 use std::fmt::Write;
@@ -390,7 +392,8 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::kubernetes::{Checksums, Kubernetes};
+    use super::download::Checksums;
+    use super::kubernetes::Kubernetes;
     use super::*;
     use crate::ignition::{Input, Options, render};
 

@@ -3,7 +3,8 @@
 
 use crate::http::cache::Cache;
 use crate::http::{Client, Settings, redacted};
-use crate::ignition::preset::kubernetes::{Checksums, Download, Kubernetes};
+use crate::ignition::preset::download::{Checksums, Download};
+use crate::ignition::preset::kubernetes::Kubernetes;
 use crate::provider::{Context, Diagnostic, Diagnostics, Path};
 
 /// The bakery's list of all its Kubernetes extensions has some 50 KB.
@@ -21,31 +22,38 @@ pub(super) async fn of(
     let mut checksums = Checksums::default();
     let wanted = kubernetes.filter(|it| it.is_sound() && it.contradictions().is_empty());
     let downloads = wanted.map(Kubernetes::downloads).unwrap_or_default();
-    let missing = downloads.iter().filter(|it| it.sha256.is_none());
-    for download in missing {
-        if let Err(why) = fetch(context, download, &mut checksums).await {
+    for download in &downloads {
+        let none = |_: &[u8]| String::new();
+        if let Err(why) = look_up(context, download, &mut checksums, none).await {
             problems.push(why);
         }
     }
     checksums
 }
 
-async fn fetch(
+/// What a download's file of checksums says of it, where the user does not. What else the file has,
+/// where it does not have that, is for `hint` to say.
+pub(super) async fn look_up(
     context: &Context,
     download: &Download,
     checksums: &mut Checksums,
+    hint: impl Fn(&[u8]) -> String,
 ) -> Result<(), Diagnostic> {
-    let (object, attribute) = download.attribute;
+    if download.sha256.is_some() {
+        return Ok(());
+    }
+    let attribute = download.attribute;
     let failed = |why: String| {
+        let mut steps = attribute.split('.');
+        let path = Path::of(steps.next().unwrap_or_default());
         Diagnostic::error(
             "Could not look up a checksum",
             format!(
-                "The SHA-256 of {} is not to be had: {why}.\nSet {attribute} in kubernetes.{object}, or name a file that has it and can be \
-                 reached from here.",
+                "The SHA-256 of {} is not to be had: {why}.\nSet {attribute}, or name a file that has it and can be reached from here.",
                 redacted(&download.url)
             ),
         )
-        .at(Path::of("kubernetes").attribute(object).attribute(attribute))
+        .at(steps.fold(path, |path, step| path.attribute(step)))
     };
     let opened = context.shared.try_of(|| async {
         Ok::<_, Diagnostic>(Files(Cache::new(Client::new(Settings::default()))))
@@ -58,7 +66,7 @@ async fn fetch(
     };
     let file = file.map_err(|error| failed(error.to_string()))?;
     let taken = checksums.take(download, &file.body);
-    taken.map_err(|why| failed(format!("{}: {why}", redacted(url))))
+    taken.map_err(|why| failed(format!("{}: {why}{}", redacted(url), hint(&file.body))))
 }
 
 #[cfg(test)]

@@ -19,10 +19,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use self::download::{Checksums, Download};
 pub use self::label::{is_label_key, is_label_value, refused_label};
+use super::download::{Checksums, is_sha256};
 use super::sheet::{Sheet, Unit, is_text};
-use super::{Contradiction, is_address, is_word};
+use super::{Contradiction, is_address, is_word, sysext};
 use crate::http::pin;
 use crate::ignition::{Document, Origin};
 
@@ -246,10 +246,7 @@ impl Kubernetes {
         }
         let list = self.downloads().into_iter().next();
         let list = list.filter(|_| self.auto_update && self.binaries.is_none());
-        if list.is_some_and(|list| {
-            let url = &list.checksums_url;
-            url.starts_with("file://") || !url.ends_with("/SHA256SUMS")
-        }) {
+        if list.is_some_and(|list| !sysext::is_list_for_machines(&list.checksums_url)) {
             found.push((
                 "auto_update",
                 "machines look for the list beside the extensions: sysext.checksums_url must be an address that they reach and end with /SHA256SUMS",
@@ -321,9 +318,10 @@ impl Kubernetes {
                 .as_deref()
                 .is_none_or(|own| own_config::json(own).is_ok())
             && own.into_iter().flatten().all(|text| is_text(text))
-            && self.downloads().iter().all(|it| {
-                is_address(&it.url) && it.sha256.as_deref().is_none_or(download::is_sha256)
-            })
+            && self
+                .downloads()
+                .iter()
+                .all(|it| is_address(&it.url) && it.sha256.as_deref().is_none_or(is_sha256))
     }
 
     /// As Butane, with what the downloads' hashes are; `owns_updates`: nobody else says how the
@@ -338,7 +336,7 @@ impl Kubernetes {
                 checksums.of(&download),
             );
             if self.binaries.is_none() {
-                sheet.link(download::EXTENSION, &download.path);
+                sheet.link(&sysext::link("kubernetes"), &download.path);
             }
         }
         self.write_containerd(&mut sheet);
@@ -365,48 +363,16 @@ impl Kubernetes {
             return;
         }
         let minor = self.version.rsplit_once('.').map_or("", |(minor, _)| minor);
-        let name = format!("kubernetes-{minor}");
-        let arch = if self.architecture == "arm64" {
-            "arm64"
-        } else {
-            "x86-64"
+        let downloads = self.downloads();
+        let list = downloads.first().map_or("", |it| it.checksums_url.as_str());
+        let updates = sysext::Updates {
+            name: "kubernetes",
+            transfer: &format!("kubernetes-{minor}"),
+            separator: '.',
+            arch: sysext::arch(&self.architecture),
+            list,
         };
-        let directory = self
-            .downloads()
-            .first()
-            .map(|it| {
-                it.checksums_url
-                    .trim_end_matches("SHA256SUMS")
-                    .replace('%', "%%")
-            })
-            .unwrap_or_default();
-        sheet.file(
-            &format!("/etc/sysupdate.kubernetes.d/{name}.conf"),
-            0o644,
-            &format!(
-                "[Transfer]\nVerify=false\n\n[Source]\nType=url-file\nPath={directory}\nMatchPattern={name}.@v-{arch}.raw\n\n\
-                 [Target]\nInstancesMax=3\nType=regular-file\nPath=/opt/extensions/kubernetes\nMatchPattern={name}.@v-{arch}.raw\n\
-                 CurrentSymlink={}\n",
-                download::EXTENSION
-            ),
-        );
-        // systemd-sysupdate wants a component of its own beside those that are named.
-        sheet.file(
-            "/etc/sysupdate.d/noop.conf",
-            0o644,
-            "[Source]\nType=regular-file\nPath=/\nMatchPattern=invalid@v.raw\n\n[Target]\nType=regular-file\nPath=/\n",
-        );
-        sheet.unit(
-            "systemd-sysupdate.service",
-            Unit::DropIn(
-                "10-kubernetes.conf",
-                "[Service]\nExecStartPre=/usr/bin/sh -c 'readlink -f /etc/extensions/kubernetes.raw > /run/kubernetes-extension'\n\
-                 ExecStartPre=/usr/lib/systemd/systemd-sysupdate -C kubernetes update\n\
-                 ExecStartPost=/usr/bin/sh -c 'readlink -f /etc/extensions/kubernetes.raw | cmp -s - /run/kubernetes-extension \
-                 || touch /run/reboot-required'\n",
-            ),
-        );
-        sheet.unit("systemd-sysupdate.timer", Unit::Started);
+        updates.write(sheet);
     }
 }
 

@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use flatcar::ignition::preset::kubernetes::{Checksums, Kubernetes};
+use flatcar::ignition::preset::download::Checksums;
+use flatcar::ignition::preset::kubernetes::Kubernetes;
 use flatcar::ignition::{self, Input, Options};
 use serde::Deserialize as _;
 use serde_json::{Value, json};

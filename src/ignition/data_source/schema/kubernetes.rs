@@ -1,6 +1,7 @@
 //! The attributes of preset `kubernetes`.
 
 use super::profile;
+use crate::ignition::preset::download::{is_sha256, is_source};
 use crate::ignition::preset::kubernetes::{
     ARCHITECTURES, CLUSTER_DNS, CLUSTER_DOMAIN, CONTAINERD, EFFECTS, IP_FAMILIES, Method, download,
     is_authority, is_containerd, is_domain, is_flag, is_ip, is_label_key, is_label_value,
@@ -69,7 +70,7 @@ fn programs() -> Vec<Attribute> {
             &format!("SHA-256 of {of}. Left out it is looked up when the data source is read, and with it the machines change when the file does."),
         )
         .optional()
-        .pattern(SHA256, download::is_sha256)
+        .pattern(SHA256, is_sha256)
     };
     let url = |name, description: &str| {
         Attribute::string(name, description)
@@ -265,13 +266,6 @@ fn check_own_config(value: &Value, path: &Path) -> Diagnostics {
         Ok(_) => Diagnostics::none(),
         Err(why) => refuse(path, "Not a kubelet configuration", &why),
     }
-}
-
-fn is_source(text: &str) -> bool {
-    is_address(text)
-        || text
-            .strip_prefix("file://")
-            .is_some_and(|rest| !rest.is_empty())
 }
 
 /// Elements of a map are checked one by one, with their key at the end of the path.
