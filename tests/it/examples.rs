@@ -11,6 +11,8 @@ use crate::harness::{ROOT, clouds_left_out};
 /// The quickstart is applied as a whole by `end_to_end`, the others are here.
 const APPLIED: [&str; 4] = ["quickstart", "testing", "canary", "several-groups"];
 
+const SOURCE: &str = "terraform {\n  required_providers {\n    flatcar = { source = \"flatcar-iac/flatcar\" }\n  }\n}\n";
+
 #[test]
 fn every_example_is_valid() {
     // The newest has all that an example may use; the oldest has neither ephemeral resources nor
@@ -33,10 +35,7 @@ fn every_example_is_valid() {
         workspace.write("example.tf", &ours(&text));
         beside(path.parent().expect("below examples/"), &workspace, "");
         if !text.contains("required_providers") {
-            workspace.write(
-                "source.tf",
-                "terraform {\n  required_providers {\n    flatcar = { source = \"flatcar-iac/flatcar\" }\n  }\n}\n",
-            );
+            workspace.write("source.tf", SOURCE);
         }
         let run = workspace.run(&["validate", "-no-color"]);
         assert!(
@@ -47,6 +46,134 @@ fn every_example_is_valid() {
             run.stderr
         );
     }
+}
+
+/// What a block of a page leaves to the reader: the rest of a configuration.
+const LEFT_OUT: [&str; 3] = [
+    "Reference to undeclared resource",
+    "Reference to undeclared input variable",
+    "Reference to undeclared local value",
+];
+
+#[test]
+fn what_the_guides_write_is_what_the_schemas_take() {
+    let Some(core) = Core::find("terraform-newest") else {
+        return;
+    };
+    let mut tried = 0;
+    for (page, number, block) in blocks() {
+        // Tests of modules are run beside, on the module.
+        let lacks = |cloud: &String| block.contains(&format!(" {cloud} "));
+        if clouds_left_out().iter().any(lacks) || block.contains("\nrun \"") {
+            continue;
+        }
+        let workspace = Workspace::new(&core);
+        workspace.write("main.tf", &read_here(&whole(&ours(&block)), &workspace));
+        if !block.contains("required_providers") {
+            workspace.write("source.tf", SOURCE);
+        }
+        let run = workspace.run(&["validate", "-json"]);
+        let said: Value = serde_json::from_str(&run.stdout).expect("JSON");
+        let said = said["diagnostics"].as_array().expect("diagnostics");
+        let wrong: Vec<String> = said
+            .iter()
+            .filter(|it| it["severity"] == "error")
+            .filter(|it| !LEFT_OUT.iter().any(|known| it["summary"] == *known))
+            .map(|it| format!("{} {}", it["summary"], it["detail"]))
+            .collect();
+        assert!(
+            wrong.is_empty(),
+            "{page}, block {number}: {wrong:#?}\n{block}"
+        );
+        tried += 1;
+    }
+    assert!(tried > 20, "{tried} blocks");
+}
+
+/// Arguments alone are those of a data source or a group, and `# ...` stands for what every group
+/// has.
+fn whole(block: &str) -> String {
+    const OF_IGNITION: [&str; 3] = ["updates = ", "proxy = ", "ssh_authorized_keys = "];
+    const GROUP: [(&str, &str); 6] = [
+        ("cluster", "\"prod\""),
+        ("name", "\"workers\""),
+        ("replicas", "3"),
+        ("image", "\"an-image\""),
+        (
+            "user_data",
+            "\"{\\\"ignition\\\": {\\\"version\\\": \\\"3.3.0\\\"}}\"",
+        ),
+        ("sandbox", "{}"),
+    ];
+    let is_argument = block.lines().next().is_some_and(|line| {
+        let word = line.split([' ', '{']).next().unwrap_or_default();
+        line.starts_with("lifecycle") || line[word.len()..].starts_with(" = ")
+    });
+    let block = match is_argument {
+        true if OF_IGNITION.iter().any(|name| block.starts_with(name)) => {
+            return format!("data \"flatcar_ignition\" \"x\" {{\n{block}}}\n");
+        }
+        true => format!("resource \"flatcar_worker_group\" \"workers\" {{\n# ...\n{block}}}\n"),
+        false => block.to_owned(),
+    };
+    let has = |name: &str| {
+        let is_it = |line: &str| line.trim_start().split([' ', '=']).next() == Some(name);
+        let stands_for = match name {
+            "user_data" => "user_data_wo",
+            "sandbox" => "aws",
+            other => other,
+        };
+        block.lines().any(|line| is_it(line)) || block.contains(&format!("{stands_for} "))
+    };
+    let rest = GROUP.iter().filter(|(name, _)| !has(name));
+    let rest: String = rest
+        .map(|(name, value)| format!("  {name} = {value}\n"))
+        .collect();
+    block.replacen("# ...\n", &rest, 1)
+}
+
+/// What a block reads lies in the workspace.
+fn read_here(block: &str, workspace: &Workspace) -> String {
+    let block = block
+        .replace("file(\"~/", "file(\"")
+        .replace("${path.module}/", "");
+    for call in block.split("file(\"").skip(1) {
+        let name = call.split('"').next().unwrap_or_default();
+        let place = Path::new(ROOT).join("examples/data-sources/flatcar_ignition/files");
+        let text = match name.rsplit('.').next() {
+            Some("crt" | "pem") => fs::read_to_string(place.join("cluster-ca.crt")).expect("ours"),
+            Some("pub") => format!(
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{} core",
+                "A".repeat(43)
+            ),
+            _ => "variant: flatcar\nversion: 1.0.0\n".to_owned(),
+        };
+        workspace.write(name, &text);
+    }
+    block
+}
+
+/// The configurations in the pages: page, number and text.
+fn blocks() -> Vec<(String, usize, String)> {
+    let docs = Path::new(ROOT).join("docs");
+    let guides = fs::read_dir(docs.join("guides")).expect("the guides");
+    let mut pages: Vec<PathBuf> = guides.map(|entry| entry.expect("a page").path()).collect();
+    pages.push(docs.join("index.md"));
+    pages.sort();
+    let mut blocks = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).expect("a page");
+        let name = page.file_name().and_then(|name| name.to_str());
+        let fences = text.split("\n```").skip(1).step_by(2);
+        for (number, fence) in fences.enumerate() {
+            let (language, block) = fence.split_once('\n').unwrap_or_default();
+            if ["hcl", "terraform"].contains(&language) {
+                let name = name.expect("a plain name").to_owned();
+                blocks.push((name, number + 1, format!("{block}\n")));
+            }
+        }
+    }
+    blocks
 }
 
 /// As the guide has it, file by file.
