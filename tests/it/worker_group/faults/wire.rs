@@ -19,10 +19,13 @@ pub(crate) struct Wire {
 pub(crate) struct Listing<T> {
     pub(crate) call: &'static str,
     /// What an answer shows, by id.
-    pub(crate) read: Arc<dyn Fn(&str) -> BTreeMap<String, T> + Send + Sync>,
+    pub(crate) read: Arc<Read<T>>,
     /// The same answer, which shows these.
-    pub(crate) write: Arc<dyn Fn(&str, BTreeMap<String, T>) -> String + Send + Sync>,
+    pub(crate) write: Arc<Write<T>>,
 }
+
+type Read<T> = dyn Fn(&str) -> BTreeMap<String, T> + Send + Sync;
+type Write<T> = dyn Fn(&str, BTreeMap<String, T>) -> String + Send + Sync;
 
 /// Makes what a list shows of what it would, and of what lists before have shown.
 pub(crate) type Lag<T> = fn(&mut BTreeMap<String, T>, &BTreeMap<String, T>);
