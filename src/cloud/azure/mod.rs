@@ -3,9 +3,9 @@
 //! In: the group's questions. Out: calls of Resource Manager. Names are derived, and a machine is
 //! never put over another: it is looked for by its interface first, and put with `If-None-Match`.
 //! What a machine looks like is in `shape` and `checks`, who logs in in `settings` and `auth`,
-//! calls and what their refusals mean in `api`, bodies in `request`, the create in `create`,
-//! answers in `machine`, what is changed in `change` and `nic`, load balancers in `pools` and
-//! `claims`, what is left over in `sweep`, and what is asked before an apply in `preflight` and
+//! calls in `api`, what their refusals mean in `failure`, bodies in `request`, the create in
+//! `create`, answers in `machine`, what is changed in `change` and `nic`, load balancers in `pools`
+//! and `claims`, what is left over in `sweep`, and what is asked before an apply in `preflight` and
 //! `fit`.
 
 mod api;
@@ -14,6 +14,7 @@ mod change;
 mod checks;
 mod claims;
 mod create;
+mod failure;
 mod fit;
 mod machine;
 mod nic;
@@ -34,11 +35,11 @@ use serde_json::{Value as Json, json};
 
 use self::api::{COMPUTE, NETWORK, Session};
 use self::create::Maker;
+use self::failure::missing_group;
 use self::machine::{FACETS, Seen, joined};
 use self::pools::{Balanced, Pools};
 use self::request::{ADDRESSES, MACHINES, NICS, Parts, Place};
 use self::shape::{POOLS, Shape};
-use self::sweep::absent_list;
 use crate::http::api::Call;
 use crate::provider::Diagnostics;
 use crate::worker_group::cloud::{
@@ -266,7 +267,8 @@ impl Azure {
                 let call = Call::get(path)
                     .query("api-version", version)
                     .queries("statusOnly", status);
-                absent_list(self.session.all(action, object, call).await)
+                let all = self.session.all(action, object, call).await;
+                Answered::Ok(absent(missing_group(all))?.unwrap_or_default())
             };
         let all = list(
             "Azure GET virtualMachines",
@@ -324,11 +326,4 @@ impl Azure {
         });
         Ok(told.collect())
     }
-}
-
-fn missing_group<T>(answer: Answered<T>) -> Answered<T> {
-    answer.map_err(|error| match error.code() {
-        "ResourceGroupNotFound" => error.being(Kind::NotFound),
-        _ => error,
-    })
 }

@@ -9,6 +9,7 @@
 use serde_json::Value as Json;
 
 use super::api::{COMPUTE, GALLERIES, MARKETPLACE, NETWORK, RESOURCES, SKUS, Session};
+use super::failure::missing_group;
 use super::fit::{check_image, check_network, check_size, lack};
 use super::machine::place as normal;
 use super::request::Place;
@@ -115,7 +116,9 @@ impl Asks<'_> {
     ) -> Answered<Option<Json>> {
         let object = path.rsplit('/').next().unwrap_or_default().to_owned();
         let call = Call::get(path).query("api-version", version);
-        absent(self.session.send(action, &object, call).await)
+        absent(missing_group(
+            self.session.send(action, &object, call).await,
+        ))
     }
 
     async fn group(&self) -> Answered<Option<Json>> {
@@ -123,17 +126,15 @@ impl Asks<'_> {
             "/subscriptions/{}/resourceGroups/{}",
             self.place.subscription, self.shape.resource_group_name
         );
-        let answer = self.ask("Azure GET resourceGroups", path, RESOURCES).await;
-        missing_group(answer)
+        self.ask("Azure GET resourceGroups", path, RESOURCES).await
     }
 
     async fn network(&self) -> Answered<Option<Json>> {
         let subnet = &self.shape.subnet_id;
         let network = subnet.rsplitn(3, '/').nth(2).unwrap_or(subnet);
-        missing_group(
-            self.ask("Azure GET virtualNetworks", network.to_owned(), NETWORK)
-                .await,
-        )
+        let network = network.to_owned();
+        self.ask("Azure GET virtualNetworks", network, NETWORK)
+            .await
     }
 
     async fn skus(&self) -> Answered<Vec<Json>> {
@@ -252,23 +253,12 @@ impl Asks<'_> {
     async fn pools(&self) -> Answered<Vec<String>> {
         let mut missing = Vec::new();
         for pool in &self.shape.load_balancer_backend_address_pool_ids {
-            let answer = missing_group(
-                self.ask("Azure GET backendAddressPools", pool.clone(), NETWORK)
-                    .await,
-            );
-            if answer?.is_none() {
+            let answer = self.ask("Azure GET backendAddressPools", pool.clone(), NETWORK);
+            if answer.await?.is_none() {
                 missing.push(pool.clone());
             }
         }
         Ok(missing)
-    }
-}
-
-/// What is in a resource group that does not exist does not exist.
-fn missing_group(answer: Answered<Option<Json>>) -> Answered<Option<Json>> {
-    match answer {
-        Err(error) if error.code() == "ResourceGroupNotFound" => Ok(None),
-        answer => answer,
     }
 }
 

@@ -8,6 +8,7 @@
 use serde_json::Value as Json;
 
 use super::api::{DISKS as DISKS_VERSION, NETWORK, Session};
+use super::failure::missing_group;
 use super::request::{ADDRESS, ADDRESSES, DISKS, NIC, NICS, Place};
 use crate::http::api::Call;
 use crate::worker_group::cloud::{Answered, CLUSTER, GROUP, Mark, UID, absent, all_of};
@@ -16,8 +17,8 @@ use crate::worker_group::cloud::{Answered, CLUSTER, GROUP, Mark, UID, absent, al
 pub(super) async fn sweep(session: &Session, place: &Place, group: &Mark) -> Answered<()> {
     for sort in SORTS {
         let call = Call::get(place.all(sort.kind)).query("api-version", sort.version);
-        // Without its resource group there is nothing.
-        let all = absent_list(session.all(sort.list, &group.group, call).await)?;
+        let all = missing_group(session.all(sort.list, &group.group, call).await);
+        let all = absent(all)?.unwrap_or_default();
         let left = all.iter().filter(|part| is_left(part, &sort, group));
         let one = async |part: &Json| {
             let id = part["id"].as_str().unwrap_or_default();
@@ -31,14 +32,6 @@ pub(super) async fn sweep(session: &Session, place: &Place, group: &Mark) -> Ans
         all_of(left.map(one).collect()).await?;
     }
     Ok(())
-}
-
-/// A list of what is in a resource group that does not exist.
-pub(super) fn absent_list(answer: Answered<Vec<Json>>) -> Answered<Vec<Json>> {
-    match answer {
-        Err(error) if error.code() == "ResourceGroupNotFound" => Ok(Vec::new()),
-        answer => answer,
-    }
 }
 
 fn is_left(part: &Json, sort: &Sort, group: &Mark) -> bool {
