@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::api::{COMPUTE, RESOURCES, Session};
 use super::claims::claims_of;
+use super::known::path;
 use super::nic::{self, lower, regrouped, wanted_nsg};
 use super::pools::Balanced;
 use super::request::retagged;
@@ -100,7 +101,10 @@ async fn retag(
     }
     for change in changes {
         let call = Call::patch(
-            format!("{}/providers/Microsoft.Resources/tags/default", machine.id),
+            format!(
+                "{}/providers/Microsoft.Resources/tags/default",
+                path(&machine.id)
+            ),
             change,
         );
         let answer = session.send(
@@ -119,7 +123,7 @@ async fn retag(
 /// Starts those that do not run; on one that runs it has no effect.
 pub(super) async fn start(session: &Session, machines: &[Machine]) -> Answered<()> {
     let one = async |machine: &Machine| {
-        let call = Call::post(format!("{}/start", machine.id), json!({})).repeatable();
+        let call = Call::post(format!("{}/start", path(&machine.id)), json!({})).repeatable();
         let answer = session.send(
             "Azure POST start",
             &machine.name,

@@ -8,6 +8,7 @@
 use serde_json::Value as Json;
 
 use super::api::{COMPUTE, NETWORK, Session};
+use super::known::id_of;
 use super::machine::Seen;
 use super::request::{self, Parts, image_text};
 use super::shape::Shape;
@@ -95,13 +96,19 @@ impl Maker<'_> {
         call.effect = Effect::Creates;
         let refusal = match self.session.send(CREATE, spec.name, call).await {
             Ok(json) => {
+                let Some(id) = id_of(&json) else {
+                    return self
+                        .existing(spec, parts)
+                        .await?
+                        .ok_or_else(|| unsaid(spec));
+                };
                 let seen = Seen {
                     machine: json,
                     ..Seen::default()
                 };
                 // It may have failed already.
                 let failed = seen.found().filter(|found| found.phase == Phase::Failed);
-                let mut made = failed.unwrap_or_else(|| Machine::asked_for(spec, &*parts.machine));
+                let mut made = failed.unwrap_or_else(|| Machine::asked_for(spec, id));
                 if let Some(zone) = zone {
                     made.zone = format!("{}-{zone}", shape.location);
                     made.observed.insert("zones".to_owned(), zone.to_owned());
@@ -188,6 +195,11 @@ fn taken(spec: &Spec<'_>, id: &str) -> CloudError {
         spec.name,
         format!("the name is taken by {id}"),
     )
+}
+
+fn unsaid(spec: &Spec<'_>) -> CloudError {
+    let words = "no id of the machine that it made";
+    CloudError::new(Kind::Ambiguous, CREATE, spec.name, words)
 }
 
 const CREATE: &str = "Azure PUT virtualMachines";

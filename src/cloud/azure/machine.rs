@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use serde_json::Value as Json;
 
 use super::claims::claims;
+use super::known::id_of;
 use super::nic::{asgs, lower, nsg};
 use super::request::{Parts, Place, image_text};
 use super::shape::{ASGS, IMAGE, NSG, OWN, Shape};
@@ -50,7 +51,7 @@ impl Seen {
     /// ask for it again.
     pub(super) fn found(&self) -> Option<Machine> {
         let properties = &self.machine["properties"];
-        let id = Place::canonical(self.machine["id"].as_str()?)?;
+        let id = id_of(&self.machine)?;
         let (phase, message) = self.phase();
         let zone = self.zone();
         Some(Machine {
@@ -240,7 +241,7 @@ pub(super) fn joined(machines: Vec<Json>, views: Vec<Json>, nics: Vec<Json>) -> 
         .collect();
     let mut nics: HashMap<String, Json> = nics.into_iter().map(|nic| (id(&nic), nic)).collect();
     let machines = machines.into_iter().map(|machine| {
-        let canonical = Place::canonical(&id(&machine)).and_then(|id| Parts::by_id(&id));
+        let canonical = Place::canonical(&id(&machine)).and_then(|path| Parts::by_path(&path));
         let nic = canonical.and_then(|parts| nics.remove(&parts.nic.to_lowercase()));
         Seen {
             view: views.remove(&id(&machine)).unwrap_or_default(),
@@ -350,7 +351,7 @@ mod tests {
             "id": format!("{base}/Microsoft.Compute/virtualMachines/w-0-a1"), "name": "w-0-a1", "location": "westeurope", "zones": ["2"],
             "tags": {"flatcar-cluster": "prod", "flatcar-group": "w", "flatcar-uid": "u", "flatcar-image": image, "team": "a",
                 "flatcar-tags": (OWN.listed)("team"), "stranger": "1", "flatcar-pools": "a,b"},
-            "properties": {"provisioningState": "Succeeded", "timeCreated": "2026-11-30T13:55:09.1234567+00:00",
+            "properties": {"vmId": "5c0d", "provisioningState": "Succeeded", "timeCreated": "2026-11-30T13:55:09.1234567+00:00",
                 "hardwareProfile": {"vmSize": "Standard_D2s_v5"}, "osProfile": {"computerName": "w-0"},
                 "storageProfile": {"imageReference": {"id": image.to_uppercase()}}},
         });
@@ -366,7 +367,7 @@ mod tests {
         let found = seen[0].found().unwrap();
         assert_eq!(
             found.id,
-            "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/w-0-a1"
+            "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Compute/virtualMachines/w-0-a1|5c0d"
         );
         assert_eq!(
             (found.name.as_str(), found.zone.as_str(), found.phase),

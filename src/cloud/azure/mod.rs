@@ -5,8 +5,8 @@
 //! What a machine looks like is in `shape` and `checks`, who logs in in `settings` and `auth`,
 //! calls in `api`, what their refusals mean in `failure`, bodies in `request`, the create in
 //! `create`, answers in `machine`, what is changed in `change` and `nic`, load balancers in `pools`
-//! and `claims`, what is left over in `sweep`, and what is asked before an apply in `preflight` and
-//! `fit`.
+//! and `claims`, what machines are known by in `known`, what is left over in `sweep`, and what is
+//! asked before an apply in `preflight` and `fit`.
 
 mod api;
 mod auth;
@@ -16,6 +16,7 @@ mod claims;
 mod create;
 mod failure;
 mod fit;
+mod known;
 mod machine;
 mod nic;
 mod pools;
@@ -36,6 +37,7 @@ use serde_json::{Value as Json, json};
 use self::api::{COMPUTE, NETWORK, Session};
 use self::create::Maker;
 use self::failure::missing_group;
+use self::known::{Known, id_of, number, number_of, path};
 use self::machine::{FACETS, Seen, joined};
 use self::pools::{Balanced, Pools};
 use self::request::{ADDRESSES, MACHINES, NICS, Parts, Place};
@@ -86,10 +88,13 @@ fn connect(connect: Connect<'_>) -> Connecting<'_> {
         let pools = pools
             .filter_map(|pool| pool.text().map(str::to_owned))
             .collect();
+        let known = Arc::new(Known::default());
+        let of_pools = Pools::new(Arc::clone(&session), Arc::clone(&known));
         let cloud = Azure {
             place: Place::new(&session.subscription, group),
-            balanced: Balanced::new(Pools::new(Arc::clone(&session)), pools),
+            balanced: Balanced::new(of_pools, pools),
             session,
+            known,
             turns: Pool::default(),
             spread: Spread::default(),
             claims: Mutex::default(),
@@ -103,6 +108,7 @@ fn connect(connect: Connect<'_>) -> Connecting<'_> {
 struct Azure {
     session: Arc<Session>,
     place: Place,
+    known: Arc<Known>,
     balanced: Balanced,
     turns: Pool,
     spread: Spread,
@@ -134,12 +140,7 @@ impl Answers for Azure {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let is_one = |seen: &Json| {
-            seen["id"]
-                .as_str()
-                .and_then(Place::canonical)
-                .is_some_and(|id| ids.contains(&id))
-        };
+        let is_one = |seen: &Json| id_of(seen).is_some_and(|id| ids.contains(&id));
         self.machines("the machines", is_one).await
     }
 
@@ -165,10 +166,17 @@ impl Answers for Azure {
     }
 
     async fn delete(&self, machine: &Machine) -> Answered<Deletion> {
-        let call = Call::delete(&machine.id).query("api-version", COMPUTE);
-        let answer = self
-            .session
-            .ask("Azure DELETE virtualMachines", &machine.name, call);
+        let (session, path) = (&self.session, path(&machine.id));
+        // A delete knows no number, and somebody may have put a machine of his own there.
+        let call = Call::get(path).query("api-version", COMPUTE);
+        let answer = session.send("Azure GET virtualMachines", &machine.name, call);
+        let there = absent(missing_group(answer.await))?;
+        let number_there = there.as_ref().and_then(number_of);
+        if number_there.is_none_or(|there| there != number(&machine.id)) {
+            return Ok(Deletion::Gone);
+        }
+        let call = Call::delete(path).query("api-version", COMPUTE);
+        let answer = session.ask("Azure DELETE virtualMachines", &machine.name, call);
         Ok(match absent(missing_group(answer.await))? {
             // 204 is said of what does not exist.
             Some(reply) if reply.status != 204 => Deletion::Going,
@@ -222,7 +230,7 @@ impl Answers for Azure {
 
     async fn console(&self, machine: &Machine) -> Answered<Option<String>> {
         let call = Call::post(
-            format!("{}/retrieveBootDiagnosticsData", machine.id),
+            format!("{}/retrieveBootDiagnosticsData", path(&machine.id)),
             json!({}),
         )
         .repeatable();
@@ -276,8 +284,11 @@ impl Azure {
             COMPUTE,
             None,
         );
-        let (all, ()) = tokio::try_join!(all, self.balanced.look())?;
-        let machines: Vec<Json> = all.into_iter().filter(is_wanted).collect();
+        let machines: Vec<Json> = all.await?.into_iter().filter(is_wanted).collect();
+        let ids = machines.iter().filter_map(id_of);
+        ids.for_each(|id| self.known.remember(&id));
+        // Pools name machines by their paths.
+        self.balanced.look().await?;
         if machines.is_empty() {
             return Ok(Vec::new());
         }

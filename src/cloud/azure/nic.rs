@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value as Json, json};
 
 use super::api::{NETWORK, Session};
+use super::known::path;
 use super::request::Parts;
 use super::shape::Shape;
 use crate::http::api::Call;
@@ -21,7 +22,8 @@ pub(super) async fn change(
     machine: &str,
     edit: impl Fn(&mut Json) -> bool + Send,
 ) -> Answered<()> {
-    let Some(parts) = Parts::by_id(machine) else {
+    let machine = path(machine);
+    let Some(parts) = Parts::by_path(machine) else {
         return Ok(());
     };
     let (read, write) = ("Azure GET networkInterfaces", "Azure PUT networkInterfaces");

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::api::{NETWORK, Session};
 use super::claims::name_of;
+use super::known::Known;
 use super::nic;
 use super::request::{NIC, NICS, Place};
 use super::shape::POOLS;
@@ -26,15 +27,17 @@ pub(super) type Balanced = Traffic<Pools>;
 
 pub(super) struct Pools {
     session: Arc<Session>,
+    known: Arc<Known>,
     /// Machines that were taken out, by pool and machine, and until when their connections may
     /// last.
     finishing: Mutex<HashMap<(String, String), Instant>>,
 }
 
 impl Pools {
-    pub(super) fn new(session: Arc<Session>) -> Self {
+    pub(super) fn new(session: Arc<Session>, known: Arc<Known>) -> Self {
         Self {
             session,
+            known,
             finishing: Mutex::default(),
         }
     }
@@ -73,6 +76,7 @@ impl Backends for Pools {
             .into_iter()
             .flatten()
             .filter_map(|one| machine_of(one["id"].as_str()?));
+        let ids = ids.map(|path| self.known.id_at(path));
         let mut found: HashMap<String, Member> = ids.map(|id| (id, member(true))).collect();
         let finishing = self
             .finishing
@@ -140,7 +144,7 @@ fn member(is_in: bool) -> Member {
     }
 }
 
-/// The machine of an interface of ours:
+/// The path of the machine of an interface of ours:
 /// `.../networkInterfaces/workers-k3v9x2ab-0-nic/ipConfigurations/primary`.
 fn machine_of(configuration: &str) -> Option<String> {
     let (nic, _) = configuration.split_once("/ipConfigurations/")?;

@@ -51,7 +51,7 @@ impl Place {
         format!("/subscriptions/{}/providers/{path}", self.subscription)
     }
 
-    /// The id of a machine as we write it, of one that Azure has written.
+    /// The path of a machine as we write it, of one that Azure has written.
     pub(super) fn canonical(id: &str) -> Option<String> {
         let parts: Vec<&str> = id.trim_start_matches('/').split('/').collect();
         let [_, subscription, _, group, _, _, _, name, ..] = parts[..] else {
@@ -79,8 +79,8 @@ impl Parts {
         Self::named(place, &name)
     }
 
-    /// Of a machine by its id.
-    pub(super) fn by_id(machine: &str) -> Option<Self> {
+    /// Of a machine by its path.
+    pub(super) fn by_path(machine: &str) -> Option<Self> {
         let parts: Vec<&str> = machine.split('/').collect();
         let ["", _, subscription, _, group, .., name] = parts[..] else {
             return None;

@@ -71,7 +71,7 @@ fn names_are_derived_and_an_attempt_has_names_of_its_own() {
             },
         );
         assert_eq!(parts.machine, format!("{base}/{name}"));
-        let again = Parts::by_id(&parts.machine).unwrap();
+        let again = Parts::by_path(&parts.machine).unwrap();
         assert_eq!((again.nic, again.address), (parts.nic, parts.address));
     }
     assert_eq!(

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use flatcar::kubernetes::Host;
 use flatcar::provider::{Severity, Value};
-use flatcar::worker_group::cloud::{Cloud, CloudError, Growth, Kind, Machine, Phase, Spec};
+use flatcar::worker_group::cloud::{
+    Cloud, CloudError, Deletion, Growth, Kind, Machine, Phase, Spec,
+};
 use futures::FutureExt as _;
 use futures::future::join_all;
 use serde_json::{Value as Json, json};
@@ -28,6 +30,7 @@ behaviours! {
     "interface, address and disks go with their machine" => parts_go_along,
     "what never came to be is swept, and what somebody else tagged so stays" => swept,
     "what a refused create has made is swept" => refused_is_swept,
+    "a machine that somebody made where one of ours was is not touched" => namesake,
     "a repeat puts nothing over a machine that runs" => repeat_puts_nothing,
     "an interface of a stranger is never put over" => strangers_interface,
     "a zone without room gives way to the next one, and all of them are told" => next_zone,
@@ -108,6 +111,22 @@ async fn refused_is_swept(bench: &Bench<'_>) -> Shown {
     bench.create(0).await.expect_err("there is no quota");
     bench.cloud.sweep(&bench.mark).await.expect("sweeps");
     assert_eq!(azure.parts().await.len(), before);
+    Ok(())
+}
+
+async fn namesake(bench: &Bench<'_>) -> Shown {
+    let azure = World::seen_by(bench);
+    let ours = bench.create(0).await.expect("creates");
+    azure.remove(&ours.id).await;
+    // Somebody makes another one under its name, and a policy copies its tags.
+    let theirs = bench.create(0).await.expect("creates");
+    assert_ne!(theirs.id, ours.id);
+    let found = bench.cloud.find(std::slice::from_ref(&ours.id)).await;
+    assert_eq!(found.expect("finds"), []);
+    let deleted = bench.cloud.delete(&ours).await.expect("answers");
+    assert_eq!(deleted, Deletion::Gone);
+    assert!(azure.get(&theirs.id).await.is_some());
+    bench.delete(&theirs).await;
     Ok(())
 }
 
@@ -338,7 +357,10 @@ async fn evicted(bench: &Bench<'_>) -> Shown {
     azure
         .ask(
             reqwest::Method::POST,
-            &format!("{}/simulateEviction", machine.id),
+            &format!(
+                "{}/simulateEviction",
+                machine.id.split('|').next().expect("a path")
+            ),
             None,
         )
         .await;

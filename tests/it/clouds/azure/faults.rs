@@ -159,7 +159,9 @@ impl FaultyLife for Place {
                 names(nic).trim_end_matches("-nic").to_owned()
             };
             let members: BTreeSet<String> = members.iter().map(interface).collect();
-            let expected: BTreeSet<String> = ids.iter().map(|id| names(id)).collect();
+            let path = |id: &String| id.split('|').next().map(str::to_owned);
+            let paths = ids.iter().filter_map(path);
+            let expected: BTreeSet<String> = paths.map(|path| names(&path)).collect();
             match members == expected {
                 true => Ok(()),
                 false => Err(format!("{members:?} get traffic instead of {expected:?}")),
@@ -187,8 +189,9 @@ pub(super) fn id_of(machine: &Json) -> String {
     let parts: Vec<&str> = id.split('/').collect();
     let (subscription, group) = (parts[2].to_lowercase(), parts[4].to_lowercase());
     format!(
-        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{}",
-        parts[8]
+        "/subscriptions/{subscription}/resourceGroups/{group}/providers/Microsoft.Compute/virtualMachines/{}|{}",
+        parts[8],
+        machine["properties"]["vmId"].as_str().expect("a number")
     )
 }
 

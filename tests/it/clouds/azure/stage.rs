@@ -178,7 +178,10 @@ impl Stage for Azure {
             .seen()
             .iter()
             .map(id_of)
-            .filter(|id| names.contains(id.rsplit('/').next().unwrap_or_default()))
+            .filter(|id| {
+                let (path, _) = id.split_once('|').expect("a number");
+                names.contains(path.rsplit('/').next().unwrap_or_default())
+            })
             .collect();
         Some(ids)
     }

@@ -73,8 +73,8 @@ impl Subject for World {
 
     fn unknown_id(&self) -> String {
         format!(
-            "/subscriptions/{}/resourcegroups/workers/providers/Microsoft.Compute/virtualMachines/nobody",
-            self.subscription
+            "/subscriptions/{}/resourcegroups/workers/providers/Microsoft.Compute/virtualMachines/nobody|{}",
+            self.subscription, self.subscription
         )
     }
 

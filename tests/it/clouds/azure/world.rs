@@ -223,8 +223,9 @@ impl World {
         parts
     }
 
-    /// `None`: there is no such thing.
+    /// `None`: there is no such thing. Of the id of a machine, the path is asked for.
     pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<Json>) -> Option<Json> {
+        let (path, _) = path.split_once('|').unwrap_or((path, ""));
         let token = self.token().await;
         let mark = if path.contains('?') { '&' } else { '?' };
         let mut request = self
@@ -279,13 +280,15 @@ impl World {
 
     /// Somebody stops one.
     pub(crate) async fn stop(&self, id: &str) {
-        self.ask(Method::POST, &format!("{id}/deallocate"), None)
+        let (path, _) = id.split_once('|').unwrap_or((id, ""));
+        self.ask(Method::POST, &format!("{path}/deallocate"), None)
             .await;
     }
 
     /// Somebody changes the tags of one.
     pub(crate) async fn tag(&self, id: &str, operation: &str, tags: Json) {
-        let path = format!("{id}/providers/Microsoft.Resources/tags/default");
+        let (path, _) = id.split_once('|').unwrap_or((id, ""));
+        let path = format!("{path}/providers/Microsoft.Resources/tags/default");
         let body = json!({"operation": operation, "properties": {"tags": tags}});
         self.ask(Method::PATCH, &path, Some(body)).await;
     }
