@@ -224,6 +224,11 @@ impl Mark {
         }
     }
 
+    /// Whether a create for the state of this origin wrote it, and has not returned.
+    pub fn is_unfinished_of(&self, origin: &str) -> bool {
+        self.unsaved && !origin.is_empty() && self.origin == origin
+    }
+
     /// Of a machine that is never made.
     pub fn trial() -> Self {
         Self {
@@ -445,7 +450,9 @@ pub trait Cloud: Send + Sync {
     async fn start(&self, machines: &[Machine]) -> Result<(), CloudError>;
 
     /// Releases what machines of the group of this uid that are gone have left behind (addresses,
-    /// say); asked at the end of every apply.
+    /// say); asked at the end of every apply. A mark that is unsaved is a create's: it takes over
+    /// machines that a create of its origin which never returned has left
+    /// ([`Mark::is_unfinished_of`]), and what that left beside machines, and nobody uses, goes.
     async fn sweep(&self, group: &Mark) -> Result<(), CloudError>;
 
     /// Rewrites marks and the in-place part of the shape on machines, in as few calls as the cloud

@@ -199,8 +199,7 @@ impl WorkerGroup {
             .filter(|machine| machine.phase != Phase::Deleting)
             .partition(|machine| {
                 let of = Generation::parse(&machine.mark.generation);
-                machine.mark.unsaved
-                    && machine.mark.origin == origin
+                machine.mark.is_unfinished_of(origin)
                     && is_name_of(&machine.name, &wanted.name)
                     && basis
                         .translated(&of)

@@ -362,8 +362,7 @@ impl Roll<'_> {
         // A call of a provider that was killed may be carried out a while after its end.
         let before = began + self.calls.cloud.consistency_window();
         let wanted = Generation::parse(&self.order.mark.generation);
-        machine.mark.unsaved
-            && machine.mark.origin == self.order.mark.origin
+        machine.mark.is_unfinished_of(&self.order.mark.origin)
             && is_name_of(&machine.name, &self.order.mark.group)
             && machine.created.is_some_and(|created| created < before)
             && Generation::parse(&machine.mark.generation).serves(&wanted, rolls)

@@ -17,14 +17,18 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
             window: Duration::from_secs(window),
             ..Memory::default()
         };
+        let mark = Mark {
+            origin: "here".to_owned(),
+            ..mark("2")
+        };
         let foreign = Mark {
             uid: "old".to_owned(),
             unsaved: true,
-            ..mark("2")
+            ..mark.clone()
         };
         let now = SystemTime::now();
         let order = Order {
-            mark: mark("2"),
+            mark,
             prefix: "w-u-".to_owned(),
             image: "flatcar",
             shape: &SHAPE,

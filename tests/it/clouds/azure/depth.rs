@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use flatcar::kubernetes::Host;
 use flatcar::provider::{Severity, Value};
 use flatcar::worker_group::cloud::{
-    Cloud, CloudError, Deletion, Growth, Kind, Machine, Phase, Spec,
+    Cloud, CloudError, Deletion, Growth, Kind, Machine, Mark, Phase, Spec,
 };
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -30,6 +30,7 @@ behaviours! {
     "interface, address and disks go with their machine" => parts_go_along,
     "what never came to be is swept, and what somebody else tagged so stays" => swept,
     "what a refused create has made is swept" => refused_is_swept,
+    "what a create of this state that was killed has left goes with the next one" => killed_is_swept,
     "a machine that somebody made where one of ours was is not touched" => namesake,
     "a repeat puts nothing over a machine that runs" => repeat_puts_nothing,
     "an interface of a stranger is never put over" => strangers_interface,
@@ -110,6 +111,63 @@ async fn refused_is_swept(bench: &Bench<'_>) -> Shown {
     azure.control(json!({"cores": 0})).await;
     bench.create(0).await.expect_err("there is no quota");
     bench.cloud.sweep(&bench.mark).await.expect("sweeps");
+    assert_eq!(azure.parts().await.len(), before);
+    Ok(())
+}
+
+async fn killed_is_swept(bench: &Bench<'_>) -> Shown {
+    let azure = World::seen_by(bench);
+    let before = azure.parts().await.len();
+    let shape = bench.shape_with(&[("public_ip", json!(true))]);
+    let cloud = connected(bench, &shape).await;
+    let of = |uid: &str, unsaved, origin: &str| Mark {
+        uid: uid.to_owned(),
+        unsaved,
+        origin: origin.to_owned(),
+        ..bench.mark.clone()
+    };
+    let (own, other) = ("0f3c9a1e5b7d2468", "8642d7b5e1a9c3f0");
+    let left = async |mark: Mark| {
+        azure.proxy.once(CREATE, || Fate::ResetBefore);
+        let name = format!("{}-{}-0", mark.group, mark.uid);
+        let spec = Spec {
+            shape: &shape,
+            mark: &mark,
+            ..bench.spec(&name, 0)
+        };
+        cloud.create(&spec).await.expect_err("is lost");
+    };
+    left(of("killed", true, own)).await;
+    left(of("elsewhere", true, other)).await;
+    left(of("unknown", true, "")).await;
+    left(of("saved", false, own)).await;
+    assert_eq!(azure.parts().await.len(), before + 8);
+    // The next create of that state; one of another, and what is no create, take nothing.
+    for (unsaved, origin, stay) in [(false, own, 8), (true, "", 8), (true, own, 6)] {
+        let asks = of("next", unsaved, origin);
+        cloud.sweep(&asks).await.expect("sweeps");
+        let parts = azure.parts().await;
+        assert_eq!(parts.len(), before + stay, "{unsaved} {origin}: {parts:?}");
+    }
+    let parts = azure.parts().await;
+    assert!(!parts.iter().any(|id| id.contains("-killed-")), "{parts:?}");
+    // What a machine uses stays.
+    let used = of("running", true, own);
+    let name = format!("{}-running-0", used.group);
+    let spec = Spec {
+        shape: &shape,
+        mark: &used,
+        ..bench.spec(&name, 0)
+    };
+    let running = cloud.create(&spec).await.expect("creates");
+    let parts = azure.parts().await.len();
+    let next = of("next", true, own);
+    cloud.sweep(&next).await.expect("sweeps");
+    assert_eq!(azure.parts().await.len(), parts);
+    bench.delete(&running).await;
+    for uid in ["elsewhere", "unknown", "saved"] {
+        cloud.sweep(&of(uid, false, "")).await.expect("sweeps");
+    }
     assert_eq!(azure.parts().await.len(), before);
     Ok(())
 }
