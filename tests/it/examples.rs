@@ -123,7 +123,7 @@ fn whole(block: &str) -> String {
             "sandbox" => "aws",
             other => other,
         };
-        block.lines().any(|line| is_it(line)) || block.contains(&format!("{stands_for} "))
+        block.lines().any(is_it) || block.contains(&format!("{stands_for} "))
     };
     let rest = GROUP.iter().filter(|(name, _)| !has(name));
     let rest: String = rest
