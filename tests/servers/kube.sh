@@ -79,16 +79,6 @@ Y
 }
 
 kubectl() { "$W/kubebox" kubectl --kubeconfig "$W/kubeconfig" "$@" > /dev/null 2>&1; }
-# until_ok NAME SECONDS COMMAND...: fails at once when the process NAME is gone
-until_ok() {
-  local name=$1 n=$2 i; shift 2
-  for ((i = 0; i < n * 5; i++)); do
-    "$@" && return 0
-    alive "$name" || { tail -n 5 "$W/log/$name.log" >&2; die "$name ended while starting (log/$name.log)"; }
-    sleep 0.2
-  done
-  die "not ready after $n s: $*"
-}
 environment() { echo "export KUBECONFIG=$W/kubeconfig"; echo "# kubectl: $W/kubebox kubectl"; }
 stop() { end "${PARTS[@]}"; }
 
