@@ -30,6 +30,40 @@ pub struct Access {
     pub proxy_url: Option<Secret>,
     pub insecure: Option<bool>,
     pub exec: Option<Exec>,
+    /// Where machines are that run there; of the cluster that they are Nodes of nobody says one.
+    pub namespace: Option<String>,
+    /// Where it is written.
+    #[serde(skip)]
+    pub block: Block,
+}
+
+/// Where access is written: an attribute of the provider block, and how the variables begin that
+/// say the rest. A group may be of one cluster, and its machines run on another one.
+#[derive(Clone, Copy)]
+#[allow(missing_docs)]
+pub struct Block {
+    pub name: &'static str,
+    /// In place of `KUBE_`.
+    pub variables: &'static str,
+}
+
+impl Default for Block {
+    fn default() -> Self {
+        Self {
+            name: "kubernetes",
+            variables: OURS,
+        }
+    }
+}
+
+impl Block {
+    /// The variable that says here what this one says of the cluster that machines are Nodes of.
+    pub fn variable(&self, name: &str) -> String {
+        match name.strip_prefix(OURS) {
+            Some(rest) => format!("{}{rest}", self.variables),
+            None => name.to_owned(),
+        }
+    }
 }
 
 /// The value of a variable; one that is set to an empty string is not set.
@@ -51,7 +85,7 @@ impl Access {
                 endpoint
             }
             (Some(_), None) => Endpoint::default(),
-            (None, None) => in_cluster(environment)?,
+            (None, None) => written.in_cluster(environment)?,
         };
         written.overlay(&mut endpoint)?;
         if !is_endpoint(&endpoint.server) {
@@ -64,6 +98,7 @@ impl Access {
 
     /// With what the variables say of the rest.
     fn completed(&self, environment: Environment<'_>) -> Self {
+        let environment = |name: &str| environment(&self.block.variable(name));
         let text = |written: &Option<String>, name| written.clone().or_else(|| environment(name));
         let secret = |written: &Option<Secret>, name| {
             let written = written.clone();
@@ -94,6 +129,8 @@ impl Access {
             proxy_url: secret(&self.proxy_url, PROXY),
             insecure: self.insecure.or_else(|| flag(INSECURE)),
             exec: self.exec.clone(),
+            namespace: self.namespace.clone(),
+            block: self.block,
         }
     }
 
@@ -152,8 +189,9 @@ impl Access {
             }
             (None, None) => {}
             _ => {
+                let [certificate, key] = [CERTIFICATE, KEY].map(|name| self.block.variable(name));
                 return Err(Unusable(format!(
-                    "client_certificate ({CERTIFICATE}) and client_key ({KEY}) belong together, and one of them is missing"
+                    "client_certificate ({certificate}) and client_key ({key}) belong together, and one of them is missing"
                 )));
             }
         }
@@ -165,30 +203,32 @@ impl Access {
         }
         Ok(())
     }
-}
 
-/// As a Pod's own service account has it. See: Accessing the Kubernetes API from a Pod.
-fn in_cluster(environment: Environment<'_>) -> Result<Endpoint, Unusable> {
-    let at = |file: &str| Path::new(SERVICE_ACCOUNT).join(file);
-    let host = environment("KUBERNETES_SERVICE_HOST").filter(|_| at("token").exists());
-    let Some(host) = host else {
-        return Err(Unusable(format!(
-            "nothing says which cluster: write config_path, or host and what logs in there, in kubernetes of the provider block, or set \
-             {PATH}, {KUBECONFIG} or {HOST}"
-        )));
-    };
-    let host = match host.contains(':') {
-        true => format!("[{host}]"),
-        false => host,
-    };
-    let port = environment("KUBERNETES_SERVICE_PORT").unwrap_or_else(|| "443".to_owned());
-    let roots = small_file(&at("ca.crt"));
-    Ok(Endpoint {
-        server: format!("https://{host}:{port}"),
-        roots: Some(roots.map_err(|why| Unusable(format!("{SERVICE_ACCOUNT}/ca.crt: {why}")))?),
-        bearer: Bearer::Token(Source::File(at("token"))),
-        ..Endpoint::default()
-    })
+    /// As a Pod's own service account has it. See: Accessing the Kubernetes API from a Pod.
+    fn in_cluster(&self, environment: Environment<'_>) -> Result<Endpoint, Unusable> {
+        let at = |file: &str| Path::new(SERVICE_ACCOUNT).join(file);
+        let host = environment("KUBERNETES_SERVICE_HOST").filter(|_| at("token").exists());
+        let Some(host) = host else {
+            let [path, host] = [PATH, HOST].map(|name| self.block.variable(name));
+            return Err(Unusable(format!(
+                "nothing says which cluster: write config_path, or host and what logs in there, in {} of the provider block, or set \
+                 {path}, {KUBECONFIG} or {host}",
+                self.block.name
+            )));
+        };
+        let host = match host.contains(':') {
+            true => format!("[{host}]"),
+            false => host,
+        };
+        let port = environment("KUBERNETES_SERVICE_PORT").unwrap_or_else(|| "443".to_owned());
+        let roots = small_file(&at("ca.crt"));
+        Ok(Endpoint {
+            server: format!("https://{host}:{port}"),
+            roots: Some(roots.map_err(|why| Unusable(format!("{SERVICE_ACCOUNT}/ca.crt: {why}")))?),
+            bearer: Bearer::Token(Source::File(at("token"))),
+            ..Endpoint::default()
+        })
+    }
 }
 
 /// `~/` is the home of who runs this.
@@ -223,6 +263,8 @@ pub const PROXY: &str = "KUBE_PROXY_URL";
 /// `insecure`
 pub const INSECURE: &str = "KUBE_INSECURE";
 
+/// How the variables of the cluster begin that machines are Nodes of.
+const OURS: &str = "KUBE_";
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 #[cfg(test)]

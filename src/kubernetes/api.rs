@@ -36,21 +36,21 @@ pub struct Api {
 }
 
 /// A question, or an order.
-pub(super) struct Call<'a> {
-    pub(super) method: Method,
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
     /// `["api", "v1", "nodes", "w-0"]`
-    pub(super) path: &'a [&'a str],
-    pub(super) query: &'a [(&'a str, &'a str)],
-    pub(super) body: Option<Body>,
-    pub(super) rule: Rule,
+    pub(crate) path: &'a [&'a str],
+    pub(crate) query: &'a [(&'a str, &'a str)],
+    pub(crate) body: Option<Body>,
+    pub(crate) rule: Rule,
 }
 
 /// What a role has to allow: `(["policy"], ["poddisruptionbudgets"], ["list"])` without brackets.
-pub(super) type Rule = (&'static str, &'static str, &'static str);
+pub(crate) type Rule = (&'static str, &'static str, &'static str);
 
 /// What is sent.
 #[derive(Clone)]
-pub(super) enum Body {
+pub(crate) enum Body {
     Json(Json),
     /// RFC 7386
     Merge(Json),
@@ -60,18 +60,18 @@ pub(super) enum Body {
 
 /// What was not done.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Failed {
+pub(crate) struct Failed {
     /// None where there was no answer.
-    pub(super) status: Option<u16>,
+    pub(crate) status: Option<u16>,
     /// `"TooManyRequests"`
-    pub(super) reason: String,
-    pub(super) message: String,
+    pub(crate) reason: String,
+    pub(crate) message: String,
     /// `[("DisruptionBudget", "The disruption budget web needs 3 healthy pods and has 3
     /// currently")]`
     pub(super) causes: Vec<(String, String)>,
-    pub(super) retry_after: Option<Duration>,
+    pub(crate) retry_after: Option<Duration>,
     /// Nobody can be asked, now and later.
-    pub(super) hopeless: bool,
+    pub(crate) hopeless: bool,
     /// Role-based access control refuses it.
     pub(super) lacks_rule: bool,
 }
@@ -216,7 +216,7 @@ impl Api {
     }
 
     /// Asks, and reads what is answered.
-    pub(super) async fn call(&self, call: Call<'_>) -> Result<Json, Failed> {
+    pub(crate) async fn call(&self, call: Call<'_>) -> Result<Json, Failed> {
         let answered = async {
             let response = self.send(&call).await?;
             read(response, call.rule).await
@@ -231,7 +231,7 @@ impl Api {
     }
 
     /// All of a list, page by page, each item as `item` reads it; and the version of the list.
-    pub(super) async fn list<T>(
+    pub(crate) async fn list<T>(
         &self,
         path: &[&str],
         query: &[(&str, &str)],

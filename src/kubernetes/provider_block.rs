@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::Api;
 use super::access::{
-    Access, CA, CERTIFICATE, CONTEXT, HOST, INSECURE, KEY, KUBECONFIG, PATH, PROXY, SERVER_NAME,
-    TOKEN, Unusable,
+    Access, Block, CA, CERTIFICATE, CONTEXT, HOST, INSECURE, KEY, KUBECONFIG, PATH, PROXY,
+    SERVER_NAME, TOKEN, Unusable,
 };
 use crate::protocol::log;
 use crate::provider::{Attribute, Context, Diagnostic, Diagnostics, Path, Type, Value};
@@ -14,17 +14,25 @@ use crate::provider::{Attribute, Context, Diagnostic, Diagnostics, Path, Type, V
 /// The attribute `kubernetes` of the provider block; names are those of the provider
 /// `hashicorp/kubernetes`.
 pub fn schema() -> Attribute {
-    let text = |name, description, variable| {
-        Attribute::string(name, description)
-            .environment(&[variable], "")
-            .optional()
-    };
+    let block = Block::default();
     Attribute::object(
-        NAME,
+        block.name,
         "Access to the cluster that machines are Nodes of, as the provider `hashicorp/kubernetes` has it. Without any of it, and without the \
          variables, the cluster is the one that the provider itself runs in.",
-        vec![
-            Attribute::string("config_path", "Kubeconfig; `~/` is the home directory.").environment(&[PATH, KUBECONFIG], "").optional(),
+        attributes(block),
+    )
+    .optional()
+}
+
+/// What says how a cluster is reached, of any block.
+pub(crate) fn attributes(block: Block) -> Vec<Attribute> {
+    let text = |name, description, variable| {
+        Attribute::string(name, description)
+            .environment(&[&block.variable(variable)], "")
+            .optional()
+    };
+    vec![
+            Attribute::string("config_path", "Kubeconfig; `~/` is the home directory.").environment(&[&block.variable(PATH), KUBECONFIG], "").optional(),
             Attribute::string("config_content", "Contents of a kubeconfig, in place of `config_path`.").optional().sensitive(),
             text("config_context", "Context of the kubeconfig.", CONTEXT),
             text("host", "URL of the API: `https://api.example:6443`.", HOST),
@@ -35,7 +43,7 @@ pub fn schema() -> Attribute {
             text("tls_server_name", "Name that the API's certificate has, where it is not that of `host`.", SERVER_NAME),
             text("proxy_url", "Proxy for all calls to the API. Without it the usual variables (`HTTPS_PROXY`, `NO_PROXY`) count.", PROXY).sensitive(),
             Attribute::bool("insecure", "Whether certificates go unchecked; draws a warning.")
-                .environment(&[INSECURE], "")
+                .environment(&[&block.variable(INSECURE)], "")
                 .check("", insecure)
                 .optional(),
             Attribute::object("exec", "Program that logs in, as in a kubeconfig.", vec![
@@ -45,9 +53,7 @@ pub fn schema() -> Attribute {
                 Attribute::map("env", "Variables for it, beside those of the provider.", Type::String).optional().sensitive(),
             ])
             .optional(),
-        ],
-    )
-    .optional()
+    ]
 }
 
 fn insecure(value: &Value, path: &Path) -> Diagnostics {
@@ -73,6 +79,14 @@ pub(crate) async fn api(context: &Context) -> Result<Arc<Api>, Diagnostics> {
 
 fn opened(context: &Context) -> Result<Api, Diagnostics> {
     let access: Access = context.checked_setting(&schema())?;
+    reached(&access)
+}
+
+/// The API that settings lead to, of any block.
+///
+/// # Errors
+/// What is written cannot be used, or nothing says which cluster.
+pub(crate) fn reached(access: &Access) -> Result<Api, Diagnostics> {
     let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let api = access.endpoint(&environment).and_then(Api::new);
     let api = api.map_err(|Unusable(why)| {
@@ -86,5 +100,3 @@ fn opened(context: &Context) -> Result<Api, Diagnostics> {
     }
     Ok(api)
 }
-
-const NAME: &str = "kubernetes";
