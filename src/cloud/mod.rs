@@ -5,6 +5,8 @@ mod aws;
 mod azure;
 #[cfg(feature = "gcp")]
 mod gcp;
+#[cfg(feature = "kubevirt")]
+mod kubevirt;
 #[cfg(feature = "openstack")]
 mod openstack;
 mod sandbox;
@@ -20,6 +22,8 @@ pub static ALL: &[&Entry] = &[
     &azure::ENTRY,
     #[cfg(feature = "gcp")]
     &gcp::ENTRY,
+    #[cfg(feature = "kubevirt")]
+    &kubevirt::ENTRY,
     #[cfg(feature = "openstack")]
     &openstack::ENTRY,
 ];
