@@ -7,6 +7,8 @@ pub(crate) mod aws;
 pub(crate) mod azure;
 #[cfg(feature = "gcp")]
 pub(crate) mod gcp;
+#[cfg(feature = "kubevirt")]
+pub(crate) mod kubevirt;
 #[cfg(feature = "openstack")]
 pub(crate) mod openstack;
 pub(crate) mod sandbox;

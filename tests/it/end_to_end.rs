@@ -70,6 +70,10 @@ pub(crate) trait Stage {
     fn targets(&self) -> Option<BTreeSet<String>> {
         None
     }
+    /// What makes user data longer, where that matters.
+    fn more_user_data(&self) -> String {
+        String::new()
+    }
     /// What is not as it has to be beside the cloud while no apply is under way.
     fn disorder(&self) -> Vec<String> {
         Vec::new()
@@ -101,7 +105,7 @@ fn configuration(stage: &dyn Stage) -> String {
                 - path: /etc/motd
                   mode: 0644
                   contents:
-                    inline: ${{var.message}}
+                    inline: ${{var.message}}{more}
           EOT
         }}
         resource "flatcar_worker_group" "workers" {{
@@ -115,11 +119,22 @@ fn configuration(stage: &dyn Stage) -> String {
         }}
         "#,
         provider = stage.provider(),
+        more = match stage.more_user_data().as_str() {
+            "" => String::new(),
+            text => format!("{MORE}{text}"),
+        },
         cluster = stage.cluster(),
         image = stage.image(),
         shape = stage.shape(),
     )
 }
+
+/// One more file, as the Butane config above is indented.
+const MORE: &str = "
+                - path: /etc/more
+                  mode: 0644
+                  contents:
+                    inline: ";
 
 /// A workspace with [`configuration`] in it.
 pub(crate) fn workspace(core: &Core, stage: &dyn Stage) -> Workspace {

@@ -10,7 +10,12 @@ mod cluster;
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener as Listener};
-#[cfg(any(feature = "azure", feature = "gcp", feature = "openstack"))]
+#[cfg(any(
+    feature = "azure",
+    feature = "gcp",
+    feature = "kubevirt",
+    feature = "openstack"
+))]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -163,7 +168,12 @@ impl Proxy {
     }
 
     /// The first call of this name meets this fate, all others pass.
-    #[cfg(any(feature = "azure", feature = "gcp", feature = "openstack"))]
+    #[cfg(any(
+        feature = "azure",
+        feature = "gcp",
+        feature = "kubevirt",
+        feature = "openstack"
+    ))]
     pub(crate) fn once(&self, name: &'static str, fate: impl Fn() -> Fate + Send + Sync + 'static) {
         let met = AtomicBool::new(false);
         self.order(
@@ -175,7 +185,12 @@ impl Proxy {
     }
 
     /// Every call of this name meets this fate, all others pass.
-    #[cfg(any(feature = "azure", feature = "gcp", feature = "openstack"))]
+    #[cfg(any(
+        feature = "azure",
+        feature = "gcp",
+        feature = "kubevirt",
+        feature = "openstack"
+    ))]
     pub(crate) fn each(&self, name: &'static str, fate: impl Fn() -> Fate + Send + Sync + 'static) {
         self.order(move |_, call| match call == name {
             true => fate(),

@@ -140,11 +140,34 @@ impl Message {
             ("DELETE", _) => "delete",
             _ => return None,
         };
+        let is_trial = self.first.contains("dryRun=All");
         let what = match verb {
+            "patch" if resource == "virtualmachines" => self.changes(),
             "patch" => self.patches(),
+            "create" if is_trial => " (trial)",
             _ => "",
         };
         Some(format!("{verb} {resource}{what}"))
+    }
+
+    /// What a patch of a virtual machine is about.
+    fn changes(&self) -> &'static str {
+        let body: Json = serde_json::from_slice(&self.body).unwrap_or_default();
+        let is_apply = self
+            .header("content-type")
+            .is_some_and(|kind| kind.contains("apply-patch"));
+        match (is_apply, &body["spec"]["runStrategy"]) {
+            (true, _)
+                if self
+                    .first
+                    .contains("fieldManager=terraform-provider-flatcar-mark") =>
+            {
+                " (mark)"
+            }
+            (true, _) => " (shape)",
+            (false, Json::String(_)) => " (start)",
+            (false, _) => " (take off)",
+        }
     }
 
     /// What a patch is about.

@@ -624,7 +624,7 @@ async fn user_data_limit(bench: &Bench<'_>) -> Shown {
     // Does not compress: no wrapper helps. More than any cloud takes.
     let mut noise = String::new();
     let mut state = 1_u64;
-    while noise.len() < 320 * 1024 {
+    while noise.len() < 1_536 * 1024 {
         state = state
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);

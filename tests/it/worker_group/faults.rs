@@ -147,6 +147,10 @@ pub(crate) trait FaultyLife: Send + Sync {
     fn provider(&self) -> Json;
     /// The group's arguments that depend on the cloud, with these tags.
     fn shape(&self, tags: &Json) -> Json;
+    /// What makes user data longer, where that matters.
+    fn more_user_data(&self) -> String {
+        String::new()
+    }
     /// From now on these calls meet the fault.
     fn order(&self, call: &str, fault: Fault);
     /// Whether one has met it.
@@ -249,7 +253,7 @@ fn life(cloud: &dyn FaultyCloud) -> Vec<Step> {
 
 impl Step {
     fn config(&self, place: &dyn FaultyLife) -> Json {
-        let contents = format!("data:,{}", self.message);
+        let contents = format!("data:,{}{}", self.message, place.more_user_data());
         let files = json!([{"path": "/etc/motd", "contents": {"source": contents}}]);
         let ignition = json!({"ignition": {"version": "3.3.0"}, "storage": {"files": files}});
         let mut config = json!({
