@@ -34,6 +34,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 pub use self::api::Api;
+#[cfg(feature = "kubevirt")]
 pub(crate) use self::api::{Body, Call, Failed, Rule};
 pub use self::connection::Connection;
 pub use self::pod::Rules;
