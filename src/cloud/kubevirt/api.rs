@@ -128,11 +128,6 @@ impl Resource {
         self.actions[CREATE]
     }
 
-    /// What a list of them is called.
-    pub(super) const fn list(&self) -> &'static str {
-        self.actions[LIST]
-    }
-
     /// What a patch of one is called.
     pub(super) const fn patch(&self) -> &'static str {
         self.actions[PATCH]
