@@ -104,16 +104,18 @@ impl Backends for TargetGroups {
         Pages::new(GROUPS, "all").all(page).await
     }
 
-    async fn delay(&self, arn: &str) -> Duration {
+    /// It says itself who still finishes: where it may not be asked, this bounds that.
+    async fn delay(&self, arn: &str) -> Answered<Duration> {
         let call = self.0.describe_target_group_attributes();
         let answer = call.target_group_arn(arn).send().await;
         let attributes = answer.ok().and_then(|answer| answer.attributes);
         let mut attributes = attributes.iter().flatten();
-        attributes
+        let delay = attributes
             .find(|attribute| attribute.key() == Some("deregistration_delay.timeout_seconds"))
             .and_then(|attribute| attribute.value()?.parse().ok())
             .map_or(LONGEST_DELAY, Duration::from_secs)
-            .min(LONGEST_DELAY)
+            .min(LONGEST_DELAY);
+        Ok(delay)
     }
 }
 

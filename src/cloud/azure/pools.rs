@@ -97,10 +97,10 @@ impl Backends for Pools {
     }
 
     async fn take_out(&self, pool: &str, machines: &[String]) -> Answered<()> {
+        let drain = self.delay(pool).await?;
         let calls = machines.iter();
         let calls = calls.map(|machine| self.put(machine, pool, false));
         all_of(calls.collect()).await?;
-        let drain = self.delay(pool).await;
         let mut finishing = self
             .finishing
             .lock()
@@ -127,10 +127,10 @@ impl Backends for Pools {
     }
 
     /// How long the load balancer lets open connections be.
-    async fn delay(&self, pool: &str) -> Duration {
-        let answer = self.pool(pool).await.ok().flatten().unwrap_or_default();
+    async fn delay(&self, pool: &str) -> Answered<Duration> {
+        let answer = self.pool(pool).await?.unwrap_or_default();
         let seconds = answer["properties"]["drainPeriodInSeconds"].as_u64();
-        Duration::from_secs(seconds.unwrap_or(0)).min(LONGEST)
+        Ok(Duration::from_secs(seconds.unwrap_or(0)).min(LONGEST))
     }
 }
 

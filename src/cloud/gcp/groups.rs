@@ -107,17 +107,11 @@ impl Backends for Groups {
         Ok(links.collect())
     }
 
-    async fn delay(&self, link: &str) -> Duration {
-        let mut delay = self.asked_delay(link).await;
-        // One lost answer is no reason to wait for an hour.
-        for _ in 1..TRIES {
-            if delay.as_ref().is_err_and(CloudError::is_retryable) {
-                delay = self.asked_delay(link).await;
-            }
-        }
-        let delay = delay.unwrap_or(LONGEST_DELAY);
+    async fn delay(&self, link: &str) -> Answered<Duration> {
+        let delay = self.asked_delay(link).await;
+        let delay = delay.map_err(|error| error.blaming(ATTRIBUTE))?;
         self.left().delays.insert(link.to_owned(), delay);
-        delay
+        Ok(delay)
     }
 }
 
@@ -265,5 +259,3 @@ const HOST: &str = "https://www.googleapis.com/compute/v1";
 const PAGE: &str = "500";
 /// Of `drainingTimeoutSec`.
 const LONGEST_DELAY: Duration = Duration::from_secs(3_600);
-/// How often it is asked for, where the API stumbles.
-const TRIES: usize = 3;

@@ -3,6 +3,7 @@
 //! In: `"pvc:images/flatcar"`. Out: a [`Source`]: the clone of a volume of the namespace `images`.
 
 use super::shape::{Shape, is_name};
+use crate::kubernetes::label;
 
 /// What an `image` stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,9 +25,9 @@ impl<'a> Source<'a> {
     pub(super) fn of(image: &'a str) -> Option<Self> {
         let place = |rest: &'a str| match rest.split_once('/') {
             Some((namespace, name)) => {
-                (is_name(namespace) && is_name(name)).then_some((Some(namespace), name))
+                (is_name(namespace) && label::is_name(name)).then_some((Some(namespace), name))
             }
-            None => is_name(rest).then_some((None, rest)),
+            None => label::is_name(rest).then_some((None, rest)),
         };
         if let Some(rest) = image.strip_prefix("pvc:") {
             return place(rest).map(|(namespace, name)| Self::Claim(namespace, name));

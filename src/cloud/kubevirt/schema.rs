@@ -5,6 +5,7 @@ use super::shape::{
     ANNOTATIONS, CLUSTER_INSTANCETYPE, CLUSTER_PREFERENCE, INSTANCETYPE, LABELS, NAME_SAYS,
     PREFERENCE, RUN_STRATEGY, is_checksum, is_name, is_quantity,
 };
+use crate::kubernetes::label;
 use crate::provider::{Attribute, Type};
 
 /// The attribute `kubevirt` of the group: one machine's shape.
@@ -15,7 +16,7 @@ pub(super) fn group_schema() -> Attribute {
             name,
             &format!("{of} that says what is left out here."),
             vec![
-                named("name", "Its name."),
+                object("name", "Its name, such as `u1.medium`."),
                 Attribute::string(
                     "kind",
                     "Its kind: of the whole cluster, or of the namespace.",
@@ -234,7 +235,7 @@ fn life() -> Vec<Attribute> {
             "access_credentials",
             "Public keys for SSH that the namespace's Secrets hold.",
             vec![
-                named("secret_name", "Secret, each value of which is a key."),
+                object("secret_name", "Secret, each value of which is a key."),
                 texts("users", "Users whose keys the guest agent writes; without any they stand in the config drive."),
             ],
         )
@@ -257,6 +258,14 @@ fn storage() -> Vec<Attribute> {
 
 fn filled(name: &'static str, description: &str) -> Attribute {
     Attribute::string(name, description).filled()
+}
+
+/// An object of the cluster.
+fn object(name: &'static str, description: &str) -> Attribute {
+    Attribute::string(name, description).required().pattern(
+        "A name of lower-case letters, digits, hyphens and dots, at most 253 characters",
+        label::is_name,
+    )
 }
 
 fn named(name: &'static str, description: &str) -> Attribute {

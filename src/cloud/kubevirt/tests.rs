@@ -244,6 +244,10 @@ fn an_image_says_what_it_is_made_from() {
         ("docker://a/b", Some(Source::Registry("docker://a/b"))),
         ("pvc:a", Some(Source::Claim(None, "a"))),
         ("pvc:a/b", Some(Source::Claim(Some("a"), "b"))),
+        (
+            "pvc:images/flatcar-4593.2.5",
+            Some(Source::Claim(Some("images"), "flatcar-4593.2.5")),
+        ),
         ("snapshot:a", Some(Source::Snapshot(None, "a"))),
         ("snapshot:a/b/c", None),
         ("pvc:../secrets/a", None),

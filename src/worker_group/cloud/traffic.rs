@@ -47,9 +47,8 @@ pub trait Backends: Send + Sync + 'static {
     /// The backends of these names that exist.
     async fn named(&self, names: &BTreeSet<String>) -> Result<Vec<String>, CloudError>;
 
-    /// How long a backend lets machines that were taken out finish; where it may not be asked, the
-    /// longest that there is.
-    async fn delay(&self, backend: &str) -> Duration;
+    /// How long a backend lets machines that were taken out finish, at most.
+    async fn delay(&self, backend: &str) -> Result<Duration, CloudError>;
 }
 
 /// How a machine is in one backend.
@@ -304,13 +303,13 @@ impl<B: Backends> Traffic<B> {
             .collect())
     }
 
-    async fn delay(&self, backend: &str) -> Duration {
+    async fn delay(&self, backend: &str) -> Result<Duration, CloudError> {
         if let Some(delay) = self.known().delays.get(backend) {
-            return *delay;
+            return Ok(*delay);
         }
-        let delay = self.backends.delay(backend).await;
+        let delay = self.backends.delay(backend).await?;
         self.known().delays.insert(backend.to_owned(), delay);
-        delay
+        Ok(delay)
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -394,7 +393,7 @@ impl<B: Backends> Members for Traffic<B> {
         let mut leaving: HashMap<String, Leaving> = HashMap::new();
         for backend in backends {
             let ids = by_name.remove(B::name_of(&backend)).unwrap_or_default();
-            let delay = self.delay(&backend).await;
+            let delay = self.delay(&backend).await?;
             self.take_all_out(&backend, &ids).await?;
             let since = Instant::now();
             let known = self.known();
@@ -543,8 +542,8 @@ mod tests {
             Ok(there.map(|name| format!("pool/{name}")).collect())
         }
 
-        async fn delay(&self, _: &str) -> Duration {
-            Duration::from_secs(300)
+        async fn delay(&self, _: &str) -> Result<Duration, CloudError> {
+            Ok(Duration::from_secs(300))
         }
     }
 

@@ -34,7 +34,7 @@ fn lives(core: &'static str) {
 
 #[test]
 fn an_apply_on_azure_goes_on_wherever_it_ended() {
-    each_point("azure", 40, || Some(Box::new(Azure::find_with_a_pool()?)));
+    each_point("azure", 24, || Some(Box::new(Azure::find_with_a_pool()?)));
 }
 
 /// The window within which the provider believes no absence.

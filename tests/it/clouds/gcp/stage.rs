@@ -27,7 +27,7 @@ fn a_group_lives_on_gcp_under_opentofu() {
 
 #[test]
 fn an_apply_on_gcp_goes_on_wherever_it_ended() {
-    each_point("gcp", 60, || {
+    each_point("gcp", 24, || {
         let gcp = Gcp::find()?;
         let groups = gcp.world.make_groups();
         Some(Box::new(Gcp { groups, ..gcp }))

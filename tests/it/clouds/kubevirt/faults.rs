@@ -15,8 +15,14 @@ use crate::proxy::Fate;
 use crate::worker_group::faults::wire::Wire;
 use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
+/// Only where it is asked for (`make faults-full CLOUDS=kubevirt`): its rows are not on the page
+/// yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn kubevirt_carries_on_or_says_so() {
+    if std::env::var_os("FLATCAR_FAULTS").is_none() {
+        println!("not asked for: make faults-full CLOUDS=kubevirt");
+        return;
+    }
     let Some(server) = Server::find() else {
         return;
     };

@@ -32,7 +32,7 @@ fn a_group_lives_on_kubevirt_under_opentofu() {
 
 #[test]
 fn an_apply_on_kubevirt_goes_on_wherever_it_ended() {
-    each_point("kubevirt", 36, || {
+    each_point("kubevirt", 16, || {
         let kubevirt = KubeVirt::find()?;
         Some(Box::new(kubevirt))
     });
