@@ -30,8 +30,6 @@ pub struct Access {
     pub proxy_url: Option<Secret>,
     pub insecure: Option<bool>,
     pub exec: Option<Exec>,
-    /// Where machines are that run there; of the cluster that they are Nodes of nobody says one.
-    pub namespace: Option<String>,
     /// Where it is written.
     #[serde(skip)]
     pub block: Block,
@@ -129,7 +127,6 @@ impl Access {
             proxy_url: secret(&self.proxy_url, PROXY),
             insecure: self.insecure.or_else(|| flag(INSECURE)),
             exec: self.exec.clone(),
-            namespace: self.namespace.clone(),
             block: self.block,
         }
     }

@@ -100,3 +100,17 @@ pub(crate) fn reached(access: &Access) -> Result<Api, Diagnostics> {
     }
     Ok(api)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::convert::from_value;
+    use crate::provider::schema::null_object;
+
+    #[test]
+    fn what_is_read_is_what_may_be_written() {
+        let nothing = null_object(&attributes(Block::default()));
+        let read = from_value::<Access>(&nothing, &Path::of("kubernetes"));
+        assert!(read.is_ok(), "{:?}", read.err());
+    }
+}

@@ -95,10 +95,12 @@ async fn retag(
             .filter_map(|key| Some((key, machine.observed.get(&format!("{}.{key}", OWN.field))?)))
             .collect(),
     };
-    let mut changes = vec![json!({"operation": "Merge", "properties": {"tags": tags}})];
+    // First what goes: names of tags are the same to Azure in any letters.
+    let mut changes = Vec::new();
     if !left.is_empty() {
         changes.push(json!({"operation": "Delete", "properties": {"tags": left}}));
     }
+    changes.push(json!({"operation": "Merge", "properties": {"tags": tags}}));
     for change in changes {
         let call = Call::patch(
             format!(

@@ -45,6 +45,13 @@ pub(super) fn of_fault(
         ),
     };
     let (kind, attribute) = Meaning::find(MEANINGS, Some(status), code, message);
+    // A gateway's own 404 says nothing of what exists; nor does Azure's, of a subscription that
+    // these credentials do not see.
+    let kind = match kind {
+        Kind::NotFound if code == "SubscriptionNotFound" => Kind::BadRequest,
+        Kind::NotFound if !code.ends_with("NotFound") => Kind::Unavailable,
+        kind => kind,
+    };
     let failure = Failure::Refused {
         status,
         words,
@@ -105,7 +112,7 @@ const MEANINGS: &[Meaning] = &[
     ),
     Meaning::codes(
         Kind::RateLimit,
-        "TooManyRequests RetryableError* AnotherOperationInProgress *RequestsThrottled Conflict*Write* OperationNotAllowedDueToAnotherOperation",
+        "TooManyRequests RetryableError* AnotherOperationInProgress *RequestsThrottled ConflictingConcurrentWriteNotAllowed OperationNotAllowedDueToAnotherOperation",
     ),
     Meaning::codes(Kind::Unavailable, "PreconditionFailed Conflict ConcurrentUpdate* OperationPreempted NicInUse ServerTimeout"),
     Meaning::codes(Kind::BadRequest, "ResourceGroupNotFound").blaming("azure.resource_group_name"),
@@ -113,7 +120,7 @@ const MEANINGS: &[Meaning] = &[
     Meaning::codes(Kind::BadRequest, "PlatformImageNotFound ImageNotFound GalleryImage* ImageVersion* CommunityGallery* SharedGallery*").blaming("image"),
     Meaning::codes(Kind::BadRequest, "*AvailabilityZone*").blaming("azure.zones"),
     Meaning::codes(Kind::BadRequest, "InvalidResourceLocation LocationNotAvailable* NoRegisteredProvider* LocationRequired").blaming("azure.location"),
-    Meaning::codes(Kind::BadRequest, "Invalid* *NotSupported* *Reference* *NotAllowed OperationNotAllowed Linked*Property* BadRequest"),
+    Meaning::codes(Kind::BadRequest, "Invalid* *NotSupported* *Reference* *NotAllowed OperationNotAllowed LinkedInvalidPropertyId BadRequest"),
     Meaning::words("subnets", "azure.subnet_id"),
     Meaning::words("networkSecurityGroups", "azure.network_security_group_id"),
     Meaning::words("applicationSecurityGroups", "azure.application_security_group_ids"),

@@ -167,8 +167,9 @@ fn moment(text: &str) -> Option<SystemTime> {
 pub(super) const FACETS: &[Facet<Shape, Seen>] = &[
     Facet::whole(
         "vm_size",
-        |shape| Some(shape.vm_size.clone()),
-        |seen| text(&seen.machine["properties"]["hardwareProfile"]["vmSize"]),
+        // Azure answers names in letters of its own choice.
+        |shape| Some(shape.vm_size.to_lowercase()),
+        |seen| Some(text(&seen.machine["properties"]["hardwareProfile"]["vmSize"])?.to_lowercase()),
     ),
     Facet::whole(
         "location",
@@ -390,7 +391,7 @@ mod tests {
                 "network_security_group_id=/nsg",
                 "subnet_id=/subnet",
                 "tags.team=a",
-                "vm_size=Standard_D2s_v5",
+                "vm_size=standard_d2s_v5",
                 "zones=2"
             ]
         );

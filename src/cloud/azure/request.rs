@@ -7,10 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
-use sha2::{Digest as _, Sha256};
 
 use super::claims::{claims_of, name_of};
 use super::shape::{Disk, IMAGE, OWN, Shape};
@@ -140,7 +137,7 @@ pub(super) fn machine(
 ) -> Json {
     let is_custom = shape.user_data_as == "custom_data";
     let keys = match shape.admin_ssh_keys.is_empty() {
-        true => vec![nobodys_key(spec.name)],
+        true => vec![NOBODYS_KEY.to_owned()],
         false => shape.admin_ssh_keys.clone(),
     };
     let user = &shape.admin_username;
@@ -261,22 +258,18 @@ pub(super) fn retagged(mark: &Mark, shape: Option<&Shape>) -> BTreeMap<String, S
     tags
 }
 
-/// A public key of RSA that nobody has the private half of: Azure wants one, and its number is a
-/// hash of the machine's name, whose factors nobody knows.
-fn nobodys_key(name: &str) -> String {
-    let mut number: Vec<u8> = (0..8_u8)
-        .flat_map(|part| Sha256::digest([name.as_bytes(), &[part]].concat()))
-        .collect();
-    number[0] |= 0x80;
-    number[255] |= 1;
-    number.insert(0, 0);
-    let mut bytes = Vec::new();
-    for part in [&b"ssh-rsa"[..], &[1, 0, 1], &number] {
-        bytes.extend(u32::try_from(part.len()).unwrap_or_default().to_be_bytes());
-        bytes.extend(part);
-    }
-    format!("ssh-rsa {} nobody", STANDARD.encode(bytes))
-}
+/// A public key of RSA that nobody has the private half of, for Azure wants one. Its number is the
+/// one of 2,048 bits of the RSA Factoring Challenge: whoever made it destroyed its factors, and
+/// nobody has found them since 1991.
+const NOBODYS_KEY: &str = concat!(
+    "ssh-rsa ",
+    "AAAAB3NzaC1yc2EAAAADAQABAAABAQDHlwzu3MOwdUSQIBp6phPNc5EQgceQ9fGocm9GNVC7W3/w244eoRiexy+T",
+    "0WUAEb1yGu6swqzeMqBBB/BkjCgTox9bC3dl/4tEtLb/yTOEtkbrCcfPXoWS1A6jPIADnzW08UoEtR97/Xgb5NFn",
+    "MWS6jrmRwsTXMLu+NfWSve9SSvfo2u/SbGb8AsR5r4nWTTc/RCcJQ53mbOuVXz6jfVFZ9hNYCfhTNLXLGBOt3IDN",
+    "BWCfEKxqla1lhyyQlSW9rTK8cpWSZCkg8kxh3Fs8O3kj5WsWpNnTc9hyHySj/A8bMTH1VhUXKGa8zDD5UFTIJOcz",
+    "petoF/e8FjmdSMY2HMfl",
+    " nobody"
+);
 
 pub(super) const MACHINES: &str = "Microsoft.Compute/virtualMachines";
 pub(super) const DISKS: &str = "Microsoft.Compute/disks";

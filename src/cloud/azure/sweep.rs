@@ -54,8 +54,25 @@ fn is_made(part: &Json, sort: &Sort, of: &Mark) -> bool {
         return false;
     };
     uid.ends_with(&of.uid)
-        && rest.starts_with(|letter: char| letter.is_ascii_digit())
-        && sort.ends.iter().any(|end| rest.contains(end))
+        && sort.ends.iter().any(|end| match end.strip_suffix('-') {
+            // Data disks have their number at the end.
+            Some(end) => rest.rsplit_once('-').is_some_and(|(rest, lun)| {
+                is_number(lun) && rest.strip_suffix(end).is_some_and(is_machine)
+            }),
+            None => rest.strip_suffix(end).is_some_and(is_machine),
+        })
+}
+
+/// `0`, or with the try of its name `0-a1`.
+fn is_machine(text: &str) -> bool {
+    match text.split_once("-a") {
+        Some((ordinal, attempt)) => is_number(ordinal) && is_number(attempt),
+        None => is_number(text),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 struct Sort {
@@ -128,6 +145,10 @@ mod tests {
             // Somebody copied the tags.
             (0, "jumphost-nic", &ours, &nowhere, false, false),
             (0, "w-u1-jumphost-nic", &ours, &nowhere, false, false),
+            (0, "w-u1-0-jumphost-nic", &ours, &nowhere, false, false),
+            (2, "w-u1-0-osdisk-20260101", &ours, &nowhere, false, false),
+            (2, "w-u1-0-data-0-backup", &ours, &nowhere, false, false),
+            (2, "w-u1-0-a2-data-11", &ours, &nowhere, true, true),
             (0, "w-u1-0", &ours, &nowhere, false, false),
             // A create of this state, or of another, which has not returned; and one that has.
             (0, "w-u2-0-nic", &killed, &nowhere, false, true),

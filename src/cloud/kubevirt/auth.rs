@@ -5,12 +5,15 @@
 //! block `kubernetes`, and variables those of it with `KUBEVIRT_` in place of `KUBE_`: what
 //! machines are Nodes of is another cluster, as a rule.
 
+use std::collections::BTreeMap;
+
 use super::api::Session;
 use super::shape::{NAME_SAYS, is_name};
 use crate::kubernetes::access::{Access, Block};
 use crate::kubernetes::provider_block;
 use crate::protocol::log;
-use crate::provider::{Attribute, Context, Diagnostics};
+use crate::provider::convert::from_value;
+use crate::provider::{Attribute, Context, Diagnostics, Path, Value};
 use crate::worker_group::cloud::or_variable;
 
 /// The attribute `kubevirt` of the provider block.
@@ -31,7 +34,15 @@ pub(super) fn provider_schema() -> Attribute {
 /// # Errors
 /// What is written cannot be used, or nothing says which cluster.
 pub(super) fn login(context: &Context) -> Result<Session, Diagnostics> {
-    let access: Access = super::ENTRY.settings(context)?;
+    let mut settings: BTreeMap<String, Value> = super::ENTRY.settings(context)?;
+    let namespace = match settings.remove("namespace") {
+        Some(Value::String(namespace)) => Some(namespace),
+        _ => None,
+    };
+    let access = match settings.is_empty() {
+        true => Access::default(),
+        false => from_value(&Value::Map(settings), &Path::of(BLOCK.name))?,
+    };
     let access = Access {
         block: BLOCK,
         ..access
@@ -40,7 +51,7 @@ pub(super) fn login(context: &Context) -> Result<Session, Diagnostics> {
     if api.is_insecure() {
         log::warn("certificates of KubeVirt's cluster go unchecked", &[]);
     }
-    let namespace = or_variable(access.namespace, &[NAMESPACE]);
+    let namespace = or_variable(namespace, &[NAMESPACE]);
     Ok(Session {
         api,
         namespace: namespace.unwrap_or_else(|| "default".to_owned()),

@@ -146,8 +146,8 @@ async fn trial(
     let mark = Mark::trial();
     let spec = Spec::trial(&mark, image);
     // More of them than KubeVirt takes without a Secret: that is tried too.
-    let machine = request::machine(&spec, shape, source.within(namespace), "");
-    let secret = request::secret(spec.name, NO_UID, &mark, "");
+    let machine = request::machine(&spec, shape, source.within(namespace), TRIAL_DATA);
+    let secret = request::secret(spec.name, NO_UID, &mark, TRIAL_DATA);
     let tried: [(Resource, Json); 2] = [(MACHINES, machine), (SECRETS, secret)];
     for (resource, body) in tried {
         match session.create(resource, namespace, body, true).await {
@@ -176,3 +176,5 @@ fn refusal(error: &CloudError) -> Option<Refusal> {
 }
 
 const NO_UID: &str = "00000000-0000-0000-0000-000000000000";
+/// `{}`: KubeVirt's webhooks take no empty user data.
+const TRIAL_DATA: &str = "e30=";

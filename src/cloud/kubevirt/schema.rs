@@ -69,7 +69,7 @@ pub(super) fn group_schema() -> Attribute {
             [
                 storage(),
                 vec![
-                    Attribute::string("checksum", "What an image at a URL has to be: `sha512:` and the hash that `flatcar_image` has. Needs CDI 1.64.")
+                    Attribute::string("checksum", "What an image at a URL has to be: `sha512:` and the hash that `flatcar_image` has. KubeVirt 1.8 does not know it yet, and drops it.")
                         .optional()
                         .pattern("`sha512:` or `sha256:` and a hash in hexadecimal digits", is_checksum),
                     text("secret_ref", "Secret of the namespace with `accessKeyId` and `secretKey` for the URL."),

@@ -155,15 +155,18 @@ impl SysextModel {
     }
 }
 
-/// Machines that look for newer ones need a list that they reach.
+/// Machines that look for newer ones need a list that they reach and can believe, of the server
+/// that the first one is of.
 fn contradictions(config: &SysextModel) -> Diagnostics {
     let sysext = config.sysext();
     let is_known = !config.checksums_url.is_unknown();
-    match sysext.auto_update && is_known && !is_list_for_machines(&sysext.checksums_url) {
+    let is_elsewhere = !config.url.is_null() && config.checksums_url.is_null();
+    let is_list = is_list_for_machines(&sysext.checksums_url) && !is_elsewhere;
+    match sysext.auto_update && is_known && !is_list {
         true => Diagnostic::error(
             "Machines cannot look for newer versions",
-            "They look for the list beside the extensions: checksums_url must be an address that they reach, and end with /SHA256SUMS. \
-             Or set auto_update = false.",
+            "They look for the list beside the extensions, and nobody else checks what they take: checksums_url must be an https:// address that \
+             they reach, end with /SHA256SUMS, and be set where url is. Or set auto_update = false.",
         )
         .at(Path::of("checksums_url"))
         .into(),
@@ -243,6 +246,10 @@ mod tests {
                 Err(
                     "it has no line for tailscale-v1.80.0-x86-64.raw (it has 2 versions, the newest: v1.78.1, v1.9.0).\nSet sha256,",
                 ),
+            ),
+            (
+                json!({"sha256": given, "url": "https://m.example/{name}-{version}-{arch}.raw", "auto_update": true}),
+                Err("checksums_url: Machines cannot look for newer versions"),
             ),
             (
                 json!({"checksums_url": listed, "auto_update": true}),

@@ -249,7 +249,7 @@ impl Kubernetes {
         if list.is_some_and(|list| !sysext::is_list_for_machines(&list.checksums_url)) {
             found.push((
                 "auto_update",
-                "machines look for the list beside the extensions: sysext.checksums_url must be an address that they reach and end with /SHA256SUMS",
+                "machines look for the list beside the extensions: sysext.checksums_url must be an https:// address that they reach and end with /SHA256SUMS",
             ));
         }
         // containerd 1 takes the whole table of a later file in place of the earlier one.

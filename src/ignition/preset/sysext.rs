@@ -174,10 +174,11 @@ impl Updates<'_> {
 
 const LIST: &str = "SHA256SUMS";
 
-/// Whether machines find a list of hashes there, and the extensions beside it.
+/// Whether machines find a list of hashes there, and the extensions beside it, by themselves:
+/// nobody else checks what they fetch then.
 pub fn is_list_for_machines(url: &str) -> bool {
     let name = url.rsplit_once('/').map(|(_, name)| name);
-    !url.starts_with("file://") && name == Some(LIST)
+    url.starts_with("https://") && name == Some(LIST)
 }
 
 /// The name of an extension: it stands in names of files and of systemd's components.
@@ -289,6 +290,7 @@ mod tests {
         for (url, is) in [
             ("https://m.example/x/SHA256SUMS", true),
             ("file:///m/SHA256SUMS", false),
+            ("http://m.example/x/SHA256SUMS", false),
             ("https://m.example/x/sums", false),
         ] {
             assert_eq!(is_list_for_machines(url), is, "{url}");

@@ -280,7 +280,10 @@ impl Meaning {
 
     fn fits(&self, status: Option<u16>, code: &str, words: &str) -> bool {
         let is_one = |known: &str| match (known.strip_prefix('*'), known.strip_suffix('*')) {
-            (Some(end), _) => code.ends_with(end),
+            (Some(rest), _) => match rest.strip_suffix('*') {
+                Some(part) => code.contains(part),
+                None => code.ends_with(rest),
+            },
             (None, Some(start)) => code.starts_with(start),
             (None, None) => code == known,
         };

@@ -48,7 +48,7 @@ fn a_group_lives_on_kubevirt_with_the_rights_that_the_guide_gives_and_no_others(
 
 /// The role of the guide.
 fn role() -> String {
-    let guide = Path::new(ROOT).join("docs/guides/kubevirt.md");
+    let guide = Path::new(ROOT).join("docs/kubevirt.md");
     let guide = std::fs::read_to_string(guide).expect("the guide");
     let (_, rest) = guide.split_once("```yaml\n").expect("a role");
     rest.split_once("\n```").expect("its end").0.to_owned()
