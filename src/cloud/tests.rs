@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::provider::schema::{Kind, object_type};
-use crate::provider::{Attribute, Model as _, Value, convert};
+use crate::provider::{Attribute, Model as _, Value};
 use crate::worker_group::basis::{Basis, Unknown, same_shape};
 use crate::worker_group::cloud::Change;
 use crate::worker_group::generation::{Generation, Rolls, Written};
@@ -58,8 +58,14 @@ pub(super) fn fill(attributes: &[Attribute], object: &mut Value) {
 }
 
 /// The value of an attribute that is such an object.
+#[cfg(any(
+    feature = "aws",
+    feature = "azure",
+    feature = "gcp",
+    feature = "kubevirt"
+))]
 pub(super) fn complete(attribute: &Attribute, written: &Json) -> Value {
-    let mut value = convert::to_value(written);
+    let mut value = crate::provider::convert::to_value(written);
     if let Kind::Object(attributes) = &attribute.kind {
         fill(attributes, &mut value);
     }
@@ -68,6 +74,12 @@ pub(super) fn complete(attribute: &Attribute, written: &Json) -> Value {
 
 /// Each `.json` below `tests/fixtures/<cloud>` gives the `.txt` beside it; `UPDATE=1` rewrites
 /// that. There are at least so many.
+#[cfg(any(
+    feature = "aws",
+    feature = "azure",
+    feature = "gcp",
+    feature = "kubevirt"
+))]
 pub(super) fn are_as_recorded(cloud: &str, least: usize, made: impl Fn(&str) -> String) {
     let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let mut cases = 0;
