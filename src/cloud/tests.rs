@@ -273,3 +273,17 @@ fn the_guide_has_the_row_of_each_field_that_does_not_simply_roll() {
         assert_eq!(rows.count(), entry.fields.len(), "{}", entry.name);
     }
 }
+
+/// What a machine of these tests carries.
+#[cfg(any(feature = "gcp", feature = "kubevirt"))]
+pub(super) fn mark() -> crate::worker_group::cloud::Mark {
+    crate::worker_group::cloud::Mark {
+        cluster: "prod".to_owned(),
+        group: "workers".to_owned(),
+        uid: "k3x9".to_owned(),
+        generation: "0123-4567".to_owned(),
+        unsaved: true,
+        origin: "0f3c9a1e5b7d2468".to_owned(),
+        proof: "0123456789abcdef0123456789abcdef".to_owned(),
+    }
+}

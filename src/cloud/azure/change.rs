@@ -10,7 +10,7 @@ use std::slice;
 use serde_json::json;
 
 use super::api::{COMPUTE, RESOURCES, Session};
-use super::claims::claims_of;
+use super::claims::{claims_of, name_of};
 use super::known::path;
 use super::nic::{self, lower, regrouped, wanted_nsg};
 use super::pools::Balanced;
@@ -34,8 +34,9 @@ pub(super) async fn rewrite(
     let Some(shape) = shape else {
         return tag_all(session, machines, &tags, None).await;
     };
-    let pools = shape.load_balancer_backend_address_pool_ids.iter().cloned();
-    let transfer = Balanced::transfer(pools, claims);
+    let pools = &shape.load_balancer_backend_address_pool_ids;
+    let claims = claims.into_iter().map(|claim| as_written(pools, claim));
+    let transfer = Balanced::transfer(pools.iter().cloned(), claims);
     if let Some(meanwhile) = transfer.meanwhile() {
         tags.extend(claims_of(meanwhile));
     }
@@ -68,6 +69,14 @@ pub(super) async fn rewrite(
         None => Ok(()),
         Some(now) => tag_all(session, machines, &claims_of(now), None).await,
     }
+}
+
+/// The name of a pool in the letters of the shape: to Azure they are the same in any, and a pool
+/// that is not left takes no machine out.
+fn as_written(pools: &BTreeSet<String>, claim: String) -> String {
+    let mut names = pools.iter().map(|pool| name_of(pool));
+    let same = names.find(|name| name.eq_ignore_ascii_case(&claim));
+    same.map_or(claim, str::to_owned)
 }
 
 async fn tag_all(
@@ -134,4 +143,26 @@ pub(super) async fn start(session: &Session, machines: &[Machine]) -> Answered<(
         absent(answer.await).map(drop)
     };
     all_of(machines.iter().map(one).collect()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_in_other_letters_is_the_same_pool() {
+        let pool = "/subscriptions/s/resourceGroups/net/providers/Microsoft.Network/loadBalancers/web/backendAddressPools/w";
+        let pools = BTreeSet::from([pool.to_owned()]);
+        let other = name_of(pool).replace("/w", "/v");
+        for (claim, left) in [
+            (name_of(pool).to_owned(), 0),
+            (name_of(pool).to_uppercase(), 0),
+            (other, 1),
+        ] {
+            let claims = [as_written(&pools, claim.clone())];
+            let transfer = Balanced::transfer(pools.iter().cloned(), claims);
+            let carried = transfer.meanwhile().into_iter().flatten().count();
+            assert_eq!(carried, 1 + left, "{claim}");
+        }
+    }
 }

@@ -77,20 +77,27 @@ impl Session {
         question: impl Fn() -> Call,
         take: impl Fn(Json) -> Answered<Vec<T>>,
     ) -> Answered<Vec<T>> {
+        self.all_of(action, object, |_| true, question, take).await
+    }
+
+    /// The same, where only some scopes (`"europe-west3"`, `"global"`) matter: that others were not
+    /// asked is no fault.
+    pub(super) async fn all_of<T>(
+        &self,
+        action: &'static str,
+        object: &str,
+        matters: impl Fn(&str) -> bool,
+        question: impl Fn() -> Call,
+        take: impl Fn(Json) -> Answered<Vec<T>>,
+    ) -> Answered<Vec<T>> {
         let page = async |token: Option<String>| {
             let call = question().queries("pageToken", token);
             let mut answer = self.send(action, object, call).await?;
             let next = answer["nextPageToken"].as_str().map(str::to_owned);
-            let zones = answer["unreachables"].as_array().into_iter().flatten();
-            let mut zones = zones.filter_map(Json::as_str).map(str::to_owned);
-            let warned = answer["items"].as_object().into_iter().flatten();
-            let mut warned = warned.filter(|(_, of)| of["warning"]["code"] == "UNREACHABLE");
-            let silent = zones
-                .next()
-                .or_else(|| warned.next().map(|(zone, _)| zone.clone()));
-            match silent {
-                Some(zone) => {
-                    let words = format!("a part only: {zone} cannot be reached");
+            let silent = silent(&answer).find(|scope| matters(tail(scope)));
+            match silent.map(str::to_owned) {
+                Some(scope) => {
+                    let words = format!("a part only: {scope} cannot be reached");
                     Err(CloudError::new(Kind::Unavailable, action, object, words))
                 }
                 None => Ok((take(answer["items"].take())?, next)),
@@ -173,6 +180,15 @@ pub(super) fn tail(link: &str) -> &str {
     link.rsplit('/').next().unwrap_or(link)
 }
 
+/// Scopes of a list that were not asked: `"regions/us-east4"`.
+fn silent(answer: &Json) -> impl Iterator<Item = &str> {
+    let named = answer["unreachables"].as_array().into_iter().flatten();
+    let warned = answer["items"].as_object().into_iter().flatten();
+    let warned = warned.filter(|(_, of)| of["warning"]["code"] == "UNREACHABLE");
+    let warned = warned.map(|(scope, _)| scope.as_str());
+    named.filter_map(Json::as_str).chain(warned)
+}
+
 /// A region's name is its zones' without the last part.
 pub(super) fn region_of(zone: &str) -> &str {
     zone.rsplit_once('-').map_or(zone, |(region, _)| region)
@@ -241,3 +257,34 @@ pub(super) const MEANINGS: &[Meaning] = &[
     Meaning::words("nstanceGroups|nstance group", "gcp.instance_groups"),
     Meaning::words("disk", "gcp.boot_disk"),
 ];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_not_asked_is_named_by_its_scope() {
+        for (answer, scopes) in [
+            (json!({"items": {}}), vec![]),
+            (
+                json!({"items": {"global": {"warning": {"code": "NO_RESULTS_ON_PAGE"}}}}),
+                vec![],
+            ),
+            (
+                json!({"unreachables": ["regions/us-east4"]}),
+                vec!["regions/us-east4"],
+            ),
+            (
+                json!({"items": {"regions/us-east4": {"warning": {"code": "UNREACHABLE"}}}}),
+                vec!["regions/us-east4"],
+            ),
+        ] {
+            let found: Vec<&str> = silent(&answer).collect();
+            assert_eq!(found, scopes, "{answer}");
+        }
+        assert_eq!(tail("regions/us-east4"), "us-east4");
+        assert_eq!(tail("global"), "global");
+    }
+}

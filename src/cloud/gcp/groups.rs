@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::time::Instant;
 
-use super::api::{Session, elements, tail};
+use super::api::{Session, elements, region_of, tail};
 use super::instance::claim;
 use super::known::Known;
 use super::shape::{GROUPS, group};
@@ -183,7 +183,13 @@ impl Groups {
                 .query("maxResults", PAGE)
         };
         let take = |items| elements::<Json>(items, "backendServices", LIST);
-        let services = self.session.all(LIST, tail(link), question, take).await?;
+        // Balancers of other regions send nothing here.
+        let (zone, _) = group(link).unwrap_or_default();
+        let sends_here = |scope: &str| scope == "global" || scope == region_of(zone);
+        let services = self
+            .session
+            .all_of(LIST, tail(link), sends_here, question, take)
+            .await?;
         let sends = |service: &&Json| {
             let backends = service["backends"].as_array().into_iter().flatten();
             let mut groups = backends.filter_map(|backend| backend["group"].as_str());

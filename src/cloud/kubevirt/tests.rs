@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::shape::{is_checksum, is_quantity, validate};
 use super::*;
-use crate::cloud::tests::{are_as_recorded, complete};
+use crate::cloud::tests::{are_as_recorded, complete, mark};
 use crate::provider::{Model as _, Value};
 use crate::worker_group::cloud::Meaning;
 
@@ -18,18 +18,6 @@ fn shape(fields: &Json) -> Value {
     let fields = fields.as_object().unwrap().clone();
     whole.as_object_mut().unwrap().extend(fields);
     complete(&schema::group_schema(), &whole)
-}
-
-fn mark() -> Mark {
-    Mark {
-        cluster: "prod".to_owned(),
-        group: "workers".to_owned(),
-        uid: "k3x9".to_owned(),
-        generation: "0123-4567".to_owned(),
-        unsaved: true,
-        origin: "0f3c9a1e5b7d2468".to_owned(),
-        proof: "0123456789abcdef0123456789abcdef".to_owned(),
-    }
 }
 
 fn spec<'a>(mark: &'a Mark, shape: &'a Value, image: &'a str) -> Spec<'a> {
