@@ -66,7 +66,10 @@ impl FaultyCloud for Gcp {
             CREATE | "compute GET /aggregated/instances?name" => "instances.insert",
             DELETE => "instances.delete",
             "compute GET /zones/{id}/instances/{id}" => "instances.get",
-            "compute GET /aggregated/machineTypes" => "machineTypes.aggregatedList",
+            call if call.starts_with("compute GET /aggregated/") => {
+                let kind = call.rsplit('/').next().unwrap_or_default();
+                return format!("Compute {kind}.aggregatedList");
+            }
             "compute GET /zones" => "zones.list",
             "compute GET /global/images/{id}" => "images.get",
             "compute GET /zones/{id}/instanceGroups/{id}" => "instanceGroups.get",
