@@ -4,12 +4,15 @@
     calls.py --core terraform --scripts FOLDER [--peer PROVIDER] OURS
 
 FOLDER has apicount.py, plan.py and rusage_wrap.c (bench/run copies them there). EC2's stand-in is measured when AWS_ENDPOINT_URL_EC2 is set, OpenStack's
-services when OS_AUTH_URL is, Compute Engine's stand-in when GCP_PLAIN_ENDPOINT is (tests/servers/with aws gcp openstack). --peer is a binary of terraform-provider-openstack: its
+services when OS_AUTH_URL is, Compute Engine's stand-in when GCP_PLAIN_ENDPOINT is, Azure's when FLATCAR_AZURE is
+(tests/servers/with aws azure gcp openstack). --peer is a binary of terraform-provider-openstack: its
 openstack_compute_instance_v2 with `count = N` is then measured on the same services, in the same way.
 """
 import argparse
+import collections
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,9 +25,19 @@ from http.server import ThreadingHTTPServer
 import group
 
 PORT = 36999
+# Machines of the group and what belongs to them; operations.
+NAME = re.compile(r"(?<=/)(?:bench-[a-z0-9]{8}-\d+|operation-[0-9a-f-]+)")
 OPENSTACK = ('openstack = { auth_url = "%s" }', '"flatcar-stable"', 'openstack = { flavor_name = "small", networks = [{ name = "workers" }] }')
 GCP = ('gcp = { project = "test-project", access_token = "test-token", endpoint = "%s" }', '"projects/kinvolk-public/global/images/flatcar-stable-4230-2-4"',
        'gcp = { zones = ["europe-west3-a", "europe-west3-b"], machine_type = "e2-small" }')
+SUBSCRIPTION = "00000000-0000-4000-8000-000000000042"
+RESOURCES = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/bench"
+AZURE = (f'azure = {{ subscription_id = "{SUBSCRIPTION}", tenant_id = "22222222-2222-2222-2222-222222222222", '
+         'client_id = "33333333-3333-3333-3333-333333333333", client_secret = "secret", '
+         'resource_manager_endpoint = "%s", authority_host = "%s" }',
+         '"kinvolk:flatcar-container-linux-corevm-amd64:stable-gen2:4230.2.4"',
+         'azure = { resource_group_name = "bench", location = "westeurope", vm_size = "Standard_D2s_v5", '
+         f'subnet_id = "{RESOURCES}/providers/Microsoft.Network/virtualNetworks/net/subnets/workers" }}')
 PEER = """terraform {
   required_providers {
     openstack = { source = "terraform-provider-openstack/openstack" }
@@ -45,6 +58,22 @@ def ask(method, path):
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(urllib.request.Request(f"http://127.0.0.1:{PORT}{path}", method=method), timeout=60) as answer:
         return json.loads(answer.read())
+
+
+def furnish(endpoint):
+    """A resource group and a network in an Azure of its own."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def put(path, body):
+        answer = opener.open(urllib.request.Request(endpoint + path, json.dumps(body).encode(), headers, method="PUT"), timeout=60)
+        return answer.read()
+    login = f"client_id=33333333-3333-3333-3333-333333333333&client_secret=secret&grant_type=client_credentials&scope={endpoint}/.default"
+    token = opener.open(f"{endpoint}/22222222-2222-2222-2222-222222222222/oauth2/v2.0/token", login.encode(), timeout=60).read()
+    headers = {"Authorization": "Bearer " + json.loads(token)["access_token"], "Content-Type": "application/json"}
+    put(f"{RESOURCES}?api-version=2021-04-01", {"location": "westeurope"})
+    put(f"{RESOURCES}/providers/Microsoft.Network/virtualNetworks/net?api-version=2024-05-01", {"location": "westeurope", "properties": {
+        "addressSpace": {"addressPrefixes": ["10.0.0.0/16"]}, "subnets": [{"name": "workers", "properties": {"addressPrefix": "10.0.0.0/16"}}]}})
+    put(f"/_control?subscription={SUBSCRIPTION}", {"cores": 100000})
 
 
 def life(run, count, who, n):
@@ -89,19 +118,27 @@ def main():
                 return calls
             ours = group.Group(plan, core, provider, root, "aws", a.machines, f"http://127.0.0.1:{server.server_port}")
             details += life(ours.run, taken, "`flatcar_worker_group` on EC2's stand-in", a.machines)
-        auth, google = os.environ.get("OS_AUTH_URL"), os.environ.get("GCP_PLAIN_ENDPOINT")
-        if auth or google:
+        auth, google, azure = (os.environ.get(name) for name in ("OS_AUTH_URL", "GCP_PLAIN_ENDPOINT", "FLATCAR_AZURE"))
+        if auth or google or azure:
             proxy = subprocess.Popen([sys.executable, os.path.join(a.scripts, "apicount.py"), "--port", str(PORT)])
             time.sleep(1)
 
         def counted():
-            calls = ask("GET", "/_count")["calls"]
+            calls = collections.Counter()
+            for call, times in ask("GET", "/_count")["calls"].items():
+                calls[NAME.sub("{name}", call)] += times
             ask("POST", "/_reset")
             return calls
         if google:
             group.CLOUDS["gcp"] = (GCP[0] % f"http://127.0.0.1:{PORT}/{google.rsplit(':', 1)[1]}/compute/v1/", *GCP[1:])
             ours = group.Group(plan, core, provider, root, "gcp", a.machines)
             details += life(ours.run, counted, "`flatcar_worker_group` on Compute Engine's stand-in", a.machines)
+        if azure:
+            furnish(azure)
+            through = f"http://127.0.0.1:{PORT}/{azure.rsplit(':', 1)[1]}"
+            group.CLOUDS["azure"] = (AZURE[0] % (through, through), *AZURE[1:])
+            ours = group.Group(plan, core, provider, root, "azure", a.machines)
+            details += life(ours.run, counted, "`flatcar_worker_group` on Azure's stand-in", a.machines)
         if auth:
             port, path = auth.split("//127.0.0.1:")[1].split("/", 1)
             through = f"http://127.0.0.1:{PORT}/{port}/{path}"

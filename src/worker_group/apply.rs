@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use super::basis::{Basis, Unknown};
 use super::cloud::{CloudError, Entry, Machine, Mark, Phase};
 use super::compare::{message, misplaced, places, said, settled};
@@ -336,6 +338,8 @@ pub(crate) struct Job<'a> {
     /// Names of machines that went without this provider: their Nodes may be left.
     pub(crate) vanished: Vec<String>,
     pub(crate) max_failures: usize,
+    /// As [`Order::window_closes`].
+    pub(crate) window_closes: Option<Instant>,
     /// How long the operation may take, as the user says it.
     pub(crate) timeout: String,
 }
@@ -421,6 +425,7 @@ pub(crate) async fn perform(
             .chain(job.ignored_ids)
             .collect(),
         mark: job.mark,
+        window_closes: job.window_closes,
     };
     let named = existing.iter().filter(|known| !known.node.is_empty());
     let places = NodesAndTraffic::new(job.cluster, job.calls, &order.deletes, job.destroys)

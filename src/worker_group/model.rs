@@ -10,6 +10,7 @@ mod kubernetes;
 mod private;
 mod shape;
 mod whole;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub(crate) use self::shape::{
     rolling, untold,
 };
 pub(crate) use self::whole::Whole;
+pub(crate) use self::window::{RollWindow, Stands, Window};
 use super::cloud::Entry;
 use super::generation::Rolls;
 use super::plan::{Limits, Share};
@@ -57,6 +59,7 @@ pub(crate) struct Fields {
     pub(crate) user_data_wo_version: Attr<i64>,
     pub(crate) set_hostname: Attr<bool>,
     pub(crate) rolling_update: Attr<RollingUpdate>,
+    pub(crate) roll_window: Attr<RollWindow>,
     pub(crate) image_update: Attr<String>,
     pub(crate) user_data_update: Attr<String>,
     pub(crate) replace_triggers: Attr<BTreeMap<String, Attr<String>>>,
@@ -313,6 +316,7 @@ pub(crate) fn schema(clouds: &[&'static Entry]) -> Schema {
         Attribute::object("rolling_update", "How machines are replaced.", rolling_update())
             .check("Zero for both `max_surge` and `max_unavailable` is refused", check_shares)
             .defaulted(),
+        window::schema(),
         Attribute::string("image_update", "What a change of `image` does to machines that exist: nothing (`new_only`), replaces them (`roll`); `pinned` makes new machines too from the image of the group's creation.")
             .default("new_only")
             .one_of(["new_only", "roll", "pinned"]),

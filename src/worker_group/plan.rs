@@ -127,6 +127,8 @@ pub(crate) struct Changes {
     pub(crate) refused: Vec<(String, String)>,
     /// Machines that ought to be created and for which no name is left.
     pub(crate) unnamed: usize,
+    /// How many machines are replaced that are neither broken nor gone.
+    pub(crate) rolled: usize,
 }
 
 impl Changes {
@@ -194,6 +196,7 @@ pub(crate) fn changes(desired: &Desired<'_>, members: &[Member]) -> Changes {
         };
         let name = &candidate.member.name;
         if candidate.deletable {
+            out.rolled += usize::from(!candidate.broken);
             out.push(name, Action::Delete, fault);
             out.create(desired, format!("replaces {name}"), Some(name));
         } else {
@@ -399,6 +402,16 @@ impl Limits {
             canary,
         }
     }
+
+    /// The same for a roll that is to begin with no further machine: what is too many goes, what is
+    /// missing comes.
+    pub(crate) fn without_rolls(self) -> Self {
+        Self {
+            surge: 0,
+            unavailable: 0,
+            ..self
+        }
+    }
 }
 
 /// A number of machines: `1` or `25%`.
@@ -472,6 +485,13 @@ pub(crate) struct Steps {
     pub(crate) delete: Vec<usize>,
     /// How many creates may begin.
     pub(crate) create: usize,
+}
+
+impl Steps {
+    /// Whether nothing may begin.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.delete.is_empty() && self.create == 0
+    }
 }
 
 /// What may begin now, given every machine that exists (creates under way count). Never more than

@@ -17,6 +17,7 @@ mod report;
 mod slots;
 mod taken_up;
 mod turn;
+mod window;
 
 use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
@@ -41,7 +42,9 @@ use crate::provider::{
 };
 
 use self::assessment::{assessment_of_cloud, live_member, recorded, still_missing};
-use self::check::{check_cloud, check_user_data, nobody_knows, of_a_change, refuse_made_up};
+use self::check::{
+    check_cloud, check_user_data, nobody_knows, of_a_change, refuse_made_up, renamed,
+};
 use self::cluster::OpenCluster;
 use self::connected::{clear_unsaved, existing, ids, refreshed, within};
 use self::create::new_uid;
@@ -55,6 +58,7 @@ use self::report::{
 use self::slots::open_slots;
 use self::taken_up::{lifted, taken_up};
 use self::turn::Turn;
+use self::window::window_closes;
 
 /// Groups on these clouds.
 pub struct WorkerGroup {
@@ -272,7 +276,7 @@ impl Resource for WorkerGroup {
         planned: Stored<Group>,
         config: Group,
     ) -> Outcome<Stored<Group>> {
-        let private = match Private::of(&planned) {
+        let mut private = match Private::of(&planned) {
             Ok(private) => Private {
                 secret: private.secret.or_new(),
                 ..private
@@ -313,6 +317,7 @@ impl Resource for WorkerGroup {
             return Outcome::failed(taken);
         }
         let (observed, unplanned) = observed.only_planned(&rollout);
+        private.settle(&unplanned);
         let mark = place.mark(String::new());
         clear_unsaved(&calls, &mark, observed.ours.iter()).await;
         let existing = existing(&observed, &prior.model, &mark);
@@ -328,6 +333,10 @@ impl Resource for WorkerGroup {
         if unknown.has_errors() {
             return Outcome::failed(unknown);
         }
+        let window_closes = match window_closes(&model.fields, &assessment.changes, now) {
+            Ok(closes) => closes,
+            Err(closed) => return Outcome::failed(closed),
+        };
         let news = apply::differences(&rollout, &assessment.changes);
         let mut problems = Diagnostics::none();
         problems.extend(
@@ -376,6 +385,7 @@ impl Resource for WorkerGroup {
             ignored_ids,
             vanished: private.vanished(&observed.gone),
             max_failures: wanted.pace.max_failures,
+            window_closes,
             timeout: timeout_text(&model.fields, |timeouts| &timeouts.update, UPDATE_TIMEOUT),
         };
         let work = apply::perform(job, &assessment.changes, existing);
@@ -531,17 +541,6 @@ fn planned(model: Group, private: &Private) -> Planned<Group> {
         requires_replace: Vec::new(),
         private: private.bytes(),
     }
-}
-
-/// Attributes whose change replaces the group, of those that changed.
-fn renamed(fields: &Fields, prior: &Fields) -> Vec<&'static str> {
-    let differs = |new: &Attr<String>, old: &Attr<String>| matches!((new, old), (Attr::Known(new), Attr::Known(old)) if new != old);
-    let changed = [
-        ("name", differs(&fields.name, &prior.name)),
-        ("cluster", differs(&fields.cluster, &prior.cluster)),
-    ];
-    let changed = changed.into_iter().filter(|(_, changed)| *changed);
-    changed.map(|(name, _)| name).collect()
 }
 
 fn replaced_by_another_cloud(

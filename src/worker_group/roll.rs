@@ -41,7 +41,7 @@ use self::caught::{caught, failed_apply, failed_inside};
 pub(crate) use self::observe::{Observed, Own, Recorded, observe, take_twins};
 use self::ownership::Ownership;
 use self::places::Forgotten;
-pub(crate) use self::places::NodesAndTraffic;
+pub(crate) use self::places::{NodesAndTraffic, host};
 use self::progress::Progress;
 use self::watch::Seen;
 
@@ -75,8 +75,10 @@ pub(crate) struct Order<'a> {
     pub(crate) leftovers: Leftovers,
     /// Whether this create gives way to another state's of the same group that began earlier.
     pub(crate) gives_way: bool,
-    /// Ids of machines of this group that are seen to elsewhere.
+    /// Of machines of this group that are seen to elsewhere.
     pub(crate) ignored_ids: BTreeSet<String>,
+    /// When no further healthy machine may be replaced.
+    pub(crate) window_closes: Option<Instant>,
 }
 
 /// What an unfinished create left behind, seen only after this one had begun.
@@ -568,16 +570,6 @@ fn up_since(machine: &Machine, now: Instant) -> Option<Instant> {
     now.checked_sub(age.unwrap_or(LONG_ENOUGH))
 }
 
-/// A machine as its Node is looked for.
-pub(crate) fn host(machine: &Machine) -> Host {
-    Host {
-        name: machine.name.clone(),
-        id: machine.id.clone(),
-        addresses: machine.addresses.clone(),
-        created: machine.created,
-    }
-}
-
 /// A summary that stays within 60 characters: a longer name is in the detail.
 fn short(what: &str, name: &str) -> String {
     let full = format!("{what} {name}");
@@ -590,7 +582,7 @@ fn short(what: &str, name: &str) -> String {
 /// A wait begins with pauses of a tenth of the cloud's own interval, and no shorter than this; they
 /// grow to the interval.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Attempts at one name in one apply.
+/// At one name in one apply.
 const MOST_ATTEMPTS: u32 = 8;
 /// Longer than any `min_ready`.
 const LONG_ENOUGH: Duration = Duration::from_secs(86_400);

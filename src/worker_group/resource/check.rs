@@ -260,3 +260,14 @@ pub(super) fn refuse_made_up(fields: &Fields) -> Diagnostics {
 
 /// A uid and an ordinal as long as they get: what the size of user data is checked with.
 const LONGEST_SUFFIX: &str = "abcdefgh-999999";
+
+/// Attributes whose change replaces the group, of those that changed.
+pub(super) fn renamed(fields: &Fields, prior: &Fields) -> Vec<&'static str> {
+    let differs = |new: &Attr<String>, old: &Attr<String>| matches!((new, old), (Attr::Known(new), Attr::Known(old)) if new != old);
+    let changed = [
+        ("name", differs(&fields.name, &prior.name)),
+        ("cluster", differs(&fields.cluster, &prior.cluster)),
+    ];
+    let changed = changed.into_iter().filter(|(_, changed)| *changed);
+    changed.map(|(name, _)| name).collect()
+}

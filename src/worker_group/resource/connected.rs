@@ -163,6 +163,7 @@ impl ConnectedGroup {
             uid: &self.uid,
             secret: &private.secret,
             copies: &private.copies,
+            settled: private.settled,
         };
         observe(calls, own, &recorded, now).await.map_err(|error| {
             let problem = Problem::of("Could not read the group's machines", &error);

@@ -132,6 +132,7 @@ impl WorkerGroup {
                     ignored_ids: found.ignored_ids(),
                     vanished: Vec::new(),
                     max_failures: wanted.pace.max_failures.max(TOLERATED_IN_CREATE),
+                    window_closes: None,
                     timeout: timeout_text(&model.fields, |of| &of.create, CREATE_TIMEOUT),
                 };
                 let performed = apply::perform(job, &changes, existing).await;

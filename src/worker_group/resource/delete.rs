@@ -90,6 +90,7 @@ impl WorkerGroup {
             ignored_ids,
             vanished: private.vanished(&observed.gone),
             max_failures: 0,
+            window_closes: None,
             timeout: timeout_text(fields, |timeouts| &timeouts.delete, DELETE_TIMEOUT),
         };
         let mut performed = apply::perform(job, &assessment.changes, existing).await;

@@ -6,6 +6,7 @@
 //! nothing that was made from it is right, and the apply says so in an error.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use crate::provider::{Attr, Diagnostic, Diagnostics, Model as _, Value};
 use crate::worker_group::model::{Fields, Group, Machine, Private, Step, Whole};
@@ -17,6 +18,7 @@ use super::check::{half_known, nobody_knows};
 use super::many::many;
 use super::report::{count, first_of, never_there, news_since_the_plan, no_names, paused};
 use super::slots::{is_leaving, replicas, slots_after, slots_of};
+use super::window::foreseen;
 
 type Machines = BTreeMap<String, Machine>;
 
@@ -60,6 +62,7 @@ pub(super) fn promised(
         true => {}
         false => {
             problems.extend(nobody_knows(&assessment, wanted));
+            problems.extend(foreseen(&model.fields, changes, SystemTime::now()));
             if !machines.is_empty() {
                 problems.extend(half_known(&assessment));
             }

@@ -14,6 +14,7 @@ mod shape;
 mod time;
 mod update;
 mod validate;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

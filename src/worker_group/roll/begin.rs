@@ -36,7 +36,20 @@ impl<'a> Roll<'a> {
             .iter()
             .map(|tracked| tracked.slot(&self.order))
             .collect();
-        let steps = plan::steps(&self.order.limits, &slots);
+        let window = self.order.window_closes;
+        let is_closed = window.is_some_and(|closes| closes <= Instant::now());
+        let mut steps = plan::steps(&self.order.limits, &slots);
+        if is_closed {
+            let some = !steps.is_empty();
+            steps = plan::steps(&self.order.limits.without_rolls(), &slots);
+            let begun = before - free;
+            if some && steps.is_empty() && busy + begun + self.beside == 0 && !self.waits() {
+                self.halt(Problem::new(
+                    "Roll window has closed",
+                    "What had begun, and what may be done at any time, has been done; no further healthy machine is replaced before the window opens again.",
+                ));
+            }
+        }
         if self.places.is_left_in_order() {
             for index in steps.delete {
                 if let Some(drain) = self.drain(index) {

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use super::Calls;
 use crate::worker_group::cloud::{CloudError, Machine, Mark, Phase};
 use crate::worker_group::model::Step;
-use crate::worker_group::plan::Action;
+use crate::worker_group::plan::{Action, ordinal};
 use crate::worker_group::proof::{Secret, is_own_name};
 
 /// The machines of one (cluster, name), told apart.
@@ -47,6 +47,8 @@ pub(crate) struct Own<'a> {
     pub(crate) secret: &'a Secret,
     /// Ids of machines whose proof was seen to be another one's.
     pub(crate) copies: &'a BTreeSet<String>,
+    /// The lowest ordinal that an apply may have used which could not say so any more.
+    pub(crate) settled: u64,
 }
 
 impl Observed {
@@ -80,6 +82,7 @@ impl Own<'_> {
         is_own_name(&machine.name, &prefix)
             && self.secret.proves(machine)
             && !self.copies.contains(&machine.id)
+            && ordinal(&machine.name).is_some_and(|ordinal| ordinal >= self.settled)
     }
 }
 

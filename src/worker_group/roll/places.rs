@@ -17,7 +17,7 @@ use super::{Calls, Problem, Refusal, TRIES, short};
 use crate::kubernetes::{
     Cluster, Destroys, Host, KubeletVersion, NodeError, OnTimeout, Scheduling, Settings, Status,
 };
-use crate::worker_group::cloud::{CloudError, Kind, Members, machines_of};
+use crate::worker_group::cloud::{CloudError, Kind, Machine, Members, machines_of};
 
 /// The cluster of a group, and the members of what its cloud balances; a group may have neither.
 pub(crate) struct NodesAndTraffic<'a> {
@@ -32,6 +32,16 @@ pub(crate) struct NodesAndTraffic<'a> {
     pub(super) destroys: Destroys,
     cluster_is_away: AtomicBool,
     traffic_is_stuck: AtomicBool,
+}
+
+/// A machine as its Node is looked for.
+pub(crate) fn host(machine: &Machine) -> Host {
+    Host {
+        name: machine.name.clone(),
+        id: machine.id.clone(),
+        addresses: machine.addresses.clone(),
+        created: machine.created,
+    }
 }
 
 /// How a machine is beside its cloud.

@@ -161,6 +161,7 @@ fn order(test: &Test) -> Order<'static> {
         gives_way: false,
         secret: Secret::default(),
         ignored_ids: BTreeSet::new(),
+        window_closes: None,
     }
 }
 
@@ -505,3 +506,35 @@ const GOES_AFTER: [&str; 4] = [
     "drain w-u-0",
     "forget w-u-0",
 ];
+
+#[tokio::test(start_paused = true)]
+async fn a_window_that_closes_lets_what_has_begun_end_and_begins_no_more() {
+    let test = Test {
+        creates: &[3, 4, 5],
+        deletes: &[0, 1, 2],
+        ..TEST
+    };
+    // Before anything, in the middle, and when all has been done.
+    for (closes, machines, problems) in [
+        (
+            0,
+            &["w-u-0", "w-u-1", "w-u-2"],
+            &["Roll window has closed"][..],
+        ),
+        (
+            12,
+            &["w-u-2", "w-u-3", "w-u-4"],
+            &["Roll window has closed"],
+        ),
+        (3600, &["w-u-3", "w-u-4", "w-u-5"], &[]),
+    ] {
+        let memory = with(0..3);
+        let order = Order {
+            window_closes: Some(Instant::now() + Duration::from_secs(closes)),
+            ..order(&test)
+        };
+        let ended = run_order(&memory, order, memory.machines()).await;
+        assert_eq!(names(&ended), machines, "{closes}");
+        assert_eq!(summaries(&ended), problems, "{closes}");
+    }
+}

@@ -200,7 +200,7 @@ impl Roll<'_> {
     fn rivals(&self, listed: &[Machine]) -> Vec<Machine> {
         let mark = &self.order.mark;
         let is_rival = |machine: &&Machine| {
-            let is_left = machine.mark.unsaved && machine.mark.origin == mark.origin;
+            let is_left = machine.mark.is_unfinished_of(&mark.origin);
             machine.mark.uid != mark.uid
                 && machine.phase != Phase::Deleting
                 && !is_left

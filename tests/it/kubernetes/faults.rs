@@ -178,11 +178,12 @@ impl FaultyLife for Place {
             if !lasts {
                 wrong.extend(self.world.left_over().await);
             }
-            // A turn ends by itself.
-            if let Some((holder, good_for)) = self.world.holder().await
-                && !(lasts && good_for <= 60)
-            {
-                wrong.push(format!("the Lease is held by {holder}"));
+            if let Some((holder, good_for)) = self.world.holder().await {
+                match lasts && good_for <= 60 {
+                    // A turn ends by itself; the next operation is not asked about this one.
+                    true => self.world.end_turn().await,
+                    false => wrong.push(format!("the Lease is held by {holder}")),
+                }
             }
             match wrong.is_empty() {
                 true => Ok(()),

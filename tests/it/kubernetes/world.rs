@@ -146,14 +146,23 @@ impl World {
 
     /// Whose turn it is, and for how many seconds after it was last heard of; `None`: nobody's.
     pub(super) async fn holder(&self) -> Option<(String, u64)> {
-        let lease = format!(
-            "/apis/coordination.k8s.io/v1/namespaces/{}/leases/terraform-provider-flatcar",
-            self.namespace
-        );
-        let spec = self.server.object(&lease).await["spec"].clone();
+        let spec = self.server.object(&self.lease()).await["spec"].clone();
         let holder = text(&spec["holderIdentity"]);
         let good_for = spec["leaseDurationSeconds"].as_u64().unwrap_or(u64::MAX);
         (!holder.is_empty()).then_some((holder, good_for))
+    }
+
+    /// As its time does.
+    pub(super) async fn end_turn(&self) {
+        let free = json!({"spec": {"holderIdentity": ""}});
+        self.server.change(&self.lease(), free).await;
+    }
+
+    fn lease(&self) -> String {
+        format!(
+            "/apis/coordination.k8s.io/v1/namespaces/{}/leases/terraform-provider-flatcar",
+            self.namespace
+        )
     }
 
     async fn nodes(&self) -> Vec<Json> {

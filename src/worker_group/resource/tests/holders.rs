@@ -166,6 +166,35 @@ async fn a_copy_of_a_machine_with_its_tags_is_named_and_left_whatever_is_done() 
     assert!(world.state.is_null());
 }
 
+/// Its original was deleted by the very apply during which it was launched: no refresh has seen
+/// both.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_is_launched_while_its_original_is_rolled_is_left() {
+    let mut world = World::new("copy-in-a-roll", Memory::default()).await;
+    world.run(json!({})).await;
+    let original = world.memory.machines().remove(1);
+    let rolled = json!({"user_data": with_motd("b")});
+    world.run(rolled.clone()).await;
+    world.memory.put(&original.name, &original.mark);
+    for (changes, steps) in [
+        (rolled.clone(), 0),
+        (json!({"user_data": with_motd("b"), "replicas": 2}), 1),
+        (json!({"user_data": with_motd("c"), "replicas": 2}), 4),
+    ] {
+        let (rollout, problems) = world.run(changes.clone()).await;
+        assert_eq!(rollout.len(), steps, "{changes} {rollout:?}");
+        for problem in &problems {
+            assert!(
+                problem.starts_with("Machines carry the group's marks and are not its own"),
+                "{changes} {problem}"
+            );
+        }
+        assert!(world.memory.names().contains(&original.name), "{changes}");
+    }
+    one(&world.destroy().await, "Machines carry the group's marks");
+    assert_eq!(world.memory.names(), [original.name]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_tagged_after_the_plan_is_not_deleted_by_its_apply() {
     let mut world = World::new("tagged", Memory::default()).await;

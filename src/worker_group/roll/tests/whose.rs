@@ -39,6 +39,7 @@ async fn what_an_unfinished_create_left_is_taken_over_when_it_shows_late_and_not
             next_ordinal: 1,
             pace: TEST.pace,
             timeout: "1h".to_owned(),
+            window_closes: None,
             leftovers: Leftovers::TakeFrom(
                 now + Duration::from_secs(1),
                 Rolls {
