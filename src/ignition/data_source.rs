@@ -397,6 +397,17 @@ fn presets(config: &Model, checksums: &Checksums, problems: &mut Diagnostics) ->
         contradict("kubernetes", kubernetes.contradictions(), problems);
         let owns_updates = config.updates.is_null();
         let sound = kubernetes.is_sound();
+        let updates = known::<Updates>(&config.updates, "updates", &mut Diagnostics::none());
+        if updates.is_some_and(|updates| updates.reboots_by_itself()) {
+            problems.push(
+                Diagnostic::warning(
+                    "Machines reboot without a drain",
+                    "With this strategy locksmithd reboots a machine as soon as it has an update, whatever runs on it. Write reboot_strategy = \"off\", and \
+                     let the group roll to the new release; or let one controller reboot that drains first.",
+                )
+                .at(Path::of("updates").attribute("reboot_strategy")),
+            );
+        }
         documents.extend(sound.then(|| kubernetes.document(checksums, owns_updates)));
     }
     if let Some(proxy) = known::<Proxy>(&config.proxy, "proxy", problems) {

@@ -112,6 +112,11 @@ impl Updates {
                 .is_none_or(|window| is_window_start(&window.start) && is_length(&window.length))
     }
 
+    /// Whether something on the machine reboots it that knows of no pods.
+    pub fn reboots_by_itself(&self) -> bool {
+        self.strategy() != "off"
+    }
+
     fn strategy(&self) -> &str {
         let without = if self.automatic { "reboot" } else { "off" };
         self.reboot_strategy.as_deref().unwrap_or(without)

@@ -49,6 +49,9 @@ struct Draining<'a> {
     progress: Progress<'a>,
     /// Those of the Node, by uid.
     pods: BTreeMap<String, Pod>,
+    /// Uids of all that were ever there: a list that is made anew shows none of them for the first
+    /// time.
+    met: BTreeSet<String>,
     /// Those that were asked to go and have not been told to end, by uid.
     refused: BTreeMap<String, Refused>,
     /// Those that have been told to end.
@@ -91,6 +94,7 @@ impl<'a> Draining<'a> {
             eviction,
             progress,
             pods: BTreeMap::new(),
+            met: BTreeSet::new(),
             refused: BTreeMap::new(),
             told: BTreeSet::new(),
             asking: BTreeSet::new(),
@@ -112,10 +116,11 @@ impl<'a> Draining<'a> {
         if let Some(ended) = self.empty().await? {
             return Ok(ended);
         }
-        if self.had_claims {
-            self.detached().await?;
-        }
-        Ok(Drained::Empty)
+        let ended = match self.had_claims {
+            true => self.detached().await?,
+            false => None,
+        };
+        Ok(ended.unwrap_or(Drained::Empty))
     }
 
     /// Until no pod is left; or why that is not going to be.
@@ -215,7 +220,7 @@ impl<'a> Draining<'a> {
     }
 
     fn is_there(&mut self, mut pod: Pod) {
-        let is_new = !self.pods.contains_key(&pod.uid) && !self.told.contains(&pod.uid);
+        let is_new = self.met.insert(pod.uid.clone());
         let was_moved = |uid: &String| self.moved.contains(uid);
         if is_new && pod.tolerates_cordon && pod.controller.as_ref().is_some_and(was_moved) {
             self.returned.insert(pod.uid.clone());
@@ -277,7 +282,7 @@ impl<'a> Draining<'a> {
             return Ok(Some(format!("its Node {} is not ready", self.node.name)));
         }
         let is_known = others.is_empty() || any_up;
-        let takes = others.iter().any(|node| node.takes_pods());
+        let takes = others.iter().any(|node| node.takes_pods()) || self.going().next().is_none();
         let nowhere = "there is no other Node that its pods could go to";
         Ok((is_known && !takes).then(|| nowhere.to_owned()))
     }
@@ -386,7 +391,10 @@ impl<'a> Draining<'a> {
         let earlier = self.refused.remove(&uid).map(|refused| refused.pause);
         let pause = earlier.map_or(FIRST_PAUSE, |pause| (pause * 2).min(LONGEST_PAUSE));
         let refused = Refused {
-            again: Instant::now() + failed.retry_after.unwrap_or(pause).min(LONGEST_ASKED),
+            again: Instant::now()
+                + failed
+                    .retry_after
+                    .map_or(pause, |asked| asked.clamp(FIRST_PAUSE, LONGEST_ASKED)),
             why: why(&failed),
             pause,
         };
@@ -394,14 +402,21 @@ impl<'a> Draining<'a> {
         Ok(())
     }
 
-    /// Until the volumes of pods that went are detached: a disk that goes with its machine is lost
-    /// for a while, or its detaching takes minutes.
-    async fn detached(&mut self) -> Result<(), NodeError> {
+    /// Until the volumes of pods that went are detached, or why that is not going to be: a disk that
+    /// goes with its machine is lost for a while, or its detaching takes minutes.
+    async fn detached(&mut self) -> Result<Option<Drained>, NodeError> {
         let stays = self.pods.values().map(|pod| pod.claims.len()).sum();
+        let mut look_at = Instant::now();
         loop {
+            if Instant::now() >= look_at {
+                look_at = Instant::now() + LOOK;
+                if let Some(ended) = self.look().await? {
+                    return Ok(Some(ended));
+                }
+            }
             let listed = match self.connection.attachments().await {
                 Ok(listed) => listed,
-                Err(failed) if failed.is_not_found() => return Ok(()),
+                Err(failed) if failed.is_not_found() => return Ok(None),
                 Err(failed) => return Err(failed.error("Kubernetes List", "volumeattachments")),
             };
             let here = listed.iter().filter(|(node, _)| *node == self.node.name);
@@ -411,7 +426,7 @@ impl<'a> Draining<'a> {
             });
             self.attached = attached.collect();
             if self.attached.len() <= stays {
-                return Ok(());
+                return Ok(None);
             }
             (self.progress)(&self.left());
             sleep(PAUSE).await;
@@ -447,3 +462,45 @@ const LONGEST_ASKED: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(2);
 /// Between looks at whether the Node still serves.
 const LOOK: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::access::Access;
+    use super::super::api::Api;
+    use super::super::pod::Rules;
+    use super::*;
+
+    /// A pod that may come back to a closed Node, and whose controller makes it anew.
+    fn pod(uid: &str) -> Pod {
+        let pod = json!({
+            "metadata": {"name": uid, "uid": uid, "ownerReferences": [{"kind": "ReplicaSet", "uid": "r", "controller": true}]},
+            "spec": {"tolerations": [{"operator": "Exists"}]},
+        });
+        Pod::of(&pod, &Rules::default(), Eviction::Allowed)
+    }
+
+    #[test]
+    fn a_pod_that_waits_for_its_budget_is_no_new_one_where_the_list_is_made_anew() {
+        let access = Access {
+            host: Some("http://127.0.0.1:1".to_owned()),
+            ..Access::default()
+        };
+        let api = Api::new(access.endpoint(&|_| None).unwrap()).unwrap();
+        let connection = Connection::new(Arc::new(api), Rules::default());
+        let node = Found::of(&json!({"metadata": {"name": "n", "uid": "n"}}));
+        let mut draining = Draining::new(&connection, node, Eviction::Allowed, &|_| {});
+        for uid in ["goes", "waits"] {
+            draining.is_there(pod(uid));
+        }
+        draining.answered("goes".to_owned(), Ok(())).unwrap();
+        let fate = |draining: &Draining<'_>, uid: &str| draining.pods[uid].fate;
+        draining.pods.clear();
+        draining.is_there(pod("waits"));
+        assert_eq!(fate(&draining, "waits"), Fate::Goes);
+        // The successor of the first.
+        draining.is_there(pod("successor"));
+        assert_eq!(fate(&draining, "successor"), Fate::Stays);
+    }
+}

@@ -70,7 +70,9 @@ impl Pod {
         let metadata = &pod["metadata"];
         let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
         let name = text(&metadata["name"]);
-        let volumes = pod["spec"]["volumes"].as_array().into_iter().flatten();
+        let volumes = pod["spec"]["volumes"].as_array();
+        // Those of a pod that is over are detached while it is still there.
+        let volumes = volumes.filter(|_| !is_over(pod)).into_iter().flatten();
         let claims = volumes.filter_map(|volume| {
             let claim = volume["persistentVolumeClaim"]["claimName"].as_str();
             match volume["ephemeral"].is_object() {
@@ -126,14 +128,15 @@ fn tolerates_cordon(toleration: &Json) -> bool {
     is_of_key && is_of_value && matches!(text("effect"), "" | "NoSchedule")
 }
 
+fn is_over(pod: &Json) -> bool {
+    let phase = pod["status"]["phase"].as_str();
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 fn fate(pod: &Json, rules: &Rules, eviction: Eviction) -> Fate {
     let metadata = &pod["metadata"];
-    let is_over = matches!(
-        pod["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed")
-    );
     // A static pod's mirror goes with its kubelet alone.
-    if is_over || metadata["annotations"][MIRROR].is_string() {
+    if is_over(pod) || metadata["annotations"][MIRROR].is_string() {
         return Fate::Stays;
     }
     let controller = controller(metadata);
@@ -286,7 +289,7 @@ mod tests {
 
     #[test]
     fn a_pod_uses_claims_of_its_own_and_of_others() {
-        let pod = json!({
+        let mut pod = json!({
             "metadata": {"name": "p", "namespace": "n", "uid": "u"},
             "spec": {"volumes": [
                 {"name": "a", "persistentVolumeClaim": {"claimName": "c"}},
@@ -294,7 +297,10 @@ mod tests {
                 {"name": "d", "configMap": {}},
             ]},
         });
-        let pod = Pod::of(&pod, &Rules::default(), Eviction::Allowed);
-        assert_eq!(pod.claims.into_iter().collect::<Vec<_>>(), ["c", "p-b"]);
+        let claims = |pod: &Json| Pod::of(pod, &Rules::default(), Eviction::Allowed).claims;
+        assert_eq!(claims(&pod).into_iter().collect::<Vec<_>>(), ["c", "p-b"]);
+        // It is detached by now, and counts for none that stays.
+        pod["status"] = json!({"phase": "Succeeded"});
+        assert!(claims(&pod).is_empty());
     }
 }

@@ -87,6 +87,8 @@ impl Model {
     /// What is to be done about the Nodes.
     fn due(&self, prior: Option<&Self>) -> Due {
         let was = prior.is_some_and(Self::is_drained);
+        // A drain that came to no end has closed some.
+        let may_be = prior.is_some_and(|prior| prior.drained.is_null());
         let differs = |of: fn(&Self, &Self) -> bool| prior.is_some_and(|prior| of(prior, self));
         let is_triggered = differs(|prior, next| prior.triggers != next.triggers);
         let are_others = differs(|prior, next| {
@@ -98,8 +100,8 @@ impl Model {
             (true, true) if is_triggered || are_others => Due::Close,
             (true, true) => Due::Nothing,
             (false, _) if is_triggered => Due::Pass,
-            (false, true) => Due::Open,
-            (false, false) => Due::Nothing,
+            (false, false) if !may_be => Due::Nothing,
+            (false, _) => Due::Open,
         }
     }
 
@@ -237,11 +239,16 @@ impl Resource for FlatcarNodeDrain {
         let limit = planned.model.limit(|timeouts| &timeouts.update);
         let earlier = Some(&prior.model);
         let (emptied, problems) = perform(context, &planned.model, earlier, due, limit).await;
-        // What was asked for and not done stays asked for: the next plan finds the same difference.
+        // What was asked for and not done stays asked for: the next plan finds the same difference,
+        // and one that asks for the opposite of a drain finds one, too.
+        let is_half_closed = due == Due::Close && !prior.model.is_drained();
         let mut stored = match problems.has_errors() {
             true => prior,
             false => planned,
         };
+        if problems.has_errors() && is_half_closed {
+            stored.model.drained = Attr::Null;
+        }
         stored.model.emptied = match (due, problems.has_errors()) {
             (Due::Open, true) => before,
             _ => known(emptied),

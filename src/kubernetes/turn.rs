@@ -41,7 +41,11 @@ impl Connection {
                         Err(failed) => return Err(failed.error("Kubernetes Create", LEASE)),
                     }
                 }
-                Err(failed) => return Err(failed.error("Kubernetes Get", LEASE)),
+                Err(failed) => {
+                    // Nobody can renew a Lease where it cannot be read: that time does not count.
+                    self.known().turn = None;
+                    return Err(failed.error("Kubernetes Get", LEASE));
+                }
             };
             let verdict = {
                 let mut known = self.known();

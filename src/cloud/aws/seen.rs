@@ -49,7 +49,7 @@ pub(super) fn machine_of(instance: &Instance, name: &str, mark: Mark) -> Machine
         phase,
         message: message(instance, phase),
         mark,
-        created: launched(instance),
+        created: created(instance, phase),
         observed: Facet::seen(FACETS, instance),
     }
 }
@@ -82,7 +82,16 @@ pub(super) fn groups(instance: &Instance) -> BTreeSet<&str> {
     groups.iter().filter_map(|group| group.group_id()).collect()
 }
 
-/// When EC2 launched it.
+/// When EC2 made it, which is when its first interface was attached: a Node that is older is another
+/// machine's. While it starts, when it was last launched: it has run before.
+fn created(instance: &Instance, phase: Phase) -> Option<SystemTime> {
+    let attached = first_interface(instance).and_then(InstanceNetworkInterface::attachment);
+    let made = attached.and_then(|attached| SystemTime::try_from(*attached.attach_time()?).ok());
+    made.filter(|_| phase != Phase::Pending)
+        .or_else(|| launched(instance))
+}
+
+/// When EC2 last launched it.
 pub(super) fn launched(instance: &Instance) -> Option<SystemTime> {
     SystemTime::try_from(*instance.launch_time()?).ok()
 }

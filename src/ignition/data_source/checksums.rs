@@ -165,6 +165,33 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_reboots_machines_without_a_drain_is_warned_of() {
+        let sysext = json!({"url": null, "sha256": "0a".repeat(32), "checksums_url": null});
+        for (automatic, strategy, expected) in [
+            (true, json!(null), true),
+            (true, json!("etcd-lock"), true),
+            (true, json!("off"), false),
+            (false, json!(null), false),
+        ] {
+            let mut attributes = worker(&sysext);
+            attributes["updates"] = json!({
+                "automatic": automatic, "channel": null, "server": null, "reboot_strategy": strategy,
+                "reboot_window": null, "profile": 1,
+            });
+            let outcome = answer(config(attributes), &Checksums::default());
+            let paths = outcome
+                .problems
+                .0
+                .iter()
+                .map(|it| it.path.as_ref().map(ToString::to_string));
+            let paths: Vec<String> = paths.flatten().collect();
+            let is_warned = paths == ["updates.reboot_strategy"];
+            assert_eq!(is_warned, expected, "{automatic} {strategy} {paths:?}");
+            assert!(outcome.value.is_some());
+        }
+    }
+
     #[tokio::test]
     async fn an_interrupt_ends_the_search_for_a_checksum() {
         let context = Context::of(Value::Null);

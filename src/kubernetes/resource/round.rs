@@ -110,7 +110,10 @@ impl<'a> Round<'a> {
         }
         match work.due {
             Due::Nothing => Ok(()),
-            Due::Open => self.schedule(&nodes, Scheduling::Open).await,
+            Due::Open => {
+                self.schedule(&left_out, Scheduling::Open).await?;
+                self.schedule(&nodes, Scheduling::Open).await
+            }
             Due::Close | Due::Clear => {
                 self.schedule(&left_out, Scheduling::Open).await?;
                 // No pod moves to a Node whose turn comes later.

@@ -4,8 +4,12 @@ use super::*;
 use crate::provider::convert::{from_value, to_value};
 use crate::provider::{Attribute, Path};
 
-/// What is left out is null, as cores have it.
+/// What is left out is null, as cores have it, but for what has a default.
 fn of(json: &Json) -> Model {
+    let mut json = json.clone();
+    if json["drained"].is_null() {
+        json["drained"] = false.into();
+    }
     let attributes = node_drain().attributes;
     let value =
         |attribute: &Attribute| (attribute.name.to_owned(), to_value(&json[attribute.name]));
@@ -56,6 +60,13 @@ fn what_is_due_is_what_differs() {
         let prior = prior.map(with);
         assert_eq!(with(next.clone()).due(prior.as_ref()), due, "{next}");
     }
+    // A drain that came to no end, and is asked for again or no more.
+    let halfway = Model {
+        drained: Attr::Null,
+        ..with(json!({}))
+    };
+    assert_eq!(with(json!({})).due(Some(&halfway)), Due::Open);
+    assert_eq!(with(drained()).due(Some(&halfway)), Due::Close);
     // The order of names says nothing.
     let one = of(&json!({"nodes": ["a", "b"], "drained": true}));
     let other = of(&json!({"nodes": ["b", "a"], "drained": true}));

@@ -32,7 +32,7 @@ impl<'a> Turn<'a> {
             return Some(Self { nodes, holder });
         };
         let until = Instant::now() + limit;
-        let mut errors = 0;
+        let mut silent_since = None;
         let mut waits_for = String::new();
         loop {
             match asked(nodes, &holder).await {
@@ -46,12 +46,16 @@ impl<'a> Turn<'a> {
                         &[("holder", &other)],
                     );
                     waits_for = other;
-                    errors = 0;
+                    silent_since = None;
                 }
-                Ok(kubernetes::Turn::Of(_)) => errors = 0,
+                Ok(kubernetes::Turn::Of(_)) => silent_since = None,
                 Err(error) => {
-                    errors += 1;
-                    if !error.retryable || errors >= TRIES {
+                    let now = Instant::now();
+                    let silence = now - *silent_since.get_or_insert(now);
+                    // Who was seen to roll is waited for, however long nobody can say whether it
+                    // still does.
+                    let is_given_up = silence >= RESTART && waits_for.is_empty();
+                    if !error.retryable || is_given_up {
                         problems.push(not_asked(&error));
                         let nodes = None;
                         return Some(Self { nodes, holder });
@@ -152,7 +156,8 @@ const KEEP: Duration = Duration::from_secs(20);
 const ANSWER: Duration = Duration::from_secs(10);
 /// For several tries to give a turn up.
 const END: Duration = Duration::from_secs(12);
-const TRIES: u32 = 3;
+/// How long an API server may take to come back, as drains have it.
+const RESTART: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {
@@ -229,6 +234,31 @@ mod tests {
             })
             .await;
         assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_seen_to_roll_is_waited_for_while_an_api_server_restarts() {
+        let context = Context::of(Value::Null);
+        let cluster = Arc::new(Cluster::default());
+        cluster.turn_of("prod/other", Duration::from_secs(90));
+        let nodes = opened(&cluster, drain());
+        let mut problems = Diagnostics::none();
+        let limit = Duration::from_secs(600);
+        let began = Instant::now();
+        let restart = async {
+            sleep(Duration::from_secs(7)).await;
+            for _ in 0..5 {
+                cluster.order(Ask::Turn, Trouble::Unavailable);
+            }
+            std::future::pending::<()>().await;
+        };
+        let turn = tokio::select! {
+            turn = Turn::taken(&context, Some(&nodes), "prod/w".into(), limit, &mut problems) => turn,
+            () = restart => None,
+        };
+        assert!(turn.is_some_and(|turn| turn.nodes.is_some()));
+        assert!(problems.is_empty(), "{problems:?}");
+        assert!(began.elapsed() >= Duration::from_secs(90));
     }
 
     #[tokio::test(start_paused = true)]

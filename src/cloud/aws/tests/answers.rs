@@ -1,5 +1,7 @@
 //! What instances, their states and refusals of EC2 mean.
 
+use aws_sdk_ec2::types::{InstanceNetworkInterface, InstanceNetworkInterfaceAttachment};
+
 use super::*;
 
 #[test]
@@ -187,6 +189,37 @@ fn a_token_is_held_by_the_same_machine_or_by_one_that_has_ended() {
             // Callers tell by it that it is of an earlier apply.
             assert!(machine.created.is_some());
         }
+    }
+}
+
+/// Its Node is as old as its first start, and stays the same when it is stopped and started again.
+#[test]
+fn an_instance_is_as_old_as_its_first_interface_and_starts_when_it_was_last_launched() {
+    let attached = InstanceNetworkInterfaceAttachment::builder()
+        .attach_time(DateTime::from_secs(1_000))
+        .device_index(0)
+        .build();
+    let interface = InstanceNetworkInterface::builder().attachment(attached);
+    let interface = interface.build();
+    for (state, interface, expected) in [
+        (InstanceStateName::Running, Some(interface.clone()), 1_000),
+        (InstanceStateName::Pending, Some(interface.clone()), 90_000),
+        (InstanceStateName::Running, None, 90_000),
+    ] {
+        let instance = Instance::builder()
+            .state(InstanceState::builder().name(state.clone()).build())
+            .launch_time(DateTime::from_secs(90_000))
+            .set_network_interfaces(interface.map(|interface| vec![interface]))
+            .set_tags(Some(
+                api::mark_tags(&mark())
+                    .into_iter()
+                    .chain([api::tag("flatcar-machine", "workers-k3x9-0")])
+                    .collect(),
+            ))
+            .build();
+        let created = seen::machine(&instance).unwrap().created;
+        let expected = SystemTime::UNIX_EPOCH + Duration::from_secs(expected);
+        assert_eq!(created, Some(expected), "{state:?}");
     }
 }
 

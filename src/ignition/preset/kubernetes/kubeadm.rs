@@ -10,6 +10,9 @@ use crate::http::pin;
 use crate::ignition::preset::sheet::{Sheet, Unit};
 
 const CONFIG: &str = "/etc/kubernetes/join.yaml";
+/// A machine has joined once its kubelet has it. A kubelet writes [`JOINED`] when it starts, and kubeadm
+/// gives up after five minutes: what waits longer for whoever signs is joined anew, from the beginning.
+const CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
 impl Kubernetes {
     pub(super) fn write_kubeadm(&self, sheet: &mut Sheet) {
@@ -20,8 +23,9 @@ impl Kubernetes {
         let kubeadm = self.program("kubeadm");
         let unit = format!(
             "[Unit]\nDescription=Join of the Kubernetes cluster\nDocumentation=https://kubernetes.io/docs/\nWants=network-online.target\n\
-             After=network-online.target containerd.service\nConditionPathExists=!{JOINED}\nStartLimitIntervalSec=0\n\n\
-             [Service]\nType=oneshot\nRemainAfterExit=true\nExecStart={kubeadm} join --config={CONFIG}\nRestart=on-failure\nRestartSec=10\n\n\
+             After=network-online.target containerd.service\nConditionPathExists=!{CERTIFICATE}\nStartLimitIntervalSec=0\n\n\
+             [Service]\nType=oneshot\nRemainAfterExit=true\n\
+             ExecStartPre=/usr/bin/systemctl stop kubelet.service\nExecStartPre=/usr/bin/rm -f {JOINED}\nExecStart={kubeadm} join --config={CONFIG}\nRestart=on-failure\nRestartSec=10\n\n\
              [Install]\nWantedBy=multi-user.target\n"
         );
         sheet.unit("kubeadm-join.service", Unit::Enabled(&unit, &[]));
