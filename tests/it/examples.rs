@@ -8,8 +8,15 @@ use serde_json::{Value, json};
 use crate::core::{Core, Workspace};
 use crate::harness::{ROOT, clouds_left_out};
 
-/// The quickstart is applied as a whole by `end_to_end`, the others are here.
-const APPLIED: [&str; 4] = ["quickstart", "testing", "canary", "several-groups"];
+/// The quickstart is applied as a whole by `end_to_end`, the modules are tested by `modules`, the
+/// others are here.
+const APPLIED: [&str; 5] = [
+    "quickstart",
+    "testing",
+    "canary",
+    "several-groups",
+    "modules",
+];
 
 const SOURCE: &str = "terraform {\n  required_providers {\n    flatcar = { source = \"flatcar-iac/flatcar\" }\n  }\n}\n";
 

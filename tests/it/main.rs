@@ -26,6 +26,7 @@ mod ignition_fuzz;
 mod image;
 mod install;
 mod kubernetes;
+mod modules;
 mod protocol;
 mod proxy;
 mod registry;
