@@ -46,6 +46,24 @@ impl Date {
         date.start().checked_add(of_day)
     }
 
+    /// The same of a text with fractions of a second, which do not matter, and an offset:
+    /// `2026-11-24T01:00:00.000-08:00`, `2026-11-24T09:00:00.123456Z`.
+    pub fn moment_with_offset(text: &str) -> Option<SystemTime> {
+        let (time, rest) = text.split_at_checked(19)?;
+        let moment = Self::moment(&format!("{time}Z"))?;
+        let offset = rest.trim_start_matches(|of: char| of == '.' || of.is_ascii_digit());
+        let number = |at: std::ops::Range<usize>| offset.get(at)?.parse::<u64>().ok();
+        let shift = match offset {
+            "Z" => 0,
+            _ => number(1..3)? * 3_600 + number(4..6)? * 60,
+        };
+        let shift = Duration::from_secs(shift);
+        match offset.starts_with('-') {
+            true => moment.checked_add(shift),
+            false => moment.checked_sub(shift),
+        }
+    }
+
     /// A moment as [`Date::moment`] reads it: `2026-11-24T09:00:00Z`.
     pub fn stamp(moment: SystemTime) -> String {
         let since = moment

@@ -563,6 +563,14 @@ pub fn is_endpoint(url: &str) -> bool {
         && !url.contains(['@', '\\'])
 }
 
+/// Whether nobody between reads what is sent there: https, or this machine.
+pub fn is_private(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    let is_here = host == "localhost" || address.is_some_and(|address| address.is_loopback());
+    url.scheme() == "https" || (url.scheme() == "http" && is_here)
+}
+
 /// What [`is_endpoint`] takes.
 pub const ENDPOINT_SAYS: &str = "A URL of ASCII characters that begins with `https://` or `http://`, without user, password, query and fragment";
 

@@ -3,8 +3,8 @@
 //!
 //! In: the header that it stands in (`"x-auth-token"`, `"authorization"`), and how to log in. Out:
 //! answers. A token of which it is known when it ends is had anew before that. A call that is
-//! answered with 401 is sent once more with a new token, be it one that creates: what was refused
-//! so was not carried out.
+//! answered with 401, or with what the API says in its place, is sent once more with a new token,
+//! be it one that creates: what was refused so was not carried out.
 
 use std::future::Future;
 
@@ -75,6 +75,23 @@ impl Token {
         call: &Call,
         login: impl FnOnce() -> F,
     ) -> Result<Answer, Failure> {
+        let is_ended = |answer: &Answer| answer.status == 401;
+        self.ask_unless(client, base, call, login, is_ended).await
+    }
+
+    /// The same of an API that says otherwise that a token has ended; what is answered so was not
+    /// carried out.
+    ///
+    /// # Errors
+    /// Those of [`Token::ask`].
+    pub async fn ask_unless<T: Into<Fresh>, F: Future<Output = Result<T, Failure>>>(
+        &self,
+        client: &Client,
+        base: &Url,
+        call: &Call,
+        login: impl FnOnce() -> F,
+        is_ended: impl Fn(&Answer) -> bool,
+    ) -> Result<Answer, Failure> {
         let send = async |token: &str| {
             let call = call.clone().header(self.header, token);
             client.send(base, &call).await
@@ -86,7 +103,7 @@ impl Token {
             return send(&token.unwrap_or(now.text)).await;
         }
         let answer = send(&now.text).await?;
-        if answer.status != 401 {
+        if !is_ended(&answer) {
             return Ok(answer);
         }
         match self.renewed(&now.text, login).await {

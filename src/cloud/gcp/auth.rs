@@ -13,10 +13,9 @@ use serde::Deserialize;
 
 use super::api::Session;
 use super::credential::{Credential, IAM};
-use super::subject::is_private;
 use crate::http::api::{Client, Settings as Http};
 use crate::http::rest::Failure;
-use crate::http::{ENDPOINT_SAYS, is_endpoint, of_home, small_file};
+use crate::http::{ENDPOINT_SAYS, is_endpoint, is_private, of_home, small_file};
 use crate::provider::{Attribute, Diagnostic, Diagnostics, Type};
 use crate::worker_group::cloud::{authority, logged_in, or_variable};
 

@@ -6,7 +6,6 @@
 //! has what only a create knows. See: Compute Engine API v1, `Instance`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
 
@@ -104,7 +103,7 @@ impl Instance {
             phase,
             message: message.or_else(stopped),
             mark: Mark::parts(|key| self.labels.get(key).map(String::as_str)),
-            created: moment(&self.creation_timestamp),
+            created: Date::moment_with_offset(&self.creation_timestamp),
             observed: Facet::seen(FACETS, self),
         }
     }
@@ -245,23 +244,6 @@ fn said<'a>(description: &'a str, key: &str) -> &'a str {
 /// An instance group as a machine names it: `europe-west3-a/instanceGroups/web`.
 pub(super) fn claim(zone: &str, name: &str) -> String {
     format!("{zone}/instanceGroups/{name}")
-}
-
-/// A moment of Google's, `2026-11-24T01:00:00.000-08:00`; fractions of a second do not matter.
-fn moment(text: &str) -> Option<SystemTime> {
-    let (time, rest) = text.split_at_checked(19)?;
-    let moment = Date::moment(&format!("{time}Z"))?;
-    let offset = rest.trim_start_matches(|of: char| of == '.' || of.is_ascii_digit());
-    let number = |at: std::ops::Range<usize>| offset.get(at)?.parse::<u64>().ok();
-    let shift = match offset {
-        "Z" => 0,
-        _ => number(1..3)? * 3_600 + number(4..6)? * 60,
-    };
-    let shift = Duration::from_secs(shift);
-    match offset.starts_with('-') {
-        true => moment.checked_add(shift),
-        false => moment.checked_sub(shift),
-    }
 }
 
 /// Which labels are the user's: five digits each of the hashes of their keys, ten in a label.

@@ -4,7 +4,6 @@
 //! In: `{"file": "/var/run/token"}`, or a URL with headers, of text or of JSON. Out: the token that
 //! stands there. See: Google's AIP-4117.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use reqwest::Url;
@@ -12,7 +11,7 @@ use serde_json::Value as Json;
 
 use crate::http::api::{Call, Client};
 use crate::http::rest::Failure;
-use crate::http::small_file;
+use crate::http::{is_private, small_file};
 
 /// Where the token of somebody else's identity provider comes from.
 pub(super) struct Subject {
@@ -109,14 +108,6 @@ fn subject_url(text: &str) -> Result<Url, Wrong> {
         true => Ok(url),
         false => Err("the url of its credential_source does not begin with https://".to_owned()),
     }
-}
-
-/// Whether nobody between reads what is sent: https, or this machine.
-pub(super) fn is_private(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let address: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-    let is_here = host == "localhost" || address.is_some_and(|address| address.is_loopback());
-    url.scheme() == "https" || (url.scheme() == "http" && is_here)
 }
 
 const LINK_LOCAL: &str = "169.254.169.254";
