@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::protocol::value::Number;
 use crate::provider::schema::Kind;
 use crate::provider::{Attribute, Type, Value};
 use crate::worker_group::cloud::{Change, Entry};
@@ -96,6 +97,9 @@ pub(crate) fn observed_value(attribute: &Attribute, observed: &BTreeMap<String, 
     let value = match (&attribute.kind, whole) {
         (Kind::Plain(Type::String), Some(whole)) => text(whole),
         (Kind::Plain(Type::Bool), Some(whole)) => Value::Bool(whole == "true"),
+        (Kind::Plain(Type::Number), Some(whole)) => whole
+            .parse()
+            .map_or(Value::Null, |number| Value::Number(Number::Int(number))),
         (Kind::Plain(Type::List(_) | Type::Set(_)), Some(whole)) => {
             Value::List(whole.split(',').map(|word| text(word.trim())).collect())
         }
@@ -280,4 +284,26 @@ fn in_one_order(value: &Value) -> Value {
         .map(|element| (generation::text_of(element), element))
         .collect();
     Value::List(by_text.into_values().cloned().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_observed_has_the_type_of_its_field() {
+        let minutes = Attribute::number("minutes", "Minutes.");
+        let text = Attribute::string("minutes", "Minutes.");
+        let is_long = Attribute::bool("minutes", "Whether it is long.");
+        for (attribute, observed, expected) in [
+            (&minutes, "3", Value::Number(Number::Int(3))),
+            (&minutes, "three", Value::Null),
+            (&minutes, "", Value::Null),
+            (&text, "3", Value::String("3".to_owned())),
+            (&is_long, "true", Value::Bool(true)),
+        ] {
+            let observed = BTreeMap::from([("minutes".to_owned(), observed.to_owned())]);
+            assert_eq!(observed_value(attribute, &observed), expected);
+        }
+    }
 }
