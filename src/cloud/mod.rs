@@ -10,6 +10,8 @@ mod kubevirt;
 #[cfg(feature = "openstack")]
 mod openstack;
 mod sandbox;
+#[cfg(feature = "vsphere")]
+mod vsphere;
 
 use crate::worker_group::cloud::Entry;
 
@@ -26,6 +28,8 @@ pub static ALL: &[&Entry] = &[
     &kubevirt::ENTRY,
     #[cfg(feature = "openstack")]
     &openstack::ENTRY,
+    #[cfg(feature = "vsphere")]
+    &vsphere::ENTRY,
 ];
 
 #[cfg(test)]

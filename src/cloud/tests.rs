@@ -62,7 +62,8 @@ pub(super) fn fill(attributes: &[Attribute], object: &mut Value) {
     feature = "aws",
     feature = "azure",
     feature = "gcp",
-    feature = "kubevirt"
+    feature = "kubevirt",
+    feature = "vsphere"
 ))]
 pub(super) fn complete(attribute: &Attribute, written: &Json) -> Value {
     let mut value = crate::provider::convert::to_value(written);
@@ -78,7 +79,8 @@ pub(super) fn complete(attribute: &Attribute, written: &Json) -> Value {
     feature = "aws",
     feature = "azure",
     feature = "gcp",
-    feature = "kubevirt"
+    feature = "kubevirt",
+    feature = "vsphere"
 ))]
 pub(super) fn are_as_recorded(cloud: &str, least: usize, made: impl Fn(&str) -> String) {
     let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -275,7 +277,7 @@ fn the_guide_has_the_row_of_each_field_that_does_not_simply_roll() {
 }
 
 /// What a machine of these tests carries.
-#[cfg(any(feature = "gcp", feature = "kubevirt"))]
+#[cfg(any(feature = "gcp", feature = "kubevirt", feature = "vsphere"))]
 pub(super) fn mark() -> crate::worker_group::cloud::Mark {
     crate::worker_group::cloud::Mark {
         cluster: "prod".to_owned(),

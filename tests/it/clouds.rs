@@ -12,3 +12,5 @@ pub(crate) mod kubevirt;
 #[cfg(feature = "openstack")]
 pub(crate) mod openstack;
 pub(crate) mod sandbox;
+#[cfg(feature = "vsphere")]
+pub(crate) mod vsphere;

@@ -14,7 +14,8 @@ use std::net::{Ipv4Addr, TcpListener as Listener};
     feature = "azure",
     feature = "gcp",
     feature = "kubevirt",
-    feature = "openstack"
+    feature = "openstack",
+    feature = "vsphere"
 ))]
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -172,7 +173,8 @@ impl Proxy {
         feature = "azure",
         feature = "gcp",
         feature = "kubevirt",
-        feature = "openstack"
+        feature = "openstack",
+        feature = "vsphere"
     ))]
     pub(crate) fn once(&self, name: &'static str, fate: impl Fn() -> Fate + Send + Sync + 'static) {
         let met = AtomicBool::new(false);
@@ -189,7 +191,8 @@ impl Proxy {
         feature = "azure",
         feature = "gcp",
         feature = "kubevirt",
-        feature = "openstack"
+        feature = "openstack",
+        feature = "vsphere"
     ))]
     pub(crate) fn each(&self, name: &'static str, fate: impl Fn() -> Fate + Send + Sync + 'static) {
         self.order(move |_, call| match call == name {
@@ -585,6 +588,9 @@ impl Message {
         if let Some(name) = arm(method, path, query) {
             return name;
         }
+        if let Some(rest) = path.strip_prefix("/sdk/vim25/") {
+            return vim(rest, &self.body);
+        }
         let (service, path) = SERVICES
             .iter()
             .find_map(|(prefix, service)| Some((*service, path.strip_prefix(prefix)?)))
@@ -600,6 +606,21 @@ impl Message {
             .trim()
             .to_owned()
     }
+}
+
+/// `vSphere CloneVM_Task`, and of a query what it is about: `vSphere RetrievePropertiesEx Task`; of
+/// one that passes through all folders `all`.
+fn vim(rest: &str, body: &[u8]) -> String {
+    let method = rest.rsplit('/').next().unwrap_or_default();
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let spec = &body["specSet"][0];
+    let kind = spec["propSet"][0]["type"].as_str().unwrap_or_default();
+    let goes_on = spec["objectSet"][0]["selectSet"].is_array();
+    let what = match (goes_on, kind) {
+        (true, "VirtualMachine") => "all",
+        (_, kind) => kind,
+    };
+    format!("vSphere {method} {what}").trim().to_owned()
 }
 
 /// `compute GET /zones/{id}/instances/{id}`: what stands behind the name of a collection is one of

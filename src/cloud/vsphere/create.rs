@@ -1,0 +1,167 @@
+//! How a machine comes: a clone, whose task is awaited; and whose the name is that was taken.
+//!
+//! In: a spec. Out: the machine, or that its clone goes on: whoever asks again waits for the same
+//! task. See: *vSphere Web Services API*, `CloneVM_Task`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::inventory::Place;
+use super::machine::Virtual;
+use super::object::{Object, Ref};
+use super::shape::Shape;
+use super::{VM, VSphere, change, leave, machine, request};
+use crate::http::rest::Effect;
+use crate::worker_group::cloud::{
+    Answered, Answers as _, CloudError, Kind, Machine, Phase, Spec, read,
+};
+
+impl VSphere {
+    /// As [`Answers::create`].
+    ///
+    /// [`Answers::create`]: crate::worker_group::cloud::Answers::create
+    pub(super) async fn created(
+        &self,
+        spec: &Spec<'_>,
+        shape: &Shape,
+        user_data: &str,
+    ) -> Answered<Machine> {
+        let turn = self.pool.turn(spec.name);
+        let _turn = turn.lock().await;
+        let key = (spec.name.to_owned(), spec.attempt);
+        let under_way = self.cloning().get(&key).cloned();
+        let place = self.place(shape).await?;
+        let task = match under_way {
+            Some(task) => task,
+            None => {
+                let begun = self.clone_task(spec, shape, &place, user_data).await;
+                match begun {
+                    Err(error) if error.kind == Kind::AlreadyExists => {
+                        return self.taken(spec, &place, error).await;
+                    }
+                    begun => begun?,
+                }
+            }
+        };
+        self.cloning().insert(key.clone(), task.clone());
+        let ended = self
+            .session
+            .finished(CLONE, spec.name, &task, PATIENCE)
+            .await;
+        if !matches!(&ended, Ok(None)) {
+            self.cloning().remove(&key);
+        }
+        match ended {
+            Ok(Some(result)) => {
+                let of: Ref = read(result, CLONE)?;
+                Ok(Machine {
+                    observed: self.wanted(shape),
+                    ..Machine::asked_for(spec, of.value)
+                })
+            }
+            // Copying a disk takes longer than any other create: it is asked for again, patiently.
+            Ok(None) => {
+                let words = format!("nothing yet: {} goes on", task.value);
+                Err(CloudError::new(Kind::RateLimit, CLONE, spec.name, words))
+            }
+            Err(error) if error.kind == Kind::AlreadyExists => {
+                self.taken(spec, &place, error).await
+            }
+            Err(error) => {
+                if !error.is_retryable() {
+                    self.undo(spec, &place).await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Begins a clone.
+    async fn clone_task(
+        &self,
+        spec: &Spec<'_>,
+        shape: &Shape,
+        place: &Place,
+        user_data: &str,
+    ) -> Answered<Ref> {
+        let source = self.source(spec.image, shape).await?;
+        if shape.linked_clone && source.snapshot.is_none() {
+            let words = format!("nothing: {} has no snapshot", spec.image);
+            let error = CloudError::new(Kind::BadRequest, CLONE, spec.name, words);
+            return Err(error.blaming("vsphere.linked_clone"));
+        }
+        let mut body = request::clone(spec, shape, &source, place, user_data);
+        if place.datastore_cluster.is_some() {
+            let asked = request::placement(spec, &source, place, &body);
+            let store = self.session.recommended(spec.name, asked).await?;
+            let store = store.ok_or_else(|| {
+                let words = "nothing: Storage DRS recommends no datastore";
+                let error = CloudError::new(Kind::Quota, CLONE, spec.name, words);
+                error.blaming("vsphere.datastore_cluster")
+            })?;
+            body["spec"]["location"]["datastore"] = store.json();
+        }
+        let task = self
+            .session
+            .call(CLONE, spec.name, &source.of, Effect::Creates, body);
+        read(task.await?, CLONE)
+    }
+
+    /// What has the name of a spec.
+    async fn holder(&self, spec: &Spec<'_>, place: &Place) -> Answered<Option<Object>> {
+        let holder = self.session.child(&place.folder, spec.name).await?;
+        let holder: Vec<Ref> = holder.into_iter().filter(|of| of.kind == VM).collect();
+        let paths = machine::paths(&BTreeSet::new());
+        let found = self.session.properties(spec.name, VM, &holder, &paths);
+        Ok(found.await?.pop())
+    }
+
+    /// The machine of this very spec, if that has its name.
+    async fn taken(&self, spec: &Spec<'_>, place: &Place, error: CloudError) -> Answered<Machine> {
+        let Some(found) = self.holder(spec, place).await? else {
+            // It has gone meanwhile, or is still being made.
+            return Err(error.being(Kind::Unavailable));
+        };
+        let holder = Virtual(&found);
+        let mut machine = holder.machine();
+        let is_leaving = self.leaving.has(&machine.id);
+        if !holder.is_of(spec) || is_leaving {
+            let (kind, state) = match is_leaving {
+                true => (Kind::Unavailable, ", which is going"),
+                false => (Kind::AlreadyExists, ""),
+            };
+            let words = format!("the name is taken by machine {}{state}", machine.id);
+            return Err(CloudError::new(kind, CLONE, spec.name, words));
+        }
+        // Its mark may have been taken off.
+        if !machine.mark.is_whole() {
+            machine.mark = spec.mark.clone().over(&machine.mark);
+        }
+        // What an earlier try has made, and did not come to start.
+        if machine.phase == Phase::Stopped && machine.mark.unsaved {
+            change::start(&self.session, std::slice::from_ref(&machine)).await?;
+            machine.phase = Phase::Pending;
+        }
+        Ok(machine)
+    }
+
+    /// A clone that is made and cannot be powered on ends in an error, and is there all the same.
+    /// Where it stays, the next apply finds it by its mark.
+    async fn undo(&self, spec: &Spec<'_>, place: &Place) {
+        if let Ok(Some(found)) = self.holder(spec, place).await
+            && Virtual(&found).is_of(spec)
+            && !Virtual(&found).is_on()
+        {
+            let destroyed =
+                self.session
+                    .carried_out(leave::DESTROY, spec.name, &found.of, Json::Null);
+            let _ = destroyed.await;
+        }
+    }
+}
+
+const CLONE: &str = "vSphere CloneVM_Task";
+/// A question to a cloud has a minute.
+const PATIENCE: Duration = Duration::from_secs(50);

@@ -1,0 +1,305 @@
+//! What vSphere alone promises.
+
+use flatcar::worker_group::cloud::{CloudError, Growth, Kind, Machine, Mark, Spec};
+use futures::FutureExt as _;
+use serde_json::{Value as Json, json};
+
+use super::subject::{LIST, fault_of};
+use super::world::{IMAGES, World, until};
+use crate::proxy::Fate;
+use crate::worker_group::behaviours::errors_at;
+use crate::worker_group::{Behaviour, Bench, Shown, connect};
+
+macro_rules! behaviours {
+    ($($says:literal => $show:ident,)*) => {
+        pub(super) const BEHAVIOURS: &[Behaviour] = &[
+            $(Behaviour { says: $says, show: |bench| $show(bench).boxed() },)*
+        ];
+    };
+}
+
+behaviours! {
+    "a machine has what the user wrote, its mark and its user data from the clone on" => as_written,
+    "a session that has ended is opened anew, in a clone too" => session_ended,
+    "a machine of the same name that is another one's is never touched" => namesake,
+    "a machine that somebody has renamed and moved is found by its mark" => moved,
+    "a disk grows" => grown,
+    "notes and parameters change in place, and those that left go" => in_place,
+    "a machine whose guest need not shut down is powered off at once" => without_guest,
+    "a guest that does not shut down in time is powered off" => guest_hangs,
+    "what is not there is told by the preflight, each on its attribute" => preflight,
+    "a server that is too old, and a wrong password, are told in one sentence" => logins,
+    "a look at all machines costs two calls, however many there are" => two_calls,
+}
+
+async fn make(bench: &Bench<'_>, changes: &[(&str, Json)]) -> Result<Machine, CloudError> {
+    let shape = bench.shape_with(changes);
+    let name = bench.name(0);
+    let spec = Spec {
+        shape: &shape,
+        ..bench.spec(&name, 0)
+    };
+    bench.cloud.create(&spec).await
+}
+
+async fn as_written(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let machine = make(bench, &[("num_cpus", json!(3))])
+        .await
+        .expect("creates");
+    let one = vsphere.machine(&machine.id).await.expect("is there");
+    for (key, value) in bench.mark.pairs() {
+        assert_eq!(one.parameter(&key.replacen('-', ".", 1)), value, "{key}");
+    }
+    assert_eq!(one.name, bench.name(0));
+    assert!(one.is_on);
+    assert_eq!(one.hardware["numCPU"], 3);
+    assert_eq!(one.hardware["memoryMB"], 2048);
+    assert_eq!(one.parameter("team"), "a");
+    let encoding = one.parameter("guestinfo.ignition.config.data.encoding");
+    let data = one.parameter("guestinfo.ignition.config.data");
+    let is_packed = data.starts_with("H4sI");
+    assert_eq!(encoding, if is_packed { "gzip+base64" } else { "base64" });
+    assert!(!data.is_empty());
+    // Flatcar writes over it once it has run.
+    let data = ("guestinfo.ignition.config.data", "e30=");
+    vsphere.set(&machine.id, &[data]).await;
+    let listed = bench.list().await;
+    assert_eq!(listed[0].mark, bench.mark);
+    let wanted = bench
+        .cloud
+        .wanted(&bench.shape_with(&[("num_cpus", json!(3))]));
+    for (key, value) in wanted {
+        assert_eq!(listed[0].observed.get(&key), Some(&value), "{key}");
+    }
+    Ok(())
+}
+
+async fn session_ended(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    vsphere.proxy.once(LIST, || fault_of("NotAuthenticated"));
+    assert!(bench.list().await.is_empty());
+    let clone = super::subject::CREATE;
+    vsphere.proxy.once(clone, || fault_of("NotAuthenticated"));
+    make(bench, &[]).await.expect("creates");
+    assert_eq!(bench.list().await.len(), 1);
+    let calls = vsphere.proxy.calls();
+    let logins = calls.iter().filter(|call| *call == "vSphere Login");
+    assert_eq!(logins.count(), 1, "{calls:?}");
+    Ok(())
+}
+
+async fn namesake(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let (name, shape) = (bench.name(7), bench.shape_with(&[]));
+    let spec = Spec {
+        image: IMAGES[1],
+        shape: &shape,
+        ..bench.spec(&name, 7)
+    };
+    let other = bench.cloud.create(&spec).await.expect("creates");
+    let rename = json!({"newName": bench.name(0)});
+    vsphere
+        .server
+        .ask("VirtualMachine", &other.id, "Rename_Task", &rename)
+        .await;
+    let error = make(bench, &[]).await.expect_err("the name is taken");
+    assert_eq!(error.kind, Kind::AlreadyExists, "{error}");
+    assert!(error.message.contains(&other.id), "{error}");
+    assert_eq!(
+        vsphere.machine(&other.id).await.expect("is there").name,
+        bench.name(0)
+    );
+    Ok(())
+}
+
+async fn moved(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let machine = make(bench, &[]).await.expect("creates");
+    let elsewhere = json!({"list": [{"type": "VirtualMachine", "value": machine.id}]});
+    let rename = json!({"newName": format!("{}-renamed", machine.name)});
+    vsphere
+        .server
+        .ask("VirtualMachine", &machine.id, "Rename_Task", &rename)
+        .await;
+    let all = vsphere.vm_folder().await;
+    vsphere
+        .server
+        .ask("Folder", &all, "MoveIntoFolder_Task", &elsewhere)
+        .await;
+    assert!(
+        vsphere
+            .machines()
+            .await
+            .iter()
+            .all(|one| one.id != machine.id)
+    );
+    let listed = bench.list().await;
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].id, machine.id);
+    assert_eq!(listed[0].mark, bench.mark);
+    bench.delete(&listed[0]).await;
+    Ok(())
+}
+
+async fn grown(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let machine = make(bench, &[("disk_size", json!(37))])
+        .await
+        .expect("creates");
+    let one = vsphere.machine(&machine.id).await.expect("is there");
+    let devices = one.hardware["device"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let disk = devices.iter().find(|one| one["_typeName"] == "VirtualDisk");
+    assert_eq!(disk.expect("a disk")["capacityInKB"], 37 * 1024 * 1024);
+    Ok(())
+}
+
+async fn in_place(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let machine = make(bench, &[]).await.expect("creates");
+    vsphere.set(&machine.id, &[("stranger", "1")]).await;
+    let changes = [
+        ("annotation", json!("On call: team b")),
+        (
+            "extra_config",
+            json!({"team": "b", "disk.enableUUID": "TRUE"}),
+        ),
+    ];
+    let shape = bench.shape_with(&changes);
+    let listed = bench.list().await;
+    let mark = Mark {
+        proof: String::new(),
+        unsaved: false,
+        ..bench.mark.clone()
+    };
+    bench
+        .cloud
+        .mark(&listed, &mark, &shape)
+        .await
+        .expect("changes");
+    let one = vsphere.machine(&machine.id).await.expect("is there");
+    assert_eq!(one.annotation, "On call: team b");
+    for (key, value) in [
+        ("team", "b"),
+        ("disk.enableUUID", "TRUE"),
+        ("cost", ""),
+        ("stranger", "1"),
+        ("flatcar.proof", &bench.mark.proof),
+    ] {
+        assert_eq!(one.parameter(key), value, "{key}");
+    }
+    let listed = bench.list().await;
+    for (key, value) in bench.cloud.wanted(&shape) {
+        assert_eq!(listed[0].observed.get(&key), Some(&value), "{key}");
+    }
+    assert!(!listed[0].mark.unsaved);
+    Ok(())
+}
+
+async fn without_guest(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let at_once = ("shutdown_wait_timeout", json!(0));
+    make(bench, &[at_once]).await.expect("creates");
+    // Who deletes it may know no shape.
+    let machine = bench.list().await.remove(0);
+    vsphere.proxy.order(|_, _| Fate::Pass);
+    bench.cloud.delete(&machine).await.expect("deletes");
+    let calls = vsphere.proxy.calls();
+    assert!(
+        calls.iter().any(|call| call == "vSphere PowerOffVM_Task"),
+        "{calls:?}"
+    );
+    assert!(
+        calls.iter().all(|call| call != "vSphere ShutdownGuest"),
+        "{calls:?}"
+    );
+    assert!(vsphere.machine(&machine.id).await.is_none());
+    Ok(())
+}
+
+async fn guest_hangs(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let machine = make(bench, &[]).await.expect("creates");
+    // Somebody powers it off at last.
+    let hangs = "vSphere ShutdownGuest";
+    vsphere.proxy.each(hangs, || super::subject::status(204));
+    let answer = bench.cloud.delete(&machine).await.expect("deletes");
+    assert_eq!(answer, flatcar::worker_group::cloud::Deletion::Going);
+    assert!(vsphere.machine(&machine.id).await.expect("is there").is_on);
+    vsphere.stop(&machine.id).await;
+    until("it is gone", || async {
+        vsphere.machine(&machine.id).await.is_none().then_some(())
+    })
+    .await;
+    bench.gone(&machine).await;
+    Ok(())
+}
+
+async fn preflight(bench: &Bench<'_>) -> Shown {
+    let growth = Growth::by(1);
+    let said = async |image: &str, changes: &[(&str, Json)]| {
+        let shape = bench.shape_with(changes);
+        let found = bench.cloud.preflight(image, &shape, growth).await;
+        let at = errors_at(&found.expect("answers"));
+        at.into_iter().collect::<Vec<String>>()
+    };
+    let none: Vec<String> = Vec::new();
+    assert_eq!(said(IMAGES[0], &[]).await, none);
+    assert_eq!(said("nowhere", &[]).await, ["image"]);
+    for (field, value) in [
+        ("cluster", json!("nowhere")),
+        ("datastore", json!("nowhere")),
+        ("folder", json!("no/where")),
+        ("datacenter", json!("nowhere")),
+    ] {
+        let found = said(IMAGES[0], &[(field, value)]).await;
+        assert_eq!(found, [format!("vsphere.{field}")], "{field}");
+    }
+    let network = json!([{"network": "nowhere", "adapter_type": "vmxnet3"}]);
+    let found = said(IMAGES[0], &[("network_interface", network)]).await;
+    assert_eq!(found, ["vsphere.network_interface"]);
+    let found = said(IMAGES[0], &[("linked_clone", json!(true))]).await;
+    assert_eq!(found, ["vsphere.linked_clone"]);
+    let found = said(IMAGES[0], &[("disk_size", json!(1))]).await;
+    assert_eq!(found, ["vsphere.disk_size"]);
+    Ok(())
+}
+
+async fn logins(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let said = async |block: Json| {
+        let configuration = json!({"vsphere": block});
+        let found = connect(bench.subject, &configuration, &bench.shape, None).await;
+        let problems = found.err().expect("is refused");
+        format!("{}: {}", problems.0[0].summary, problems.0[0].detail)
+    };
+    let mut block = vsphere.block();
+    block["password"] = json!("s3cret-wrong");
+    let wrong = said(block).await;
+    assert!(wrong.contains("Could not log in to vSphere"), "{wrong}");
+    assert!(wrong.contains("InvalidLogin"), "{wrong}");
+    assert!(!wrong.contains("s3cret"), "{wrong}");
+    let old = World::of(vsphere.server.clone()).await;
+    old.proxy.rewrite("/vim25/8.0.1.0/", "/vim25/7.0.3.0/");
+    let old = said(old.block()).await;
+    assert!(old.contains("The vCenter Server is too old"), "{old}");
+    Ok(())
+}
+
+async fn two_calls(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    for ordinal in 0..4 {
+        bench
+            .create_on(bench.cloud.as_ref(), ordinal, 0)
+            .await
+            .expect("creates");
+    }
+    vsphere.proxy.order(|_, _| Fate::Pass);
+    assert_eq!(bench.list().await.len(), 4);
+    let calls = vsphere.proxy.calls();
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    Ok(())
+}
