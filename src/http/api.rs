@@ -18,6 +18,7 @@ use reqwest::{Method, Url, redirect};
 use serde_json::Value as Json;
 
 use super::rest::{self, Effect, Failure};
+use super::thumbprint::Thumbprint;
 use super::{MOST_BYTES, body, builder, chain, sources};
 
 /// How long to wait, and whom to trust.
@@ -31,6 +32,8 @@ pub struct Settings {
     pub extra_roots: Vec<u8>,
     /// Certificates go unchecked.
     pub insecure: bool,
+    /// The only certificate that is trusted, in place of all authorities.
+    pub thumbprint: Option<Thumbprint>,
 }
 
 impl Default for Settings {
@@ -40,6 +43,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(30),
             extra_roots: Vec::new(),
             insecure: false,
+            thumbprint: None,
         }
     }
 }
@@ -64,6 +68,10 @@ impl Client {
             .no_brotli()
             .no_zstd()
             .tls_danger_accept_invalid_certs(settings.insecure);
+        let builder = match settings.thumbprint {
+            Some(thumbprint) => builder.tls_backend_preconfigured(thumbprint.trusted()?),
+            None => builder,
+        };
         Ok(Self {
             inner: builder.build().map_err(|problem| chain(&problem))?,
             most_bytes: MOST_BYTES,

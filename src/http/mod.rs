@@ -11,6 +11,7 @@ pub mod jwt;
 mod local;
 pub mod pin;
 pub mod rest;
+pub mod thumbprint;
 pub mod token;
 pub mod wait;
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::api::{Login, Session};
 use crate::http::api::{Client, Settings as Http};
 use crate::http::rest::Failure;
+use crate::http::thumbprint::{THUMBPRINT_SAYS, Thumbprint};
 use crate::http::{is_endpoint, is_private};
 use crate::protocol::log;
 use crate::provider::{Attribute, Diagnostic, Diagnostics};
@@ -28,6 +29,11 @@ pub(super) fn provider_schema() -> Attribute {
             Attribute::string("user", "User, such as `workers@vsphere.local`.").environment(&[USER], "").optional(),
             Attribute::string("password", "The user's password.").environment(&[PASSWORD], "").optional().sensitive(),
             Attribute::string("ca_file", "File of PEM certificates that are trusted beside the system's.").environment(&[CA], "").optional(),
+            Attribute::string("thumbprint", "SHA-256 of the server's own certificate, the only one that is trusted then: `openssl x509 -fingerprint -sha256`.")
+                .environment(&[THUMBPRINT], "")
+                .optional()
+                .pattern(THUMBPRINT_SAYS, |text| Thumbprint::read(text).is_some())
+                .or_empty(),
             Attribute::bool("allow_unverified_ssl", "Whether certificates go unchecked; draws a warning.").default(false),
         ],
     )
@@ -42,6 +48,7 @@ pub(super) struct Settings {
     user: Option<String>,
     password: Option<String>,
     ca_file: Option<String>,
+    thumbprint: Option<String>,
     allow_unverified_ssl: Option<bool>,
 }
 
@@ -72,6 +79,14 @@ pub(super) async fn login(settings: Settings) -> Result<Session, Diagnostics> {
     if let Some(file) = or_variable(settings.ca_file, &[CA]) {
         let sets = format!("vsphere.ca_file of the provider block, or {CA},");
         http.extra_roots = authority(&file, "Could not read the CA file for vSphere", &sets)?;
+    }
+    if let Some(text) = or_variable(settings.thumbprint, &[THUMBPRINT]) {
+        http.thumbprint = Some(Thumbprint::read(&text).ok_or_else(|| {
+            let detail = format!(
+                "Accepted for vsphere.thumbprint of the provider block, or {THUMBPRINT}: {THUMBPRINT_SAYS}. Correct it."
+            );
+            Diagnostic::error(UNSET, detail)
+        })?);
     }
     if http.insecure {
         log::warn("certificates of the vCenter Server go unchecked", &[]);
@@ -112,7 +127,7 @@ fn refused(host: &str, failure: &Failure) -> Diagnostic {
         ),
         _ => (
             "Could not log in to vSphere",
-            "Check vsphere.vsphere_server of the provider block; a certificate of the server's own authority needs ca_file.",
+            "Check vsphere.vsphere_server of the provider block; a certificate of the server's own authority needs ca_file, or thumbprint.",
         ),
     };
     Diagnostic::error(summary, format!("{host} answered {failure}. {advice}"))
@@ -138,6 +153,7 @@ const SERVER: &str = "VSPHERE_SERVER";
 const USER: &str = "VSPHERE_USER";
 const PASSWORD: &str = "VSPHERE_PASSWORD";
 const CA: &str = "VSPHERE_CA_FILE";
+const THUMBPRINT: &str = "VSPHERE_THUMBPRINT";
 const UNSET: &str = "vSphere is not configured";
 const SERVER_SAYS: &str = "A host name, with a port behind `:` where that is not 443";
 

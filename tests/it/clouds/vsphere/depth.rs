@@ -29,6 +29,7 @@ behaviours! {
     "a guest that does not shut down in time is powered off" => guest_hangs,
     "what is not there is told by the preflight, each on its attribute" => preflight,
     "a server that is too old, and a wrong password, are told in one sentence" => logins,
+    "a server is known by the thumbprint of its certificate, and another one is refused" => thumbprint,
     "a look at all machines costs two calls, however many there are" => two_calls,
 }
 
@@ -286,6 +287,22 @@ async fn logins(bench: &Bench<'_>) -> Shown {
     old.proxy.rewrite("/vim25/8.0.1.0/", "/vim25/7.0.3.0/");
     let old = said(old.block()).await;
     assert!(old.contains("The vCenter Server is too old"), "{old}");
+    Ok(())
+}
+
+async fn thumbprint(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let mut block = vsphere.server.by_thumbprint();
+    let known = json!({"vsphere": block});
+    let found = connect(bench.subject, &known, &bench.shape, None).await;
+    assert!(found.expect("connects").scope().await.is_ok());
+    let is = block["thumbprint"].as_str().expect("text").to_uppercase();
+    block["thumbprint"] = json!("0".repeat(64));
+    let wrong = json!({"vsphere": block});
+    let found = connect(bench.subject, &wrong, &bench.shape, None).await;
+    let problems = found.err().expect("is refused");
+    let detail = problems.0[0].detail.replace(':', "");
+    assert!(detail.contains(&is), "{detail}");
     Ok(())
 }
 

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value as Json, json};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 use crate::harness::skip;
@@ -58,6 +61,24 @@ impl Server {
             password: variable("VSPHERE_PASSWORD"),
             http: http.expect("a client"),
             session: Arc::default(),
+        })
+    }
+
+    /// The provider block of somebody who asks it directly, and knows its certificate alone.
+    pub(super) fn by_thumbprint(&self) -> Json {
+        let folder = std::env::var("VSPHERE_CA_FILE").expect("a variable of vsphere.sh");
+        let file = std::path::Path::new(&folder).with_file_name("server.crt");
+        let pem = std::fs::read(file).expect("the server's certificate");
+        let certificate = CertificateDer::from_pem_slice(&pem).expect("a certificate");
+        let thumbprint: String = Sha256::digest(&certificate)
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        json!({
+            "vsphere_server": self.host.trim_start_matches("https://"),
+            "user": self.user,
+            "password": self.password,
+            "thumbprint": thumbprint,
         })
     }
 
