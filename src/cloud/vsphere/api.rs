@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::time::{Instant, sleep};
 
-use super::fault::{MEANINGS, fault, is_logged_out, meant, words_of};
+use super::fault::{MEANINGS, fault, is_logged_out, localized, meant, words_of};
 use super::object::{Found, Object, Query, Ref, start};
 use crate::http::api::{Call, Client};
 use crate::http::rest::{Effect, Failure};
@@ -153,15 +153,22 @@ impl Session {
                 None => (RETRIEVE, first.clone()),
                 Some(token) => (CONTINUE, json!({"token": token})),
             };
-            let mut answer = self
-                .call(action, object, collector, Effect::Reads, body)
-                .await?;
+            let answer = self.call(action, object, collector, Effect::Reads, body);
+            // Another session knows nothing of the pages of one that has ended.
+            let later = |error: CloudError| match error.kind {
+                Kind::BadRequest if action == CONTINUE => error.being(Kind::Unavailable),
+                _ => error,
+            };
+            let mut answer = answer.await.map_err(later)?;
             let next = answer["token"].as_str().map(str::to_owned);
             let found: Vec<Found> = match answer["objects"].take() {
                 Json::Null => Vec::new(),
                 objects => read(objects, action)?,
             };
-            Ok((found.into_iter().map(Object::from).collect(), next))
+            let found = found.into_iter().filter_map(|one| one.object().transpose());
+            let found: Result<Vec<Object>, Json> = found.collect();
+            let found = found.map_err(|unread| localized(action, object, &unread))?;
+            Ok((found, next))
         };
         Pages::new(RETRIEVE, object).all(page).await
     }
@@ -169,7 +176,7 @@ impl Session {
     /// Properties of these objects, all of one type.
     ///
     /// # Errors
-    /// Those of [`Session::query`].
+    /// Those of [`Session::query`], and that one of them is not shown to this user.
     pub(super) async fn properties(
         &self,
         object: &str,
@@ -185,7 +192,12 @@ impl Session {
             of: &[(kind, paths)],
             from: from.collect(),
         };
-        self.query(object, query).await
+        let found = self.query(object, query).await?;
+        let hidden = found.iter().find_map(|one| one.hidden.as_ref());
+        match hidden {
+            Some(hidden) => Err(localized(RETRIEVE, object, hidden)),
+            None => Ok(found),
+        }
     }
 
     /// What stands at a path of the inventory, such as `DC0/vm/flatcar`.
@@ -271,8 +283,7 @@ impl Session {
                     "success" => return Ok(Some(found.get("info.result").clone())),
                     "error" => {
                         let error = found.get("info.error");
-                        let words = error["localizedMessage"].as_str().unwrap_or_default();
-                        return Err(meant(action, object, &error["fault"], words));
+                        return Err(localized(action, object, error));
                     }
                     _ => {}
                 },

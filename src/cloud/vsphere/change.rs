@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::api::Session;
+use super::known;
 use super::machine::OWN;
-use super::object::Ref;
 use super::request::reconfigure;
 use super::shape::Shape;
 use crate::worker_group::cloud::{Answered, Machine, Mark, absent, all_of};
@@ -31,7 +31,9 @@ pub(super) async fn mark(
         let gone = OWN.left(std::slice::from_ref(machine), kept);
         let gone: Vec<&str> = gone.into_iter().collect();
         let body = reconfigure(mark, shape, &gone);
-        let of = Ref::new("VirtualMachine", &machine.id);
+        let Some(of) = known::reference(&machine.id) else {
+            return Ok(());
+        };
         let done = session.carried_out(RECONFIGURE, &machine.name, &of, body);
         absent(done.await).map(drop)
     };
@@ -42,7 +44,9 @@ pub(super) async fn mark(
 pub(super) async fn start(session: &Session, machines: &[Machine]) -> Answered<()> {
     const POWER_ON: &str = "vSphere PowerOnVM_Task";
     let one = async |machine: &Machine| {
-        let of = Ref::new("VirtualMachine", &machine.id);
+        let Some(of) = known::reference(&machine.id) else {
+            return Ok(());
+        };
         let done = session.carried_out(POWER_ON, &machine.name, &of, Json::Null);
         match absent(done.await) {
             Err(error) if error.code() == "InvalidPowerState" => Ok(()),

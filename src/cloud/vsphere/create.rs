@@ -12,7 +12,7 @@ use super::inventory::Place;
 use super::machine::Virtual;
 use super::object::{Object, Ref};
 use super::shape::Shape;
-use super::{VM, VSphere, change, leave, machine, request};
+use super::{VM, VSphere, change, known, leave, machine, request};
 use crate::http::rest::Effect;
 use crate::worker_group::cloud::{
     Answered, Answers as _, CloudError, Kind, Machine, Phase, Spec, read,
@@ -58,7 +58,7 @@ impl VSphere {
                 let of: Ref = read(result, CLONE)?;
                 Ok(Machine {
                     observed: self.wanted(shape),
-                    ..Machine::asked_for(spec, of.value)
+                    ..Machine::asked_for(spec, self.id_of(spec, of).await?)
                 })
             }
             // Copying a disk takes longer than any other create: it is asked for again, patiently.
@@ -109,6 +109,20 @@ impl VSphere {
         read(task.await?, CLONE)
     }
 
+    /// What a machine that was just cloned is known by.
+    async fn id_of(&self, spec: &Spec<'_>, of: Ref) -> Answered<String> {
+        let paths = [known::NUMBER.to_owned()];
+        let found = self.session.properties(spec.name, VM, &[of], &paths).await;
+        let found = found.map_err(|error| error.being(Kind::Ambiguous))?;
+        let found = found
+            .first()
+            .filter(|found| !Virtual(found).is_being_made());
+        found.map(known::id_of).ok_or_else(|| {
+            let words = "nothing of the machine that was cloned";
+            CloudError::new(Kind::Ambiguous, CLONE, spec.name, words)
+        })
+    }
+
     /// What has the name of a spec.
     async fn holder(&self, spec: &Spec<'_>, place: &Place) -> Answered<Option<Object>> {
         let holder = self.session.child(&place.folder, spec.name).await?;
@@ -125,6 +139,10 @@ impl VSphere {
             return Err(error.being(Kind::Unavailable));
         };
         let holder = Virtual(&found);
+        if holder.is_being_made() {
+            let words = "the name is that of a machine that is being cloned";
+            return Err(CloudError::new(Kind::Unavailable, CLONE, spec.name, words));
+        }
         let mut machine = holder.machine();
         let is_leaving = self.leaving.has(&machine.id);
         if !holder.is_of(spec) || is_leaving {

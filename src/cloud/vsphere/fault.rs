@@ -53,6 +53,12 @@ pub(super) fn meant(action: &'static str, object: &str, fault: &Json, said: &str
     }
 }
 
+/// What a fault comes to that stands in an answer, with words beside it.
+pub(super) fn localized(action: &'static str, object: &str, fault: &Json) -> CloudError {
+    let words = fault["localizedMessage"].as_str().unwrap_or_default();
+    meant(action, object, &fault["fault"], words)
+}
+
 /// What faults mean, by their types. See: *vSphere Web Services API*, "Faults".
 pub(super) const MEANINGS: &[Meaning] = &[
     Meaning::codes(Kind::NotFound, "ManagedObjectNotFound"),

@@ -1,6 +1,6 @@
 //! How a machine goes: its guest shuts down, it is powered off, and it is destroyed.
 //!
-//! In: `vm-12`, and how long its guest has. Out: that it is gone, or goes. A guest takes longer
+//! In: an id, and how long its guest has. Out: that it is gone, or goes. A guest takes longer
 //! than a question to a cloud may: what has begun goes on beside the operation, which lists the
 //! machine as going until it is gone. A process that ends meanwhile leaves a machine that is shut
 //! down, and the next delete goes on from there. See: *vSphere Web Services API*, `ShutdownGuest`,
@@ -13,7 +13,9 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::api::Session;
+use super::VM;
+use super::api::{RETRIEVE, Session};
+use super::known::{self, NUMBER};
 use super::object::Ref;
 use crate::http::rest::Effect;
 use crate::worker_group::cloud::{Answered, CloudError, Deletion, Kind, absent};
@@ -52,10 +54,14 @@ impl Leaving {
         if let Some(State::Failed(error)) = self.all().remove(id) {
             return Err(error);
         }
+        let Some(of) = known::reference(id) else {
+            return Ok(Deletion::Gone);
+        };
         self.all().insert(id.to_owned(), State::Goes);
         let one = One {
             session: Arc::clone(session),
-            of: Ref::new("VirtualMachine", id),
+            id: id.to_owned(),
+            of,
             name: name.to_owned(),
         };
         let (all, id) = (self.clone(), id.to_owned());
@@ -85,6 +91,7 @@ impl Leaving {
 /// A machine on its way.
 struct One {
     session: Arc<Session>,
+    id: String,
     of: Ref,
     name: String,
 }
@@ -92,12 +99,31 @@ struct One {
 impl One {
     /// Until it is gone.
     async fn end(&self, grace: Duration) -> Answered<()> {
-        if !grace.is_zero() && self.shuts_down().await? {
+        let Some(power) = self.power().await? else {
+            return Ok(());
+        };
+        if power == ON && !grace.is_zero() && self.shuts_down().await? {
             self.wait_until_off(grace).await?;
         }
-        // It may have ended by itself meanwhile.
-        self.task(POWER_OFF).await?;
+        // Whoever marks a machine as a template has it powered off for good.
+        if power != OFF {
+            self.task(POWER_OFF).await?;
+        }
         self.task(DESTROY).await
+    }
+
+    /// Its power; `None`: it is gone, whatever has its id now.
+    async fn power(&self) -> Answered<Option<String>> {
+        let (paths, of) = ([NUMBER, POWER].map(str::to_owned), [self.of.clone()]);
+        let found = self.session.properties(&self.name, VM, &of, &paths).await?;
+        let Some(found) = found.first() else {
+            return Ok(None);
+        };
+        let is = known::is(&self.id, found).ok_or_else(|| {
+            let words = "nothing of its configuration, so whether this is the machine cannot be told; it is left";
+            CloudError::new(Kind::Unavailable, RETRIEVE, &self.name, words)
+        })?;
+        Ok(is.then(|| found.text(POWER).to_owned()))
     }
 
     /// Asks the guest; `false`: it cannot be asked, or need not.
@@ -120,9 +146,7 @@ impl One {
         let of = [self.of.clone()];
         let mut pause = FIRST_PAUSE;
         while Instant::now() < until {
-            let asked = self
-                .session
-                .properties(&self.name, "VirtualMachine", &of, &paths);
+            let asked = self.session.properties(&self.name, VM, &of, &paths);
             match asked.await {
                 Ok(found) if found.first().is_some_and(|one| one.text(POWER) == ON) => {}
                 Err(error) if error.is_retryable() => {}
@@ -141,7 +165,11 @@ impl One {
             .session
             .carried_out(action, &self.name, &self.of, Json::Null);
         match absent(done.await) {
-            Err(error) if error.code() == "InvalidPowerState" && action == POWER_OFF => Ok(()),
+            // It may have ended by itself meanwhile; or somebody has powered it on.
+            Err(error) if error.code() == "InvalidPowerState" => match action {
+                POWER_OFF => Ok(()),
+                _ => Err(error.being(Kind::Unavailable)),
+            },
             Err(error) if error.kind == Kind::Ambiguous => Err(error.being(Kind::Unavailable)),
             done => done.map(drop),
         }
@@ -150,6 +178,7 @@ impl One {
 
 const POWER: &str = "runtime.powerState";
 const ON: &str = "poweredOn";
+const OFF: &str = "poweredOff";
 pub(super) const POWER_OFF: &str = "vSphere PowerOffVM_Task";
 pub(super) const DESTROY: &str = "vSphere Destroy_Task";
 /// What takes longer is looked after by lists.

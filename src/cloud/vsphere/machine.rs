@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use serde_json::Value as Json;
 
+use super::known::{NUMBER, id_of};
 use super::object::{Object, plain};
 use super::shape::{ANNOTATION, EXTRA, GRACE, OURS, SHUTDOWN, Shape, is_key};
 use crate::flatcar::Date;
@@ -34,8 +35,9 @@ pub(super) fn paths(own: &BTreeSet<String>) -> Vec<String> {
     plain.chain(keys.map(|key| option(key))).collect()
 }
 
-const PLAIN: [&str; 10] = [
+const PLAIN: [&str; 11] = [
     NAME,
+    NUMBER,
     "runtime.powerState",
     "runtime.connectionState",
     "guest.ipAddress",
@@ -82,7 +84,7 @@ impl Virtual<'_> {
     pub(super) fn machine(&self) -> Machine {
         let phase = self.phase();
         Machine {
-            id: self.0.of.value.clone(),
+            id: id_of(self.0),
             name: self.0.text(NAME).to_owned(),
             zone: String::new(),
             addresses: self.addresses(),
@@ -102,6 +104,11 @@ impl Virtual<'_> {
         said(ATTEMPT) == spec.attempt.to_string()
             && said(IMAGE) == spec.image
             && said(&key(PROOF)) == spec.mark.proof
+    }
+
+    /// Whether it is still being cloned: its configuration is not there before that is done.
+    pub(super) fn is_being_made(&self) -> bool {
+        self.0.get(NUMBER).is_null()
     }
 
     pub(super) fn is_on(&self) -> bool {

@@ -3,7 +3,7 @@
 //! In: the group's questions. Out: calls of vCenter's Web Services API in JSON. Names are unique in
 //! a folder: a clone to one that is taken finds whose it is. The shape is in `shape`, the provider
 //! block in `auth`; methods, queries and tasks are in `api`, objects in `object`, what faults mean
-//! in `fault`, what names stand for in `inventory`, bodies in `request`, answers in `machine`, what
+//! in `fault`, what names stand for in `inventory`, ids in `known`, bodies in `request`, answers in `machine`, what
 //! is asked before an apply in `preflight`, how machines come in `create`, what is changed in
 //! `change`, and how machines go in `leave`. See: *vSphere Web Services API*, 8.0 U1.
 
@@ -13,6 +13,7 @@ mod change;
 mod create;
 mod fault;
 mod inventory;
+mod known;
 mod leave;
 mod machine;
 mod object;
@@ -136,15 +137,22 @@ impl Answers for VSphere {
 
     async fn find(&self, ids: &[String]) -> Answered<Vec<Machine>> {
         let object = format!("{} machines", ids.len());
-        let ids = ids.iter().filter(|id| is_id(id));
-        let ids: Vec<Ref> = ids.map(|id| Ref::new(VM, id)).collect();
+        let refs = ids.iter().filter_map(|id| known::reference(id));
+        let refs: Vec<Ref> = refs.collect();
         let paths = machine::whose();
-        let found = self.session.properties(&object, VM, &ids, &paths).await?;
+        let found = self.session.properties(&object, VM, &refs, &paths).await?;
         let own = found
             .iter()
             .flat_map(|one| Virtual(one).own_keys())
             .collect();
-        self.machines(&object, &ids, &own).await
+        let found = self.machines(&object, &refs, &own).await?.into_iter();
+        // Another machine may have been given one's id. One that cannot say which it is is there.
+        let asked = |mut machine: Machine| {
+            let is = |id: &&String| **id == machine.id || is_called(id, &machine.id);
+            machine.id = ids.iter().find(is)?.clone();
+            Some(machine)
+        };
+        Ok(found.filter_map(asked).collect())
     }
 
     async fn create(&self, spec: &Spec<'_>, shape: Shape, user_data: String) -> Answered<Machine> {
@@ -153,9 +161,6 @@ impl Answers for VSphere {
 
     async fn delete(&self, machine: &Machine) -> Answered<Deletion> {
         let Machine { id, name, .. } = machine;
-        if !is_id(id) {
-            return Ok(Deletion::Gone);
-        }
         let minutes = machine.observed.get(SHUTDOWN);
         let minutes = minutes.and_then(|minutes| minutes.parse::<u8>().ok());
         let grace = Duration::from_secs(60 * u64::from(minutes.unwrap_or(GRACE)));
@@ -187,7 +192,7 @@ impl Answers for VSphere {
     /// asks, as a rule, and whether its guest has come up VMware Tools tell.
     async fn console(&self, machine: &Machine) -> Answered<Option<String>> {
         let paths = [QUESTION, TOOLS, "overallStatus"].map(str::to_owned);
-        let of = [Ref::new(VM, &machine.id)];
+        let of: Vec<Ref> = known::reference(&machine.id).into_iter().collect();
         let found = self
             .session
             .properties(&machine.name, VM, &of, &paths)
@@ -286,12 +291,9 @@ fn everywhere() -> Json {
     ])
 }
 
-/// What state records may have been written by anybody, and stands in the path of a call.
-fn is_id(id: &str) -> bool {
-    !id.is_empty()
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+/// Whether the server calls the machine of an id so.
+fn is_called(id: &str, called: &str) -> bool {
+    known::reference(id).is_some_and(|of| of.value == called)
 }
 
 const VM: &str = "VirtualMachine";

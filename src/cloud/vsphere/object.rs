@@ -35,11 +35,18 @@ impl Ref {
 pub(super) struct Object {
     pub(super) of: Ref,
     properties: BTreeMap<String, Json>,
+    /// Why some of its properties are not shown to this user.
+    pub(super) hidden: Option<Json>,
 }
 
 impl Object {
     pub(super) fn new(of: Ref, properties: BTreeMap<String, Json>) -> Self {
-        Self { of, properties }
+        let hidden = None;
+        Self {
+            of,
+            properties,
+            hidden,
+        }
     }
 
     /// A property, without the words for its type that stand around a bare value.
@@ -91,6 +98,16 @@ pub(super) struct Found {
     obj: Ref,
     #[serde(default)]
     prop_set: Vec<Property>,
+    #[serde(default)]
+    missing_set: Vec<Missing>,
+}
+
+/// A property that could not be read: `{"fault": {"_typeName": "NoPermission"}, "localizedMessage":
+/// "..."}`
+#[derive(Deserialize)]
+struct Missing {
+    #[serde(default)]
+    fault: Json,
 }
 
 #[derive(Deserialize)]
@@ -100,12 +117,27 @@ struct Property {
     val: Json,
 }
 
-impl From<Found> for Object {
-    fn from(content: Found) -> Self {
-        let properties = content.prop_set.into_iter();
-        Self::new(
-            content.obj,
-            properties.map(|one| (one.name, one.val)).collect(),
-        )
+impl Found {
+    /// The object; `None`: it went while it was read.
+    ///
+    /// # Errors
+    /// The fault because of which a property is not known now: it must not count as not set.
+    pub(super) fn object(self) -> Result<Option<Object>, Json> {
+        let mut hidden = None;
+        for missing in self.missing_set {
+            match missing.fault["fault"]["_typeName"].as_str() {
+                Some("ManagedObjectNotFound") => return Ok(None),
+                // No such element of a list.
+                Some("InvalidProperty" | "InvalidArgument") => {}
+                Some("NoPermission") => hidden = Some(missing.fault),
+                _ => return Err(missing.fault),
+            }
+        }
+        let properties = self.prop_set.into_iter();
+        let properties = properties.map(|one| (one.name, one.val)).collect();
+        Ok(Some(Object {
+            hidden,
+            ..Object::new(self.obj, properties)
+        }))
     }
 }

@@ -90,6 +90,7 @@ fn made(body: &Json, more: &Json) -> Object {
     let config = &body["spec"]["config"];
     let mut properties = json!({
         "name": body["name"],
+        "config.instanceUuid": "502E71FA",
         "runtime.powerState": {"_typeName": "string", "_value": "poweredOn"},
         "config.annotation": config["annotation"],
         "config.createDate": "2026-11-30T00:00:01.123456Z",
@@ -126,7 +127,7 @@ fn a_virtual_machine_is_a_machine_with_all_that_it_says() {
     let machine = of.machine();
     assert_eq!(
         (machine.id.as_str(), machine.name.as_str()),
-        ("vm-77", "workers-k3x9-0")
+        ("vm-77|502e71fa", "workers-k3x9-0")
     );
     assert_eq!(machine.mark, mark());
     assert_eq!(machine.image, "templates/flatcar-4593.2.5");
@@ -136,7 +137,7 @@ fn a_virtual_machine_is_a_machine_with_all_that_it_says() {
     let (mark, written) = (mark(), shape(&fields));
     let parsed = Shape::from_value(&written).unwrap();
     assert_eq!(Facet::wanted(FACETS, &parsed), machine.observed);
-    assert!(of.is_of(&spec(&mark, &written)));
+    assert!(of.is_of(&spec(&mark, &written)) && !of.is_being_made());
     let other = Spec {
         attempt: 1,
         ..spec(&mark, &written)
@@ -145,6 +146,8 @@ fn a_virtual_machine_is_a_machine_with_all_that_it_says() {
     assert!(of.is_of_group("prod", "workers") && !of.is_of_group("prod", "worker"));
     let lost = object(Ref::new(VM, "vm-78"), json!({"name": "w"}));
     assert_eq!(Virtual(&lost).machine().mark, Mark::default());
+    // Its configuration is not there before its clone is done.
+    assert!(Virtual(&lost).is_being_made());
 }
 
 #[test]
@@ -270,14 +273,22 @@ fn what_does_not_go_together_is_told_before_vsphere_is_asked() {
 }
 
 #[test]
-fn an_id_that_leads_elsewhere_is_none() {
-    for (id, is_one) in [
-        ("vm-12", true),
-        ("", false),
-        ("vm-12/Destroy_Task", false),
-        ("..", false),
-        ("vm 12", false),
+fn a_property_that_cannot_be_read_does_not_count_as_not_set() {
+    for (fault, expected) in [
+        ("NoPermission", Ok(Some(true))),
+        // A parameter that is not there.
+        ("InvalidProperty", Ok(Some(false))),
+        ("ManagedObjectNotFound", Ok(None)),
+        ("HostCommunication", Err(Kind::Unavailable)),
     ] {
-        assert_eq!(is_id(id), is_one, "{id}");
+        let missing =
+            json!({"path": "config.annotation", "fault": {"fault": {"_typeName": fault}}});
+        let found = json!({"obj": {"type": VM, "value": "vm-1"}, "missingSet": [missing]});
+        let found: object::Found = serde_json::from_value(found).unwrap();
+        let found = found
+            .object()
+            .map(|one| one.map(|one| one.hidden.is_some()));
+        let found = found.map_err(|fault| fault::localized("a", "b", &fault).kind);
+        assert_eq!(found, expected, "{fault}");
     }
 }

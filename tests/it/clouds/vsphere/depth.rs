@@ -1,11 +1,11 @@
 //! What vSphere alone promises.
 
-use flatcar::worker_group::cloud::{CloudError, Growth, Kind, Machine, Mark, Spec};
+use flatcar::worker_group::cloud::{CloudError, Deletion, Growth, Kind, Machine, Mark, Spec};
 use futures::FutureExt as _;
 use serde_json::{Value as Json, json};
 
-use super::subject::{LIST, fault_of};
-use super::world::{IMAGES, World, until};
+use super::subject::{CONTINUE, LIST, PROPERTIES, fault_of};
+use super::world::{IMAGES, World, called, until};
 use crate::proxy::Fate;
 use crate::worker_group::behaviours::errors_at;
 use crate::worker_group::{Behaviour, Bench, Shown, connect};
@@ -22,7 +22,10 @@ behaviours! {
     "a machine has what the user wrote, its mark and its user data from the clone on" => as_written,
     "a session that has ended is opened anew, in a clone too" => session_ended,
     "a machine of the same name that is another one's is never touched" => namesake,
-    "a machine that somebody has renamed and moved is found by its mark" => moved,
+    "a machine that somebody has renamed, moved to another folder and to another host is found by its mark" => moved,
+    "another machine that the server calls by the id of one that is gone is never touched" => another_of_its_id,
+    "a machine that does not say which it is stays until it does" => speechless,
+    "pages of a session that has ended are asked for again" => pages_end,
     "a disk grows" => grown,
     "notes and parameters change in place, and those that left go" => in_place,
     "a machine whose guest need not shut down is powered off at once" => without_guest,
@@ -117,7 +120,7 @@ async fn namesake(bench: &Bench<'_>) -> Shown {
 async fn moved(bench: &Bench<'_>) -> Shown {
     let vsphere = World::seen_by(bench);
     let machine = make(bench, &[]).await.expect("creates");
-    let elsewhere = json!({"list": [{"type": "VirtualMachine", "value": machine.id}]});
+    let elsewhere = json!({"list": [{"type": "VirtualMachine", "value": called(&machine.id)}]});
     let rename = json!({"newName": format!("{}-renamed", machine.name)});
     vsphere
         .server
@@ -135,11 +138,75 @@ async fn moved(bench: &Bench<'_>) -> Shown {
             .iter()
             .all(|one| one.id != machine.id)
     );
+    let host = vsphere.server.at_path("DC0/host/DC0_C0/DC0_C0_H1").await;
+    let there = json!({"spec": {"host": {"type": "HostSystem", "value": host}}});
+    vsphere
+        .server
+        .ask("VirtualMachine", &machine.id, "RelocateVM_Task", &there)
+        .await;
     let listed = bench.list().await;
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].id, machine.id);
     assert_eq!(listed[0].mark, bench.mark);
+    for (key, value) in bench.cloud.wanted(&bench.shape_with(&[])) {
+        assert_eq!(listed[0].observed.get(&key), Some(&value), "{key}");
+    }
     bench.delete(&listed[0]).await;
+    Ok(())
+}
+
+async fn another_of_its_id(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let other = make(bench, &[]).await.expect("creates");
+    let gone = Machine {
+        id: format!("{}|50000000-0000-4000-8000-000000000000", called(&other.id)),
+        ..other.clone()
+    };
+    let found = bench.cloud.find(std::slice::from_ref(&gone.id)).await;
+    assert_eq!(found.expect("answers"), []);
+    let answer = bench.cloud.delete(&gone).await.expect("answers");
+    assert_eq!(answer, Deletion::Gone);
+    assert!(vsphere.machine(&other.id).await.expect("is there").is_on);
+    Ok(())
+}
+
+async fn speechless(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let machine = make(bench, &[]).await.expect("creates");
+    // Of a machine whose files cannot be reached there is no configuration.
+    let of = json!({"type": "VirtualMachine", "value": called(&machine.id)});
+    let mute = json!({"objects": [{"obj": of, "propSet": []}]}).to_string();
+    let answer = move || Fate::Answer {
+        status: 200,
+        headers: Vec::new(),
+        body: mute.clone(),
+    };
+    vsphere.proxy.each(PROPERTIES, answer);
+    let found = bench.cloud.find(std::slice::from_ref(&machine.id)).await;
+    let found: Vec<String> = found
+        .expect("finds")
+        .into_iter()
+        .map(|one| one.id)
+        .collect();
+    assert_eq!(found, std::slice::from_ref(&machine.id));
+    let error = bench.cloud.delete(&machine).await.expect_err("is not told");
+    assert!(error.is_retryable(), "{error}");
+    vsphere.proxy.order(|_, _| Fate::Pass);
+    assert!(vsphere.machine(&machine.id).await.expect("is there").is_on);
+    bench.delete(&machine).await;
+    Ok(())
+}
+
+async fn pages_end(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    make(bench, &[]).await.expect("creates");
+    bench.subject.small_pages().await?;
+    vsphere.proxy.once(CONTINUE, || fault_of("InvalidArgument"));
+    let whose = (bench.mark.cluster.as_str(), bench.mark.group.as_str());
+    let error = bench.cloud.list(whose.0, whose.1).await;
+    let error = error.expect_err("a page is missing");
+    assert!(error.is_retryable(), "{error}");
+    assert_eq!(bench.list().await.len(), 1);
     Ok(())
 }
 
@@ -228,7 +295,7 @@ async fn guest_hangs(bench: &Bench<'_>) -> Shown {
     let hangs = "vSphere ShutdownGuest";
     vsphere.proxy.each(hangs, || super::subject::status(204));
     let answer = bench.cloud.delete(&machine).await.expect("deletes");
-    assert_eq!(answer, flatcar::worker_group::cloud::Deletion::Going);
+    assert_eq!(answer, Deletion::Going);
     assert!(vsphere.machine(&machine.id).await.expect("is there").is_on);
     vsphere.stop(&machine.id).await;
     until("it is gone", || async {

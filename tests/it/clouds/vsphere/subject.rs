@@ -69,7 +69,7 @@ impl Subject for World {
     }
 
     fn unknown_id(&self) -> String {
-        "vm-999999".to_owned()
+        "vm-999999|50000000-0000-4000-8000-000000000000".to_owned()
     }
 
     fn lacks(&self) -> Vec<&'static str> {
@@ -134,7 +134,7 @@ impl Subject for World {
 
     fn pages(&self) -> BoxFuture<'_, u64> {
         let pages = self.proxy.calls().into_iter();
-        let pages = pages.filter(|call| call == "vSphere ContinueRetrievePropertiesEx");
+        let pages = pages.filter(|call| call == CONTINUE);
         let pages = u64::try_from(pages.count()).expect("a count");
         async move { pages }.boxed()
     }
@@ -142,6 +142,9 @@ impl Subject for World {
 
 pub(super) const CREATE: &str = "vSphere CloneVM_Task";
 pub(super) const LIST: &str = "vSphere RetrievePropertiesEx all";
+/// Of objects that are known.
+pub(super) const PROPERTIES: &str = "vSphere RetrievePropertiesEx VirtualMachine";
+pub(super) const CONTINUE: &str = "vSphere ContinueRetrievePropertiesEx";
 const SHUTDOWN: &str = "vSphere ShutdownGuest";
 const LARGE: &str = r#""maxObjects":500}"#;
 const SMALL: &str = r#""maxObjects":5}"#;

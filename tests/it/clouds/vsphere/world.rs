@@ -103,7 +103,7 @@ impl Server {
             self.raw(&at, "", &body).await.1
         };
         let session = self.session.get_or_init(login).await;
-        let at = format!("{API}/{kind}/{id}/{method}");
+        let at = format!("{API}/{kind}/{}/{method}", called(id));
         let (status, _, answer) = self.raw(&at, session, body).await;
         assert!(status < 300, "{kind} {id} {method}: {answer}");
         match method.ends_with("_Task") {
@@ -124,7 +124,7 @@ impl Server {
 
     /// Properties of an object.
     async fn properties(&self, kind: &str, id: &str, paths: &[&str]) -> Json {
-        let object = json!({"obj": {"type": kind, "value": id}});
+        let object = json!({"obj": {"type": kind, "value": called(id)}});
         self.query(kind, &object, paths).await
     }
 
@@ -146,7 +146,7 @@ impl Server {
         answer["objects"].clone()
     }
 
-    async fn at_path(&self, path: &str) -> String {
+    pub(super) async fn at_path(&self, path: &str) -> String {
         let body = json!({"inventoryPath": path});
         let found = self
             .ask("SearchIndex", "SearchIndex", "FindByInventoryPath", &body)
@@ -289,8 +289,9 @@ impl One {
             let value = found.map_or(&Json::Null, |one| &one["val"]);
             value.get("_value").unwrap_or(value).clone()
         };
+        let called = text(&object["obj"]["value"]);
         Self {
-            id: text(&object["obj"]["value"]),
+            id: format!("{called}|{}", text(&property("config.instanceUuid"))),
             name: text(&property("name")),
             is_on: property("runtime.powerState") == "poweredOn",
             annotation: text(&property("config.annotation")),
@@ -323,6 +324,11 @@ where
     panic!("waited a minute until {what}");
 }
 
+/// What the server calls a machine of this id; other objects have no other id.
+pub(super) fn called(id: &str) -> &str {
+    id.split_once('|').map_or(id, |(called, _)| called)
+}
+
 pub(super) fn text(value: &Json) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
@@ -331,6 +337,7 @@ pub(super) const API: &str = "/sdk/vim25/8.0.1.0";
 const VM: &str = "VirtualMachine";
 const PATHS: &[&str] = &[
     "name",
+    "config.instanceUuid",
     "runtime.powerState",
     "config.annotation",
     "config.hardware",
