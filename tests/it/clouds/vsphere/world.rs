@@ -53,7 +53,12 @@ impl Server {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let authority = std::fs::read_to_string(variable("VSPHERE_CA_FILE")).expect("a file");
         let root = reqwest::Certificate::from_pem(authority.as_bytes()).expect("a certificate");
-        let http = reqwest::Client::builder().tls_certs_only([root]).build();
+        // A connection that others share is opened by the first who asks: where that one stands
+        // still, as a life does while somebody stops its machine, nobody is answered any more.
+        let http = reqwest::Client::builder()
+            .tls_certs_only([root])
+            .http1_only()
+            .build();
         Some(Self {
             host: format!("https://{}", variable("VSPHERE_SERVER")),
             authority,
