@@ -834,6 +834,14 @@ mod tests {
                     "warning snippets[0]: Preset proxy is overridden: warning at $.ignition.proxy.http_proxy, line 3 col 32: overrides preset proxy: ignition.proxy.http_proxy",
                 ),
             ),
+            (
+                butane(
+                    "storage: {files: [{path: /etc/flatcar/update.conf, append: [{inline: \"REBOOT_STRATEGY=reboot\"}]}]}",
+                ),
+                Some(
+                    "warning snippets[0]: Preset updates is overridden: warning at $.storage.files.0, line 3 col 19: overrides preset updates: /etc/flatcar/update.conf",
+                ),
+            ),
             // What stands beside, and what says the same, takes nothing away.
             (file("/etc/flatcar/other.conf"), None),
             (
@@ -848,7 +856,7 @@ mod tests {
             ),
             (
                 butane(
-                    "storage: {files: [{path: /etc/flatcar/update.conf, append: [{inline: \"A=1\"}]}]}",
+                    "storage: {files: [{path: /etc/flatcar/other.conf, append: [{inline: \"A=1\"}]}]}",
                 ),
                 None,
             ),

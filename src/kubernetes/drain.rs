@@ -402,8 +402,8 @@ impl<'a> Draining<'a> {
         Ok(())
     }
 
-    /// Until the volumes of pods that went are detached, or why that is not going to be: a disk that
-    /// goes with its machine is lost for a while, or its detaching takes minutes.
+    /// Until the volumes of pods that went are detached, or why that is not going to be: a disk
+    /// that goes with its machine is lost for a while, or its detaching takes minutes.
     async fn detached(&mut self) -> Result<Option<Drained>, NodeError> {
         let stays = self.pods.values().map(|pod| pod.claims.len()).sum();
         let mut look_at = Instant::now();

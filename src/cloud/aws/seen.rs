@@ -82,8 +82,8 @@ pub(super) fn groups(instance: &Instance) -> BTreeSet<&str> {
     groups.iter().filter_map(|group| group.group_id()).collect()
 }
 
-/// When EC2 made it, which is when its first interface was attached: a Node that is older is another
-/// machine's. While it starts, when it was last launched: it has run before.
+/// When EC2 made it, which is when its first interface was attached: a Node that is older is
+/// another machine's. While it starts, when it was last launched: it has run before.
 fn created(instance: &Instance, phase: Phase) -> Option<SystemTime> {
     let attached = first_interface(instance).and_then(InstanceNetworkInterface::attachment);
     let made = attached.and_then(|attached| SystemTime::try_from(*attached.attach_time()?).ok());

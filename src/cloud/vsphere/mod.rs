@@ -3,9 +3,9 @@
 //! In: the group's questions. Out: calls of vCenter's Web Services API in JSON. Names are unique in
 //! a folder: a clone to one that is taken finds whose it is. The shape is in `shape`, the provider
 //! block in `auth`; methods, queries and tasks are in `api`, objects in `object`, what faults mean
-//! in `fault`, what names stand for in `inventory`, ids in `known`, bodies in `request`, answers in `machine`, what
-//! is asked before an apply in `preflight`, how machines come in `create`, what is changed in
-//! `change`, and how machines go in `leave`. See: *vSphere Web Services API*, 8.0 U1.
+//! in `fault`, what names stand for in `inventory`, ids in `known`, bodies in `request`, answers in
+//! `machine`, what is asked before an apply in `preflight`, how machines come in `create`, what is
+//! changed in `change`, and how machines go in `leave`. See: *vSphere Web Services API*, 8.0 U1.
 
 mod api;
 mod auth;

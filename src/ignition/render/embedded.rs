@@ -25,6 +25,9 @@ const NOT_HEXADECIMAL: &str = "verification.hash is not hexadecimal";
 const OTHER_HASH: &str = "verification.hash is not that of the data";
 const NOT_CHECKED: &str = "compressed data is too large to be checked";
 
+const NO_CONFIG: &str = "the data is no Ignition config";
+const NO_CONFIG_ADVICE: &str = "Ignition reads JSON here, and a machine with anything else does not boot: give Butane in snippets, or translate it first";
+
 /// So many bytes of one config are unpacked.
 const UNPACKED_MAX: u64 = 64 << 20;
 /// Configs inside configs beyond this are not looked into.
@@ -76,10 +79,20 @@ fn visit(
     }
     each_object(object, at, |below, at| {
         visit(below, at, left, inside, faults);
-        if object.shape.name == "IgnitionConfig"
-            && inside < INSIDE_MAX
-            && let Some(config) = config_in(below, left)
-        {
+        if object.shape.name != "IgnitionConfig" || inside >= INSIDE_MAX {
+            return;
+        }
+        let Ok(config) = config_in(below, left) else {
+            faults.push(Fault {
+                resource: at.path(),
+                fields: [SOURCE, SOURCE],
+                severity: Severity::Error,
+                message: NO_CONFIG,
+                advice: NO_CONFIG_ADVICE.to_owned(),
+            });
+            return;
+        };
+        if let Some(config) = config {
             let mut found = Vec::new();
             visit(&config, &At::ROOT, left, inside + 1, &mut found);
             faults.extend(found.into_iter().map(|fault| Fault {
@@ -97,25 +110,38 @@ fn visit(
     });
 }
 
-/// The config that a resource of `ignition.config` carries, where it is one.
-fn config_in(resource: &Object, left: &mut Option<u64>) -> Option<Object> {
-    let bytes = data_url::decode(resource.filled("source")?)?;
+/// The config that a resource of `ignition.config` carries; `None` where it does not, or cannot be
+/// looked into.
+///
+/// # Errors
+/// What it carries is no JSON, which no Ignition reads.
+fn config_in(resource: &Object, left: &mut Option<u64>) -> Result<Option<Object>, ()> {
+    let Some(bytes) = resource.filled("source").and_then(data_url::decode) else {
+        return Ok(None);
+    };
     let text = match resource.text("compression") {
-        None | Some("") => String::from_utf8(bytes).ok()?,
+        None | Some("") => String::from_utf8(bytes).map_err(|_| ())?,
         Some(_) => {
-            let (most, mut text) = ((*left)?, String::new());
+            let (Some(most), mut text) = (*left, String::new()) else {
+                return Ok(None);
+            };
             let read = MultiGzDecoder::new(&bytes[..])
                 .take(most + 1)
                 .read_to_string(&mut text);
             *left = most.checked_sub(text.len() as u64);
-            read.ok().and(*left).map(|_| text)?
+            match read.ok().and(*left) {
+                Some(_) => text,
+                None => return Ok(None),
+            }
         }
     };
-    let nodes = json::parse(&text).ok()?;
+    let nodes = json::parse(&text).map_err(|_| ())?;
     let (config, _) = from_json::decode(&nodes, u8::MAX - 1);
-    let minor = rendered_version(&config).ok()?;
+    let Ok(minor) = rendered_version(&config) else {
+        return Ok(None);
+    };
     let (config, mismatches) = from_json::decode(&nodes, minor);
-    mismatches.is_empty().then_some(config)
+    Ok(mismatches.is_empty().then_some(config))
 }
 
 type Wrong = (
@@ -389,6 +415,10 @@ mod tests {
         );
         let cases: Vec<(Vec<String>, Vec<&str>)> = vec![
             (vec![file("inline: hello")], vec![]),
+            (
+                vec!["ignition: {config: {replace: {source: \"data:,notjson\"}}}".to_owned()],
+                vec!["content: $.ignition.config.replace.source: the data is no Ignition config"],
+            ),
             (vec![file("inline: hello, compression: gzip")], vec![not_gzip]),
             (vec![file(&format!("source: \"{packed}\", compression: gzip"))], vec![]),
             (vec![file(&format!("source: \"{twice}\", compression: gzip, verification: {{hash: sha256-{sum}}}"))], vec![]),

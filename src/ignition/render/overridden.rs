@@ -2,8 +2,9 @@
 //!
 //! The preset `updates` writes `/etc/flatcar/update.conf`. A document that has a file of that path
 //! takes its place by Ignition's rules, and the preset's settings are gone without a word: machines
-//! would reboot by themselves. Nothing here knows what presets write: each preset's config is
-//! compared with what is left of it after merging.
+//! would reboot by themselves. So they are where it appends to that file, and where another config
+//! replaces this one (`ignition.config.replace`). Nothing here knows what presets write: each
+//! preset's config is compared with what is left of it after merging.
 
 use crate::ignition::config::report::Origin;
 use crate::ignition::config::{Field, Object, Path, Source, Value, blame};
@@ -32,10 +33,23 @@ pub(crate) fn find(configs: &[Object], merged: &Object, origins: &[Origin]) -> V
             merged,
             found: Vec::new(),
         };
-        search.object(config, merged, &Path::default(), &[]);
+        match replaced(merged) {
+            Some(path) => search.note(path, &[]),
+            None => {
+                search.object(config, merged, &Path::default(), &[]);
+            }
+        }
         found.append(&mut search.found);
     }
     found
+}
+
+/// Where another config takes the place of all of this one.
+fn replaced(merged: &Object) -> Option<Path> {
+    let config = merged.object("ignition")?.object("config")?;
+    config.object("replace")?.filled("source")?;
+    let path = Path::default().name("ignition").name("config");
+    Some(path.name("replace"))
 }
 
 struct Search<'a> {
@@ -88,7 +102,13 @@ impl Search<'_> {
             match merged.iter().position(|other| other.key() == key) {
                 Some(index) => {
                     let at = path.clone().index(index);
-                    if !self.object(element, &merged[index], &at, &names) {
+                    // What is appended counts last where a file is read line by line.
+                    let appended = |file: &Object| match field.name {
+                        "files" => file.objects("append").len(),
+                        _ => 0,
+                    };
+                    let is_longer = appended(&merged[index]) > appended(element);
+                    if !self.object(element, &merged[index], &at, &names) || is_longer {
                         self.note(at, &names);
                     }
                 }

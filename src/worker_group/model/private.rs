@@ -137,7 +137,7 @@ impl Private {
         self.gone.drain(..oldest);
     }
 
-    /// An apply begins. Machines of an earlier one that it leaves alone may still be found after it.
+    /// An apply begins. Machines of an earlier one that it leaves alone may be found after it.
     pub(crate) fn settle(&mut self, unrecorded: &[Machine]) {
         let unrecorded = unrecorded
             .iter()

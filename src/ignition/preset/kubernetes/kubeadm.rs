@@ -10,8 +10,8 @@ use crate::http::pin;
 use crate::ignition::preset::sheet::{Sheet, Unit};
 
 const CONFIG: &str = "/etc/kubernetes/join.yaml";
-/// A machine has joined once its kubelet has it. A kubelet writes [`JOINED`] when it starts, and kubeadm
-/// gives up after five minutes: what waits longer for whoever signs is joined anew, from the beginning.
+/// A machine has joined once its kubelet has it. A kubelet writes [`JOINED`] when it starts, and
+/// kubeadm gives up after five minutes: what waits longer for whoever signs is joined anew.
 const CERTIFICATE: &str = "/var/lib/kubelet/pki/kubelet-client-current.pem";
 
 impl Kubernetes {
