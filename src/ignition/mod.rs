@@ -27,5 +27,6 @@ pub use packing::user_data;
 pub use release::{check_release, unread};
 pub use render::{Document, Input, Options, Rendered, merge_unchecked, render};
 pub use rendered::{
-    Unusable, canonical, check_user_data, differences, merge_hostname, refusals, version_of,
+    Unusable, canonical, check_user_data, differences, merge_file, merge_hostname, refusals,
+    version_of,
 };

@@ -138,14 +138,21 @@ pub fn refusals(text: &str) -> Vec<String> {
 /// # Errors
 /// When the text is no Ignition 3 config, or one that replaces itself with another.
 pub fn merge_hostname(text: &str, hostname: &str) -> Result<String, Unusable> {
+    merge_file(text, HOSTNAME, hostname)
+}
+
+/// The config with a file of these contents, in place of whatever it has at that path.
+/// # Errors
+/// When the text is no Ignition 3 config, or one that replaces itself with another.
+pub fn merge_file(text: &str, path: &str, contents: &str) -> Result<String, Unusable> {
     let mut config = parse(text)?;
     if !config["ignition"]["config"]["replace"]["source"].is_null() {
         return Err(Unusable::Replaces);
     }
     let file = json!({
         "overwrite": true,
-        "path": HOSTNAME,
-        "contents": { "compression": "", "source": data_url::as_they_are(hostname.as_bytes()) },
+        "path": path,
+        "contents": { "compression": "", "source": data_url::as_they_are(contents.as_bytes()) },
         "mode": 0o644,
     });
     let storage = member(&mut config, "storage", || Json::Object(Map::new()));
@@ -154,7 +161,7 @@ pub fn merge_hostname(text: &str, hostname: &str) -> Result<String, Unusable> {
     }
     for list in ["directories", "files", "links"] {
         if let Some(nodes) = storage.get_mut(list).and_then(Json::as_array_mut) {
-            nodes.retain(|node| node["path"] != HOSTNAME);
+            nodes.retain(|node| node["path"] != path);
         }
     }
     if let Json::Array(files) = member(storage, "files", || Json::Array(Vec::new())) {

@@ -4,13 +4,14 @@
 //! room. A cloud answers which machines carry the group's mark, creates and deletes one, and
 //! changes those that exist; what it is like, and what it lacks, its row says. The engine asks a
 //! [`Cloud`]; a cloud implements [`Answers`], with its own shape read and user data packed
-//! (`opening`). Beside them is what clouds would else write each for itself: what is answered
-//! (`answer`), what machines show of their shape (`facets`), failures and what codes mean
-//! (`failure`), what a preflight finds (`findings`), pages and calls for many machines (`many`),
-//! addresses that outlive machines (`lent`), what users name (`named`), what is asked once
-//! (`once`), what is taken before a cloud shows it (`pool`), where a machine is tried (`spread`),
-//! tags (`tagging`), who gets traffic of a load balancer (`traffic`).
+//! (`opening`). Beside them is what clouds would else write each for itself: addresses that the
+//! user lists (`addresses`), what is answered (`answer`), what machines show of their shape
+//! (`facets`), failures and what codes mean (`failure`), what a preflight finds (`findings`), pages
+//! and calls for many machines (`many`), addresses that outlive machines (`lent`), what users name
+//! (`named`), what is asked once (`once`), what is taken before a cloud shows it (`pool`), where a
+//! machine is tried (`spread`), tags (`tagging`), who gets traffic of a load balancer (`traffic`).
 
+pub mod addresses;
 mod answer;
 mod facets;
 mod failure;
@@ -37,7 +38,7 @@ pub use self::findings::{Findings, Refusal};
 pub use self::many::{Pages, all_of, some_at_a_time};
 pub use self::named::{Lookup, Named, is_uuid};
 pub use self::once::Once;
-pub use self::opening::{Answers, Connect, Connecting, authority, logged_in, or_variable};
+pub use self::opening::{Answers, Connect, Connecting, authority, logged_in, or_variable, packed};
 pub use self::pool::Pool;
 pub use self::spread::{Spread, in_turn};
 pub use self::traffic::{Backends, Member, Traffic, Transfer};

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::cloud::addresses::holds;
 use super::cloud::{Change, Entry, Machine, Phase};
 use super::generation;
 use super::model::{self, Note};
@@ -40,7 +41,9 @@ pub(super) fn misplaced(note: &Note, wanted: &Wanted) -> Option<String> {
     let outside = wanted.places.iter().find_map(|allowed| {
         let has = note.places.get(allowed.path)?;
         let listed: BTreeSet<String> = allowed.listed.iter().map(|one| plain(one)).collect();
-        let inside = has.split(',').any(|one| listed.contains(&plain(one)));
+        let is_held = |one: &str| allowed.listed.iter().any(|range| holds(range, one));
+        let inside = |one: &str| listed.contains(&plain(one)) || is_held(one);
+        let inside = has.split(',').any(inside);
         (!inside).then_some((allowed.path, has))
     });
     let (path, has) = outside?;

@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 use tokio::time::{Instant, sleep};
 
 use super::fault::{MEANINGS, fault, is_logged_out, localized, meant, words_of};
+use super::given::Given;
 use super::object::{Found, Object, Query, Ref, start};
 use crate::http::api::{Call, Client};
 use crate::http::rest::{Effect, Failure};
@@ -29,6 +30,7 @@ pub(super) struct Session {
     pub(super) content: Content,
     /// Certificates go unchecked.
     pub(super) is_insecure: bool,
+    pub(super) given: Given,
 }
 
 /// Who logs in. Holds a password: no `Debug`.
@@ -83,6 +85,7 @@ impl Session {
             login,
             content,
             is_insecure,
+            given: Given::default(),
         })
     }
 

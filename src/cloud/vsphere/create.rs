@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use super::address::TWICE;
 use super::inventory::Place;
 use super::machine::Virtual;
 use super::object::{Object, Ref};
+use super::request::CLONE;
 use super::shape::Shape;
-use super::{VM, VSphere, change, known, leave, machine, request};
+use super::{ENTRY, VM, VSphere, address, change, leave, machine, request};
 use crate::http::rest::Effect;
+use crate::worker_group::cloud::addresses::{Addresses, LISTED};
 use crate::worker_group::cloud::{
-    Answered, Answers as _, CloudError, Kind, Machine, Phase, Spec, read,
+    Answered, Answers as _, CloudError, Kind, Machine, Phase, Spec, packed, read,
 };
 
 impl VSphere {
@@ -41,7 +44,13 @@ impl VSphere {
                     Err(error) if error.kind == Kind::AlreadyExists => {
                         return self.taken(spec, &place, error).await;
                     }
-                    begun => begun?,
+                    Err(error) => {
+                        if !error.is_retryable() {
+                            self.session.given.pool.settle(spec.name, false);
+                        }
+                        return Err(error);
+                    }
+                    Ok(task) => task,
                 }
             }
         };
@@ -55,11 +64,11 @@ impl VSphere {
         }
         match ended {
             Ok(Some(result)) => {
-                let of: Ref = read(result, CLONE)?;
-                Ok(Machine {
-                    observed: self.wanted(shape),
-                    ..Machine::asked_for(spec, self.id_of(spec, of).await?)
-                })
+                let machine = self.cloned(spec, shape, read(result, CLONE)?).await?;
+                if shape.addresses.is_some() {
+                    self.power_on(spec, &place, &machine).await?;
+                }
+                Ok(machine)
             }
             // Copying a disk takes longer than any other create: it is asked for again, patiently.
             Ok(None) => {
@@ -92,7 +101,19 @@ impl VSphere {
             let error = CloudError::new(Kind::BadRequest, CLONE, spec.name, words);
             return Err(error.blaming("vsphere.linked_clone"));
         }
-        let mut body = request::clone(spec, shape, &source, place, user_data);
+        let given = match &shape.addresses {
+            Some(addresses) => {
+                Some(address::take(&self.session, spec, addresses, &place.folder).await?)
+            }
+            None => None,
+        };
+        let with_unit = match (&shape.addresses, &given) {
+            (Some(addresses), Some(given)) => Some(with_unit(spec, addresses, given)?),
+            _ => None,
+        };
+        let user_data = with_unit.as_deref().unwrap_or(user_data);
+        let given = given.as_deref();
+        let mut body = request::clone(spec, shape, &source, place, user_data, given);
         if place.datastore_cluster.is_some() {
             let asked = request::placement(spec, &source, place, &body);
             let store = self.session.recommended(spec.name, asked).await?;
@@ -109,18 +130,51 @@ impl VSphere {
         read(task.await?, CLONE)
     }
 
-    /// What a machine that was just cloned is known by.
-    async fn id_of(&self, spec: &Spec<'_>, of: Ref) -> Answered<String> {
-        let paths = [known::NUMBER.to_owned()];
+    /// A machine that was just cloned: what it is known by, and its address.
+    async fn cloned(&self, spec: &Spec<'_>, shape: &Shape, of: Ref) -> Answered<Machine> {
+        let paths = machine::paths(&BTreeSet::new());
         let found = self.session.properties(spec.name, VM, &[of], &paths).await;
         let found = found.map_err(|error| error.being(Kind::Ambiguous))?;
         let found = found
             .first()
             .filter(|found| !Virtual(found).is_being_made());
-        found.map(known::id_of).ok_or_else(|| {
+        let found = found.ok_or_else(|| {
             let words = "nothing of the machine that was cloned";
             CloudError::new(Kind::Ambiguous, CLONE, spec.name, words)
+        })?;
+        let there = Virtual(found).machine();
+        let mut observed = self.wanted(shape);
+        let listed = there.observed.get_key_value(LISTED);
+        observed.extend(listed.map(|(field, address)| (field.clone(), address.clone())));
+        Ok(Machine {
+            observed,
+            addresses: there.addresses,
+            ..Machine::asked_for(spec, there.id)
         })
+    }
+
+    /// Powers on a machine that has its address alone, and destroys one that has not: it never ran.
+    async fn power_on(&self, spec: &Spec<'_>, place: &Place, machine: &Machine) -> Answered<()> {
+        let machines = std::slice::from_ref(machine);
+        let on = match address::alone(&self.session, machines).await {
+            Ok(()) => change::start(&self.session, machines).await,
+            rival => rival,
+        };
+        let Err(error) = on else {
+            self.session.given.pool.settle(spec.name, true);
+            return Ok(());
+        };
+        if error.code() == TWICE {
+            self.undo(spec, place).await;
+            self.session.given.meets(spec.name);
+            // The next try sees the other one.
+            return Err(error.being(Kind::Unavailable));
+        }
+        if !error.is_retryable() {
+            self.undo(spec, place).await;
+            self.session.given.pool.settle(spec.name, false);
+        }
+        Err(error)
     }
 
     /// What has the name of a spec.
@@ -159,9 +213,10 @@ impl VSphere {
         }
         // What an earlier try has made, and did not come to start.
         if machine.phase == Phase::Stopped && machine.mark.unsaved {
-            change::start(&self.session, std::slice::from_ref(&machine)).await?;
+            self.power_on(spec, place, &machine).await?;
             machine.phase = Phase::Pending;
         }
+        self.session.given.pool.settle(spec.name, true);
         Ok(machine)
     }
 
@@ -180,6 +235,14 @@ impl VSphere {
     }
 }
 
-const CLONE: &str = "vSphere CloneVM_Task";
+/// User data with the unit that gives a machine its address, as the platform takes them.
+fn with_unit(spec: &Spec<'_>, addresses: &Addresses, address: &str) -> Answered<String> {
+    let given = addresses.given(spec.user_data, address).map_err(|why| {
+        CloudError::new(Kind::BadRequest, CLONE, spec.name, why).blaming("user_data")
+    })?;
+    let user_data = &given[..];
+    packed(&ENTRY, &Spec { user_data, ..*spec })
+}
+
 /// A question to a cloud has a minute.
 const PATIENCE: Duration = Duration::from_secs(50);

@@ -14,6 +14,7 @@ use super::known::{NUMBER, id_of};
 use super::object::{Object, plain};
 use super::shape::{ANNOTATION, EXTRA, GRACE, OURS, SHUTDOWN, Shape, is_key};
 use crate::flatcar::Date;
+use crate::worker_group::cloud::addresses::LISTED;
 use crate::worker_group::cloud::{
     CLUSTER, Facet, GENERATION, GROUP, Machine, Mark, OwnTags, PROOF, Phase, Spec, UID, UNSAVED,
 };
@@ -29,10 +30,19 @@ pub(super) fn whose() -> Vec<String> {
 /// Paths of what is asked for of a group's machines, whose own parameters have these keys.
 pub(super) fn paths(own: &BTreeSet<String>) -> Vec<String> {
     let marks = [CLUSTER, GROUP, UID, GENERATION, UNSAVED, PROOF].map(key);
-    let ours = [ATTEMPT, IMAGE, NOTES, MINUTES, OWN.list].map(str::to_owned);
+    let ours = [ATTEMPT, IMAGE, NOTES, MINUTES, ADDRESS, OWN.list].map(str::to_owned);
     let keys = marks.iter().chain(&ours).chain(own);
     let plain = PLAIN.iter().map(|path| (*path).to_owned());
     plain.chain(keys.map(|key| option(key))).collect()
+}
+
+/// Paths that tell which address a machine has: all machines are asked for these.
+pub(super) fn first_address() -> [String; 3] {
+    [
+        NAME.to_owned(),
+        "guest.ipAddress".to_owned(),
+        option(ADDRESS),
+    ]
 }
 
 const PLAIN: [&str; 11] = [
@@ -133,17 +143,25 @@ impl Virtual<'_> {
         }
     }
 
-    /// The one that VMware Tools takes for the machine's own first; none that holds only on its
-    /// link.
-    fn addresses(&self) -> Vec<String> {
-        let first = self.0.text("guest.ipAddress");
+    /// The one that the group gave it first, then that which VMware Tools take for its own; none
+    /// that holds only on its link.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let mut addresses = self.all_addresses();
+        addresses.truncate(MOST_ADDRESSES);
+        addresses
+    }
+
+    /// However many a guest reports.
+    pub(super) fn all_addresses(&self) -> Vec<String> {
+        let firsts = [self.option(ADDRESS), Some(self.0.text("guest.ipAddress"))];
         let others = self.0.list("guest.net").iter();
         let others =
             others.flat_map(|net| plain(&net["ipAddress"]).as_array().into_iter().flatten());
+        let all = firsts.into_iter().flatten();
         let mut addresses: Vec<String> = Vec::new();
-        for address in std::iter::once(first).chain(others.filter_map(Json::as_str)) {
+        for address in all.chain(others.filter_map(Json::as_str)) {
             let is_known = addresses.iter().any(|known| known == address);
-            if is_global(address) && !is_known && addresses.len() < MOST_ADDRESSES {
+            if is_global(address) && !is_known {
                 addresses.push(address.to_owned());
             }
         }
@@ -184,6 +202,11 @@ pub(super) const FACETS: &[Facet<Shape, Object>] = &[
         SHUTDOWN,
         |shape| Some(minutes(shape)),
         |object| Some(Virtual(object).option(MINUTES)?.to_owned()),
+    ),
+    Facet::whole(
+        LISTED,
+        |_| None,
+        |object| Some(Virtual(object).option(ADDRESS)?.to_owned()),
     ),
     // Where they say whose the machine is, they are nobody's to write.
     Facet::whole(
@@ -231,6 +254,8 @@ pub(super) const OWN: OwnTags = OwnTags {
 /// What only a create knows: which try of the name this is, and of which image.
 pub(super) const ATTEMPT: &str = "flatcar.attempt";
 pub(super) const IMAGE: &str = "flatcar.image";
+/// The address that the group gave it.
+pub(super) const ADDRESS: &str = "flatcar.address";
 /// How long its guest has to shut down: whoever deletes it may know no shape.
 pub(super) const MINUTES: &str = "flatcar.shutdown_wait_timeout";
 /// Whose words a machine's notes are.

@@ -2,16 +2,19 @@
 //!
 //! In: the group's questions. Out: calls of vCenter's Web Services API in JSON. Names are unique in
 //! a folder: a clone to one that is taken finds whose it is. The shape is in `shape`, the provider
-//! block in `auth`; methods, queries and tasks are in `api`, objects in `object`, what faults mean
-//! in `fault`, what names stand for in `inventory`, ids in `known`, bodies in `request`, answers in
-//! `machine`, what is asked before an apply in `preflight`, how machines come in `create`, what is
-//! changed in `change`, and how machines go in `leave`. See: *vSphere Web Services API*, 8.0 U1.
+//! block in `auth`, the address that a machine takes in `address`; methods, queries and tasks are
+//! in `api`, objects in `object`, what faults mean in `fault`, what names stand for in `inventory`,
+//! ids in `known`, bodies in `request`, answers in `machine`, what is asked before an apply in
+//! `preflight`, how machines come in `create`, what is changed in `change`, and how machines go in
+//! `leave`. See: *vSphere Web Services API*, 8.0 U1.
 
+mod address;
 mod api;
 mod auth;
 mod change;
 mod create;
 mod fault;
+mod given;
 mod inventory;
 mod known;
 mod leave;
@@ -36,6 +39,7 @@ use self::machine::{FACETS, Virtual};
 use self::object::{Object, Query, Ref, start};
 use self::shape::{ANNOTATION, EXTRA, GRACE, SHUTDOWN, Shape};
 use crate::provider::Diagnostics;
+use crate::worker_group::cloud::addresses::LISTED;
 use crate::worker_group::cloud::{
     Answered, Answers, Change, CloudError, Connect, Connecting, Deletion, Entry, Facet, Growth,
     Kind, Lack, Machine, Manner, Mark, Once, Phase, Pool, Spec,
@@ -47,6 +51,7 @@ pub(super) static ENTRY: Entry = Entry {
     provider_schema: auth::provider_schema,
     group_schema: shape::group_schema,
     fields: &[
+        (LISTED, Change::Place),
         (ANNOTATION, Change::InPlace),
         (EXTRA, Change::InPlace),
         (SHUTDOWN, Change::InPlace),
@@ -172,6 +177,7 @@ impl Answers for VSphere {
     }
 
     async fn start(&self, machines: &[Machine]) -> Answered<()> {
+        address::alone(&self.session, machines).await?;
         change::start(&self.session, machines).await
     }
 
@@ -180,11 +186,14 @@ impl Answers for VSphere {
     }
 
     async fn preflight(&self, image: &str, shape: Shape, growth: Growth) -> Answered<Diagnostics> {
-        let found = preflight::of_provider(&self.session);
+        let mut found = preflight::of_provider(&self.session);
         if growth.created == 0 {
             return Ok(found.told());
         }
         let (source, place) = (self.source(image, &shape).await, self.place(&shape).await);
+        if let Some(addresses) = &shape.addresses {
+            preflight::room(&self.session, addresses, growth, &mut found).await?;
+        }
         preflight::check(found, image, &shape, source, place)
     }
 

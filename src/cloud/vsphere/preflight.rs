@@ -5,12 +5,14 @@
 
 use std::sync::Arc;
 
+use super::address::{BLAMED, InUse};
 use super::api::Session;
 use super::inventory::{Place, Source};
 use super::request::kib;
 use super::shape::Shape;
 use crate::provider::{Diagnostic, Diagnostics, Path};
-use crate::worker_group::cloud::{Answered, CloudError, Findings, Kind, Refusal};
+use crate::worker_group::cloud::addresses::Addresses;
+use crate::worker_group::cloud::{Answered, CloudError, Findings, Growth, Kind, Refusal};
 
 /// What holds whatever is asked for.
 pub(super) fn of_provider(session: &Session) -> Findings {
@@ -42,6 +44,31 @@ pub(super) fn check(
         fits(&source, image, shape, &mut found);
     }
     Ok(found.told())
+}
+
+/// Whether there are addresses for all machines that are to exist at a time.
+///
+/// # Errors
+/// The server does not say which are in use.
+pub(super) async fn room(
+    session: &Session,
+    addresses: &Addresses,
+    growth: Growth,
+    found: &mut Findings,
+) -> Answered<()> {
+    let Some(in_use) = found.of(InUse::found(session, "the addresses", None).await)? else {
+        return Ok(());
+    };
+    let left = in_use.free(addresses);
+    let Some(advice) = growth.advice(left) else {
+        return Ok(());
+    };
+    let detail = format!(
+        "{left} of them are free, and {} more machines than now are to exist at a time. {advice}List more, or choose fewer machines.",
+        growth.at_once
+    );
+    found.misfit(Path::of(BLAMED), "Too few addresses are free", detail);
+    Ok(())
 }
 
 fn fits(source: &Source, image: &str, shape: &Shape, found: &mut Findings) {

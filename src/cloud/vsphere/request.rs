@@ -9,20 +9,21 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::inventory::{Place, Source};
-use super::machine::{ATTEMPT, IMAGE, MINUTES, NOTES, OWN, key, minutes};
+use super::machine::{ADDRESS, ATTEMPT, IMAGE, MINUTES, NOTES, OWN, key, minutes};
 use super::object::Ref;
 use super::shape::{ADAPTERS, Shape};
 use crate::http::rest::whole;
 use crate::worker_group::cloud::{Mark, Spec};
 
 /// `user_data` is in the platform's form: base64 of what may be packed. The machine is powered on
-/// by the same call.
+/// by the same call, unless it has an address of a list.
 pub(super) fn clone(
     spec: &Spec<'_>,
     shape: &Shape,
     source: &Source,
     place: &Place,
     user_data: &str,
+    address: Option<&str>,
 ) -> Json {
     let json = |of: &Option<Ref>| of.as_ref().map(Ref::json);
     let linked = shape.linked_clone.then_some(&source.snapshot);
@@ -41,7 +42,7 @@ pub(super) fn clone(
         "numCoresPerSocket": shape.num_cores_per_socket,
         "memoryMB": shape.memory,
         "deviceChange": (!devices.is_empty()).then_some(devices),
-        "extraConfig": options(extra(spec, shape, user_data)),
+        "extraConfig": options(extra(spec, shape, user_data, address)),
     }));
     json!({
         "folder": place.folder.json(),
@@ -52,7 +53,7 @@ pub(super) fn clone(
             "config": config,
             "snapshot": linked.and_then(|snapshot| snapshot.as_ref()).map(Ref::json),
             "template": false,
-            "powerOn": true,
+            "powerOn": address.is_none(),
         })),
     })
 }
@@ -91,8 +92,14 @@ pub(super) fn reconfigure(mark: &Mark, shape: Option<&Shape>, gone: &[&str]) -> 
     }))})
 }
 
-fn extra(spec: &Spec<'_>, shape: &Shape, user_data: &str) -> BTreeMap<String, String> {
+fn extra(
+    spec: &Spec<'_>,
+    shape: &Shape,
+    user_data: &str,
+    address: Option<&str>,
+) -> BTreeMap<String, String> {
     let mut extra = OWN.written(&shape.extra_config);
+    extra.extend(address.map(|address| (ADDRESS.to_owned(), address.to_owned())));
     extra.extend(marked(spec.mark));
     let packed = match user_data.starts_with(GZIP) {
         true => "gzip+base64",
@@ -190,6 +197,7 @@ pub(super) fn kib(shape: &Shape) -> Option<i64> {
     shape.disk_size?.checked_mul(1_024 * 1_024)
 }
 
+pub(super) const CLONE: &str = "vSphere CloneVM_Task";
 /// Base64 of what gzip begins with.
 const GZIP: &str = "H4sI";
 /// Where Ignition finds it. Flatcar writes an empty config over it once it has run.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::provider::convert::or_empty;
 use crate::provider::{Attribute, Diagnostics, Path, Type, Value};
+use crate::worker_group::cloud::addresses::{self, ADDRESSES, Addresses};
 
 /// The attribute `vsphere` of the group: one machine's shape.
 pub(super) fn group_schema() -> Attribute {
@@ -37,6 +38,7 @@ pub(super) fn group_schema() -> Attribute {
             )
             .length(0..=10)
             .optional(),
+            addresses::schema(),
             Attribute::number("num_cpus", "Virtual processors; without it the template's.").optional().range(1..=768),
             Attribute::number("num_cores_per_socket", "Of these in a socket; without it the template's.").optional().range(1..=768),
             Attribute::number("memory", "Memory in MiB, a multiple of 4; without it the template's.").optional().range(4..=25_165_824),
@@ -64,6 +66,7 @@ pub(super) struct Shape {
     pub(super) folder: Option<String>,
     #[serde(deserialize_with = "or_empty")]
     pub(super) network_interface: Vec<Interface>,
+    pub(super) addresses: Option<Addresses>,
     pub(super) num_cpus: Option<i64>,
     pub(super) num_cores_per_socket: Option<i64>,
     pub(super) memory: Option<i64>,
@@ -136,6 +139,7 @@ pub(super) fn validate(shape: &Value) -> Diagnostics {
         let detail = "A disk that shares the template's blocks cannot grow. Leave out disk_size, or linked_clone.";
         found.wrong(Path::of("disk_size"), "A linked disk cannot grow", detail);
     }
+    found.extend(addresses::validate(shape.field(ADDRESSES)));
     for (key, value) in shape.field("extra_config").entries() {
         let shown: String = key.chars().take(64).collect();
         let lower = key.to_ascii_lowercase();

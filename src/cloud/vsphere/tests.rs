@@ -70,12 +70,21 @@ fn body(fields: &Json, user_data: &str) -> Json {
     let (mark, written) = (mark(), shape(fields));
     let shape = Shape::from_value(&written).unwrap();
     let place = place(&shape);
-    clone(&spec(&mark, &written), &shape, &source(), &place, user_data)
+    let address = shape.addresses.as_ref().map(|all| all.in_turn(0).remove(0));
+    let spec = spec(&mark, &written);
+    clone(
+        &spec,
+        &shape,
+        &source(),
+        &place,
+        user_data,
+        address.as_deref(),
+    )
 }
 
 #[test]
 fn bodies_are_as_recorded() {
-    are_as_recorded("vsphere", 10, |fields| {
+    are_as_recorded("vsphere", 11, |fields| {
         let body = body(&serde_json::from_str(fields).unwrap(), "e30=");
         serde_json::to_string_pretty(&body).unwrap() + "\n"
     });
@@ -112,6 +121,15 @@ fn a_virtual_machine_is_a_machine_with_all_that_it_says() {
         "extra_config": {"team": "a"}, "shutdown_wait_timeout": 5,
     });
     let body = body(&fields, "e30=");
+    let given = json!({"list": ["10.0.0.9"], "cidr": "10.0.0.0/24"});
+    assert_eq!(
+        Virtual(&made(
+            &self::body(&json!({"addresses": given}), "e30="),
+            &json!({})
+        ))
+        .addresses(),
+        ["10.0.0.9"]
+    );
     let net = json!({"_typeName": "ArrayOfGuestNicInfo", "_value": [
         {"ipAddress": ["10.0.0.7", "fe80::1"]}, {"ipAddress": ["169.254.1.1", "2001:db8::7"]}, {},
     ]});

@@ -304,8 +304,11 @@ fn read<C: Answers>(
     })
 }
 
-/// User data as the cloud's platform takes them.
-fn packed(entry: &Entry, spec: &Spec<'_>) -> Result<String, CloudError> {
+/// User data of a spec as the cloud's platform takes them.
+///
+/// # Errors
+/// They cannot be packed, on `user_data`.
+pub fn packed(entry: &Entry, spec: &Spec<'_>) -> Result<String, CloudError> {
     let refused = |message: String| {
         CloudError::new(Kind::BadRequest, "Create", spec.name, message).blaming("user_data")
     };

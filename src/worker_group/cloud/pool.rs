@@ -29,8 +29,8 @@ impl Pool {
         Arc::clone(turns.entry(name.to_owned()).or_default())
     }
 
-    /// Of each list the first that is free, for a machine; `None` of a list that is empty. `used`
-    /// is what listed machines have, `exists` says whether the cloud lists a machine.
+    /// Of each list the first that is free, or the machine's already; `None` of a list that is
+    /// empty. `used` is what listed machines have, `exists` says whether the cloud lists a machine.
     ///
     /// # Errors
     /// The number of the list of which nothing is free.
@@ -43,7 +43,9 @@ impl Pool {
     ) -> Result<Vec<Option<String>>, usize> {
         let mut taken = locked(&self.taken);
         taken.retain(|_, held| !held.answered || exists(&held.machine));
-        let is_free = |one: &&String| !used(one) && !taken.contains_key(*one);
+        // What it took before, and was not answered about, it takes again: it may have it.
+        let is_others = |one: &str| taken.get(one).is_some_and(|held| held.machine != machine);
+        let is_free = |one: &&String| !used(one) && !is_others(one);
         let first = |(number, list): (usize, &&[String])| match list.is_empty() {
             true => Ok(None),
             false => list.iter().find(is_free).cloned().map(Some).ok_or(number),
@@ -96,6 +98,17 @@ mod tests {
         assert_eq!(take(&[]), second(5));
         assert_eq!(take(&["10.0.0.5"]), second(6));
         assert_eq!(take(&["10.0.0.5", "10.0.0.6"]), Err(1));
+    }
+
+    #[test]
+    fn a_create_that_was_not_answered_takes_again_what_it_took() {
+        let (pool, listed) = (Pool::default(), addresses(&[5, 6]));
+        let take = |machine: &str| {
+            let taken = pool.take(machine, &[&listed], |_| false, |_| true);
+            taken.unwrap().remove(0).unwrap()
+        };
+        let taken = ["w-0", "w-0", "w-1", "w-0"].map(take);
+        assert_eq!(taken, ["10.0.0.5", "10.0.0.5", "10.0.0.6", "10.0.0.5"]);
     }
 
     #[test]

@@ -26,6 +26,10 @@ behaviours! {
     "another machine that the server calls by the id of one that is gone is never touched" => another_of_its_id,
     "a machine that does not say which it is stays until it does" => speechless,
     "pages of a session that has ended are asked for again" => pages_end,
+    "machines take addresses of a list, each another one, and free ones again" => addressed,
+    "an address that another machine of the folder reports is not given" => reported,
+    "two that take one address at a time do not run with it" => at_a_time,
+    "the preflight counts the addresses that are free" => too_few_addresses,
     "a disk grows" => grown,
     "notes and parameters change in place, and those that left go" => in_place,
     "a machine whose guest need not shut down is powered off at once" => without_guest,
@@ -207,6 +211,125 @@ async fn pages_end(bench: &Bench<'_>) -> Shown {
     let error = error.expect_err("a page is missing");
     assert!(error.is_retryable(), "{error}");
     assert_eq!(bench.list().await.len(), 1);
+    Ok(())
+}
+
+/// A network of this behaviour alone, whose machines are known to all.
+fn listed(network: u8, list: &[&str]) -> (&'static str, Json) {
+    let cidr = format!("198.51.{network}.0/24");
+    let of = |ends: &&str| {
+        let ends: Vec<String> = ends
+            .split('-')
+            .map(|end| format!("198.51.{network}.{end}"))
+            .collect();
+        ends.join("-")
+    };
+    let list: Vec<String> = list.iter().map(of).collect();
+    (
+        "addresses",
+        json!({"cidr": cidr, "list": list, "interface": "en*"}),
+    )
+}
+
+async fn addressed(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let shape = bench.shape_with(&[listed(100, &["10-11", "20"])]);
+    let create = async |ordinal: u64| {
+        let name = bench.name(ordinal);
+        let spec = Spec {
+            shape: &shape,
+            ..bench.spec(&name, ordinal)
+        };
+        bench.cloud.create(&spec).await
+    };
+    let made = futures::join!(create(0), create(1), create(3));
+    let made = [made.0, made.1, made.2].map(|made| made.expect("creates"));
+    let mut has: Vec<&str> = made.iter().map(|one| one.addresses[0].as_str()).collect();
+    assert_eq!(has[1], "198.51.100.11", "that of its ordinal");
+    has.sort_unstable();
+    assert_eq!(has, ["198.51.100.10", "198.51.100.11", "198.51.100.20"]);
+    for listed in bench.list().await {
+        let made = made
+            .iter()
+            .find(|made| made.id == listed.id)
+            .expect("is made");
+        assert_eq!(listed.addresses[0], made.addresses[0]);
+        assert_eq!(listed.observed["addresses.list"], made.addresses[0]);
+        let one = vsphere.machine(&made.id).await.expect("is there");
+        assert!(one.is_on);
+        assert_eq!(one.parameter("flatcar.address"), made.addresses[0]);
+    }
+    let error = create(4).await.expect_err("there are no more");
+    assert_eq!(error.kind, Kind::Quota, "{error}");
+    assert_eq!(error.attribute, Some("vsphere.addresses"));
+    let gone = &made[1];
+    bench.delete(gone).await;
+    let next = create(4).await.expect("creates");
+    assert_eq!(next.addresses[0], gone.addresses[0]);
+    // Another process knows what the machines say.
+    let other = bench.plainly().await;
+    let name = bench.name(5);
+    let spec = Spec {
+        shape: &shape,
+        ..bench.spec(&name, 5)
+    };
+    let error = other.create(&spec).await.expect_err("there are no more");
+    assert_eq!(error.kind, Kind::Quota, "{error}");
+    Ok(())
+}
+
+async fn reported(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let other = bench.create(9).await.expect("creates");
+    vsphere.report(&other.name, "198.51.101.10").await;
+    let made = make(bench, &[listed(101, &["10-11"])]).await;
+    assert_eq!(made.expect("creates").addresses[0], "198.51.101.11");
+    Ok(())
+}
+
+async fn at_a_time(bench: &Bench<'_>) -> Shown {
+    let vsphere = World::seen_by(bench);
+    let shape = bench.shape_with(&[listed(102, &["10-29"])]);
+    let other = bench.plainly().await;
+    let create = async |cloud: &dyn flatcar::worker_group::cloud::Cloud, ordinal: u64| {
+        let name = bench.name(ordinal);
+        let spec = Spec {
+            shape: &shape,
+            ..bench.spec(&name, ordinal)
+        };
+        for _ in 0..20 {
+            match cloud.create(&spec).await {
+                Err(error) if error.is_retryable() => {
+                    let is_there = vsphere.machines().await;
+                    let named = is_there.iter().find(|one| one.name == name);
+                    assert!(named.is_none_or(|one| !one.is_on), "{error}");
+                }
+                made => return made.expect("creates"),
+            }
+        }
+        panic!("they never part")
+    };
+    // Of twenty addresses these two are the same one's.
+    let (one, two) = futures::join!(create(bench.cloud.as_ref(), 0), create(other.as_ref(), 20));
+    assert_ne!(one.addresses[0], two.addresses[0]);
+    // Somebody gives a machine that is off an address that is taken.
+    vsphere.stop(&one.id).await;
+    let address = two.addresses[0].as_str();
+    vsphere.set(&one.id, &[("flatcar.address", address)]).await;
+    let stopped = bench.cloud.find(&[one.id]).await.expect("finds");
+    let error = bench.cloud.start(&stopped).await.expect_err("it is taken");
+    assert!(error.message.contains(&two.name), "{error}");
+    Ok(())
+}
+
+async fn too_few_addresses(bench: &Bench<'_>) -> Shown {
+    let shape = bench.shape_with(&[listed(103, &["10-12"])]);
+    for (machines, at) in [(3, vec![]), (4, vec!["vsphere.addresses"])] {
+        let growth = Growth::by(machines);
+        let found = bench.cloud.preflight(IMAGES[0], &shape, growth).await;
+        let found = errors_at(&found.expect("answers"));
+        assert_eq!(found.into_iter().collect::<Vec<String>>(), at);
+    }
     Ok(())
 }
 

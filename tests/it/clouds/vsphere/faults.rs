@@ -6,7 +6,6 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
 use tokio::runtime::Handle;
-use tokio::task::block_in_place;
 
 use super::subject::{fault_of, status};
 use super::world::{IMAGES, Server, World};
@@ -126,7 +125,12 @@ impl FaultyLife for Place {
                 self.world.stop(id).await;
             }
         };
-        block_in_place(|| Handle::current().block_on(stopped));
+        // On a thread of its own: waiting on this one would take the wakes of other lives.
+        let runtime = Handle::current();
+        std::thread::scope(|scope| {
+            let stopped = scope.spawn(move || runtime.block_on(stopped));
+            stopped.join().expect("is stopped");
+        });
     }
 
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>> {

@@ -246,6 +246,14 @@ impl World {
         self.server.ask(VM, id, "ReconfigVM_Task", &body).await;
     }
 
+    /// The guest of a machine says which address it has.
+    pub(super) async fn report(&self, name: &str, address: &str) {
+        let at = format!("{}/_control/guest", self.server.host);
+        let body = json!({"name": name, "ip": address});
+        let answer = self.server.http.put(at).json(&body).send().await;
+        assert!(answer.expect("an answer").status().is_success());
+    }
+
     /// Somebody deletes one.
     pub(super) async fn remove(&self, id: &str) {
         if self.machine(id).await.is_some_and(|one| one.is_on) {
