@@ -121,7 +121,16 @@ fn verify(root: &Path) -> String {
 /// What a Flatcar image has below `/usr`, as far as units name it: programs, and the units that
 /// come before.
 fn of_the_image(root: &Path) {
-    for program in ["cp", "kubeadm", "kubelet", "mkdir", "sh", "tar"] {
+    for program in [
+        "cp",
+        "kubeadm",
+        "kubelet",
+        "mkdir",
+        "rm",
+        "sh",
+        "systemctl",
+        "tar",
+    ] {
         let path = root.join("usr/bin").join(program);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, PROGRAM).unwrap();
