@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use tokio::time::{Instant, sleep};
 
-use super::fault::{MEANINGS, fault, is_logged_out, localized, meant, words_of};
+use super::fault::{MEANINGS, fault, is_logged_out, localized, meant, refusal};
 use super::given::Given;
 use super::object::{Found, Object, Query, Ref, start};
 use crate::http::api::{Call, Client};
@@ -74,7 +74,11 @@ impl Session {
         is_insecure: bool,
     ) -> Result<Self, Failure> {
         let call = Call::get("ServiceInstance/ServiceInstance/content");
-        let answer = client.send(&base, &call).await?.json()?;
+        let answer = client.send(&base, &call).await?;
+        if let Some(fault) = fault(&answer) {
+            return Err(refusal(&fault));
+        }
+        let answer = answer.json()?;
         let content: Content = serde_json::from_value(answer)
             .map_err(|error| Failure::Impossible(format!("something unexpected: {error}")))?;
         let first = login.session(&client, &base, &content).await?;
@@ -280,7 +284,8 @@ impl Session {
                 Err(error) => return Err(error.clone().being(Kind::Ambiguous)),
                 Ok(None) => {
                     let words = format!("nothing any more of {}", task.value);
-                    return Err(CloudError::new(Kind::Ambiguous, action, object, words));
+                    let error = CloudError::new(Kind::Ambiguous, action, object, words);
+                    return Err(error.caused_by(FORGOTTEN, None));
                 }
                 Ok(Some(found)) => match found.text("info.state") {
                     "success" => return Ok(Some(found.get("info.result").clone())),
@@ -335,11 +340,7 @@ impl Login {
         let call = Call::post(path(manager, "Login"), body).repeatable();
         let answer = client.send(base, &call).await?;
         if let Some(fault) = fault(&answer) {
-            return Err(Failure::Refused {
-                status: 401,
-                words: words_of(&fault, ""),
-                retry_after: None,
-            });
+            return Err(refusal(&fault));
         }
         let session = answer.header(SESSION).map(str::to_owned);
         answer.json()?;
@@ -357,6 +358,8 @@ const SESSION: &str = "vmware-api-session-id";
 pub(super) const RETRIEVE: &str = "vSphere RetrievePropertiesEx";
 const CONTINUE: &str = "vSphere ContinueRetrievePropertiesEx";
 const TASK: &str = "Task";
+/// The code of a task that the server no longer knows.
+pub(super) const FORGOTTEN: &str = "TaskForgotten";
 /// Objects in an answer.
 const PAGE: u32 = 500;
 /// For tasks that take moments: a reconfiguration, a start.

@@ -125,12 +125,19 @@ fn refused(host: &str, failure: &Failure) -> Diagnostic {
             "Could not log in to vSphere",
             "Check vsphere.user and vsphere.password of the provider block, or VSPHERE_USER and VSPHERE_PASSWORD.",
         ),
+        Failure::Refused { status: 403, .. } => (
+            "Could not log in to vSphere",
+            "The user may not log in there. Check vsphere.user of the provider block, or VSPHERE_USER.",
+        ),
         _ => (
             "Could not log in to vSphere",
             "Check vsphere.vsphere_server of the provider block; a certificate of the server's own authority needs ca_file, or thumbprint.",
         ),
     };
-    Diagnostic::error(summary, format!("{host} answered {failure}. {advice}"))
+    Diagnostic::error(
+        summary,
+        format!("vSphere at {host} answered {failure}. {advice}"),
+    )
 }
 
 /// Where the API is: `vcenter.example.com`, `127.0.0.1:8989`, `http://127.0.0.1:8989`.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::address::TWICE;
+use super::api::FORGOTTEN;
 use super::inventory::Place;
 use super::machine::Virtual;
 use super::object::{Object, Ref};
@@ -59,7 +60,13 @@ impl VSphere {
             .session
             .finished(CLONE, spec.name, &task, PATIENCE)
             .await;
-        if !matches!(&ended, Ok(None)) {
+        // Where it cannot be asked for, the clone goes on all the same: the next try asks for it,
+        // rather than for another clone.
+        let goes_on = match &ended {
+            Ok(done) => done.is_none(),
+            Err(error) => error.kind == Kind::Ambiguous && error.code() != FORGOTTEN,
+        };
+        if !goes_on {
             self.cloning().remove(&key);
         }
         match ended {

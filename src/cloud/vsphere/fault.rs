@@ -6,6 +6,7 @@
 use serde_json::Value as Json;
 
 use crate::http::api::Answer;
+use crate::http::rest::Failure;
 use crate::worker_group::cloud::{CloudError, Kind, Meaning};
 
 /// Whether a session has ended. The API says so by a fault; what stands before it by a status.
@@ -50,6 +51,24 @@ pub(super) fn meant(action: &'static str, object: &str, fault: &Json, said: &str
     CloudError {
         attribute: attribute.filter(|_| is_of_request),
         ..told.caused_by(code, None)
+    }
+}
+
+/// A fault that answers a login: its status says whether the next one may be answered otherwise. A
+/// wrong password is none that is tried again, for a user is locked out after a few.
+pub(super) fn refusal(fault: &Json) -> Failure {
+    let error = meant("vSphere Login", "the user", fault, "");
+    let status = match error.code() {
+        "InvalidLogin" => 401,
+        // Nobody is logged in yet.
+        "NotAuthenticated" => 503,
+        _ if error.is_retryable() => 503,
+        _ => 403,
+    };
+    Failure::Refused {
+        status,
+        words: words_of(fault, ""),
+        retry_after: None,
     }
 }
 

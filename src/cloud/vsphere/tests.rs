@@ -224,6 +224,24 @@ fn a_mark_alone_leaves_notes_and_parameters_and_a_proof_that_it_does_not_know() 
 }
 
 #[test]
+fn a_login_is_tried_again_unless_the_user_is_refused() {
+    for (code, status) in [
+        ("InvalidLogin", 401),
+        ("NoPermission", 403),
+        ("SystemError", 503),
+        ("NotAuthenticated", 503),
+    ] {
+        let refused = fault::refusal(&json!({"_typeName": code}));
+        let passes = refused.is_passing();
+        assert!(
+            refused.to_string().starts_with(&format!("{status} {code}")),
+            "{refused}"
+        );
+        assert_eq!(passes, status == 503, "{code}");
+    }
+}
+
+#[test]
 fn a_fault_means_what_its_type_says() {
     for (code, words, kind, attribute) in [
         ("DuplicateName", "", Kind::AlreadyExists, None),
