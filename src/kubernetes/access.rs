@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::endpoint::{Bearer, Source};
 pub use super::endpoint::{Endpoint, Exec, Secret, Unusable};
 use super::kubeconfig::Kubeconfig;
-use crate::http::{is_endpoint, small_file};
+use crate::http::{is_endpoint, is_private, small_file};
 
 /// What is written of it. An empty string is not expected here.
 #[derive(Clone, Default, Deserialize)]
@@ -89,6 +89,12 @@ impl Access {
         if !is_endpoint(&endpoint.server) {
             return Err(Unusable(
                 "the server of the cluster is no URL such as https://api.example:6443".to_owned(),
+            ));
+        }
+        let is_read = reqwest::Url::parse(&endpoint.server).is_ok_and(|url| !is_private(&url));
+        if is_read && !matches!(endpoint.bearer, Bearer::None) {
+            return Err(Unusable(
+                "the login would be sent by plain http, where others can read it; write https:// before the host".to_owned(),
             ));
         }
         Ok(endpoint)
@@ -387,6 +393,21 @@ current-context: one
                 Access::default(),
                 vec![("KUBE_HOST", "https://h"), ("KUBECONFIG", &config)],
                 Ok("https://h system none".into()),
+            ),
+            (
+                Access::default(),
+                vec![("KUBE_HOST", "http://h"), ("KUBE_TOKEN", "v")],
+                Err("the login would be sent by plain http"),
+            ),
+            (
+                Access::default(),
+                vec![("KUBE_HOST", "http://[::1]:8001"), ("KUBE_TOKEN", "v")],
+                Ok("http://[::1]:8001 system v".into()),
+            ),
+            (
+                Access::default(),
+                vec![("KUBE_HOST", "http://h")],
+                Ok("http://h system none".into()),
             ),
             (
                 Access::default(),

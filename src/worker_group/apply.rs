@@ -435,10 +435,12 @@ pub(crate) async fn perform(
         .forgets(&vanished);
     let ended = roll.run().await;
     let mut problems = ended.problems;
+    let created = changes.names(Action::Create).filter_map(plan::ordinal);
+    let first = created.min().unwrap_or(changes.next_ordinal);
     // What is not asked now, the next apply asks; a cloud that is in trouble is reported once.
     if !calls.is_over()
         && !ended.list_failed
-        && let Err(error) = calls.sweep(&mark).await
+        && let Err(error) = calls.sweep(&mark, first).await
         && (problems.is_empty() || !error.is_retryable())
     {
         let summary = "Could not release what machines left behind";

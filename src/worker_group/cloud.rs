@@ -454,7 +454,9 @@ pub trait Cloud: Send + Sync {
     /// say); asked at the end of every apply. A mark that is unsaved is a create's: it takes over
     /// machines that a create of its origin which never returned has left
     /// ([`Mark::is_unfinished_of`]), and what that left beside machines, and nobody uses, goes.
-    async fn sweep(&self, group: &Mark) -> Result<(), CloudError>;
+    /// Machines with ordinals from `first` on were in no state when this apply began: what holds
+    /// data of earlier ones is not left behind, but kept by somebody.
+    async fn sweep(&self, group: &Mark, first: u64) -> Result<(), CloudError>;
 
     /// Rewrites marks and the in-place part of the shape on machines, in as few calls as the cloud
     /// allows. A null shape: marks alone.

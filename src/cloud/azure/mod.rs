@@ -184,8 +184,8 @@ impl Answers for Azure {
         })
     }
 
-    async fn sweep(&self, group: &Mark) -> Answered<()> {
-        sweep::sweep(&self.session, &self.place, group).await
+    async fn sweep(&self, group: &Mark, first: u64) -> Answered<()> {
+        sweep::sweep(&self.session, &self.place, group, first).await
     }
 
     async fn mark(&self, machines: &[Machine], mark: &Mark, shape: Option<Shape>) -> Answered<()> {

@@ -3,7 +3,9 @@
 //!
 //! In: the mark of a group. Out: nothing is left of it. A part carries the group's uid, or, in a
 //! create, that of one of the same state that never returned; its name is made of that uid, and
-//! nobody uses it. What else has such tags is somebody's who copied them.
+//! nobody uses it. What else has such tags is somebody's who copied them. Data disks come and go
+//! with their machine's own calls: one of a machine that was in state has been detached by somebody
+//! who wants to keep what is on it.
 
 use serde_json::Value as Json;
 
@@ -14,12 +16,17 @@ use crate::http::api::Call;
 use crate::worker_group::cloud::{Answered, Mark, absent, all_of};
 
 /// Asked when no create of the group is under way. Interfaces go first: an address is held by one.
-pub(super) async fn sweep(session: &Session, place: &Place, group: &Mark) -> Answered<()> {
+pub(super) async fn sweep(
+    session: &Session,
+    place: &Place,
+    group: &Mark,
+    first: u64,
+) -> Answered<()> {
     for sort in SORTS {
         let call = Call::get(place.all(sort.kind)).query("api-version", sort.version);
         let all = missing_group(session.all(sort.list, &group.group, call).await);
         let all = absent(all)?.unwrap_or_default();
-        let left = all.iter().filter(|part| is_left(part, &sort, group));
+        let left = all.iter().filter(|part| is_left(part, &sort, group, first));
         let one = async |part: &Json| {
             let id = part["id"].as_str().unwrap_or_default();
             let name = id.rsplit('/').next().unwrap_or_default();
@@ -34,7 +41,7 @@ pub(super) async fn sweep(session: &Session, place: &Place, group: &Mark) -> Ans
     Ok(())
 }
 
-fn is_left(part: &Json, sort: &Sort, group: &Mark) -> bool {
+fn is_left(part: &Json, sort: &Sort, group: &Mark, first: u64) -> bool {
     let of = Mark::parts(|key| part["tags"][key].as_str());
     let is_of_group = of.cluster == group.cluster && of.group == group.group;
     // The tags of parts stay as the create wrote them. As a machine that such a create has left is
@@ -42,37 +49,56 @@ fn is_left(part: &Json, sort: &Sort, group: &Mark) -> bool {
     let is_unfinished = group.unsaved && of.is_unfinished_of(&group.origin);
     let is_ours = of.is_whole() && (of.uid == group.uid || is_unfinished);
     let holder = sort.holder.iter().fold(part, |at, key| &at[*key]);
-    is_of_group && is_ours && is_made(part, sort, &of) && holder.is_null()
+    // A create that never returned has put no machine into any state.
+    let is_spared = |made: Made| made.holds_data && of.uid == group.uid && made.ordinal < first;
+    let made = made(part, sort, &of).filter(|made| !is_spared(*made));
+    is_of_group && is_ours && made.is_some() && holder.is_null()
 }
 
-/// Whether a name is one that a create under this mark gives: `workers-k3v9x2ab-0-nic`, or
+/// What a create made for a machine.
+#[derive(Clone, Copy)]
+struct Made {
+    /// Of the machine.
+    ordinal: u64,
+    holds_data: bool,
+}
+
+/// By its name, where that is one that a create under this mark gives: `workers-k3v9x2ab-0-nic`, or
 /// `workers-k3v9x2ab-0-a1-data-2`.
-fn is_made(part: &Json, sort: &Sort, of: &Mark) -> bool {
+fn made(part: &Json, sort: &Sort, of: &Mark) -> Option<Made> {
     let name = part["name"].as_str().unwrap_or_default().to_lowercase();
     let rest = name.strip_prefix(&format!("{}-", of.group).to_lowercase());
-    let Some((uid, rest)) = rest.and_then(|rest| rest.split_once('-')) else {
-        return false;
-    };
-    uid.ends_with(&of.uid)
-        && sort.ends.iter().any(|end| match end.strip_suffix('-') {
-            // Data disks have their number at the end.
-            Some(end) => rest.rsplit_once('-').is_some_and(|(rest, lun)| {
-                is_number(lun) && rest.strip_suffix(end).is_some_and(is_machine)
-            }),
-            None => rest.strip_suffix(end).is_some_and(is_machine),
+    let (uid, rest) = rest?.split_once('-')?;
+    let of_end = |end: &str| {
+        // Data disks have their number at the end.
+        let (machine, holds_data) = match end.strip_suffix('-') {
+            Some(end) => {
+                let (rest, lun) = rest.rsplit_once('-')?;
+                number(lun)?;
+                (rest.strip_suffix(end)?, true)
+            }
+            None => (rest.strip_suffix(end)?, false),
+        };
+        let ordinal = ordinal(machine)?;
+        Some(Made {
+            ordinal,
+            holds_data,
         })
+    };
+    let made = sort.ends.iter().find_map(|end| of_end(end));
+    made.filter(|_| uid.ends_with(&of.uid))
 }
 
-/// `0`, or with the try of its name `0-a1`.
-fn is_machine(text: &str) -> bool {
-    match text.split_once("-a") {
-        Some((ordinal, attempt)) => is_number(ordinal) && is_number(attempt),
-        None => is_number(text),
-    }
+/// Of a machine: `0`, or with the try of its name `0-a1`.
+fn ordinal(text: &str) -> Option<u64> {
+    let (ordinal, attempt) = text.split_once("-a").unwrap_or((text, "0"));
+    number(attempt)?;
+    number(ordinal)
 }
 
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+fn number(text: &str) -> Option<u64> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_plain)
 }
 
 struct Sort {
@@ -167,8 +193,34 @@ mod tests {
                 .unwrap()
                 .extend(rest.as_object().unwrap().clone());
             for (group, expected) in [(&update, in_update), (&create, in_create)] {
-                assert_eq!(is_left(&part, &SORTS[sort], group), expected, "{part}");
+                let is_left = is_left(&part, &SORTS[sort], group, 0);
+                assert_eq!(is_left, expected, "{part}");
             }
+        }
+    }
+
+    /// Of a machine that was in state, and of one that never came to be.
+    #[test]
+    fn a_data_disk_that_somebody_detached_is_no_leftover() {
+        let own = "0f3c9a1e5b7d2468";
+        let mark = |uid: &str, unsaved, origin: &str| Mark {
+            cluster: "prod".to_owned(),
+            group: "w".to_owned(),
+            uid: uid.to_owned(),
+            unsaved,
+            origin: origin.to_owned(),
+            ..Mark::default()
+        };
+        let (group, killed) = (mark("u1", true, own), mark("u2", true, own));
+        for (name, of, expected) in [
+            ("w-u1-2-data-0", &group, false),
+            ("w-u1-2-a1-data-0", &group, false),
+            ("w-u1-3-data-0", &group, true),
+            ("w-u1-2-os", &group, true),
+            ("w-u2-2-data-0", &killed, true),
+        ] {
+            let part = json!({"name": name, "tags": of.written()});
+            assert_eq!(is_left(&part, &SORTS[2], &group, 3), expected, "{name}");
         }
     }
 }

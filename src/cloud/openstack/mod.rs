@@ -171,7 +171,7 @@ impl Answers for OpenStack {
         })
     }
 
-    async fn sweep(&self, group: &Mark) -> Answered<()> {
+    async fn sweep(&self, group: &Mark, _first: u64) -> Answered<()> {
         self.lending.sweep(&*self.session, group).await
     }
 

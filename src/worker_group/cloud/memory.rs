@@ -188,7 +188,7 @@ impl Answers for Memory {
         .await
     }
 
-    async fn sweep(&self, group: &Mark) -> Result<(), CloudError> {
+    async fn sweep(&self, group: &Mark, _first: u64) -> Result<(), CloudError> {
         self.call(Call::Sweep, &group.group, |_, _| Ok(())).await
     }
 

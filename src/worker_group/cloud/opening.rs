@@ -173,7 +173,7 @@ pub trait Answers: Send + Sync + Sized + 'static {
     /// As [`Cloud::start`].
     async fn start(&self, machines: &[Machine]) -> Result<(), CloudError>;
     /// As [`Cloud::sweep`]; not asked where the row lacks [`Lack::Leftovers`].
-    async fn sweep(&self, group: &Mark) -> Result<(), CloudError> {
+    async fn sweep(&self, group: &Mark, _first: u64) -> Result<(), CloudError> {
         let object = format!("{}/{}", group.cluster, group.group);
         let unsaid = "nothing: the row of this cloud does not say that it lacks leftovers";
         Err(CloudError::new(Kind::Bug, "Sweep", object, unsaid))
@@ -242,10 +242,10 @@ impl<C: Answers> Cloud for Opened<C> {
         self.0.start(machines).await
     }
 
-    async fn sweep(&self, group: &Mark) -> Result<(), CloudError> {
+    async fn sweep(&self, group: &Mark, first: u64) -> Result<(), CloudError> {
         match C::ENTRY.lacks(Lack::Leftovers) {
             true => Ok(()),
-            false => self.0.sweep(group).await,
+            false => self.0.sweep(group, first).await,
         }
     }
 

@@ -151,10 +151,10 @@ impl Calls<'_> {
     }
 
     /// Releases what machines of the group of this mark that are gone have left behind.
-    pub(crate) async fn sweep(&self, mark: &Mark) -> Result<(), CloudError> {
+    pub(crate) async fn sweep(&self, mark: &Mark, first: u64) -> Result<(), CloudError> {
         let object = format!("{}/{}", mark.cluster, mark.group);
         self.persist(self.deadline, || {
-            self.asked("Sweep", &object, self.cloud.sweep(mark))
+            self.asked("Sweep", &object, self.cloud.sweep(mark, first))
         })
         .await
     }

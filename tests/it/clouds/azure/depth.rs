@@ -92,7 +92,7 @@ async fn swept(bench: &Bench<'_>) -> Shown {
     let body = json!({"location": "westeurope", "tags": bench.mark.written(), "properties": {"ipConfigurations": configuration}});
     azure.put(&others, body).await;
     let running = create(bench, &bench.shape, 1).await.expect("creates");
-    cloud.sweep(&bench.mark).await.expect("sweeps");
+    cloud.sweep(&bench.mark, 0).await.expect("sweeps");
     let left: BTreeSet<String> = azure.parts().await.into_iter().collect();
     assert!(left.contains(&others), "{left:?}");
     assert_eq!(
@@ -110,7 +110,7 @@ async fn refused_is_swept(bench: &Bench<'_>) -> Shown {
     let before = azure.parts().await.len();
     azure.control(json!({"cores": 0})).await;
     bench.create(0).await.expect_err("there is no quota");
-    bench.cloud.sweep(&bench.mark).await.expect("sweeps");
+    bench.cloud.sweep(&bench.mark, 0).await.expect("sweeps");
     assert_eq!(azure.parts().await.len(), before);
     Ok(())
 }
@@ -145,7 +145,7 @@ async fn killed_is_swept(bench: &Bench<'_>) -> Shown {
     // The next create of that state; one of another, and what is no create, take nothing.
     for (unsaved, origin, stay) in [(false, own, 8), (true, "", 8), (true, own, 6)] {
         let asks = of("next", unsaved, origin);
-        cloud.sweep(&asks).await.expect("sweeps");
+        cloud.sweep(&asks, 0).await.expect("sweeps");
         let parts = azure.parts().await;
         assert_eq!(parts.len(), before + stay, "{unsaved} {origin}: {parts:?}");
     }
@@ -162,11 +162,11 @@ async fn killed_is_swept(bench: &Bench<'_>) -> Shown {
     let running = cloud.create(&spec).await.expect("creates");
     let parts = azure.parts().await.len();
     let next = of("next", true, own);
-    cloud.sweep(&next).await.expect("sweeps");
+    cloud.sweep(&next, 0).await.expect("sweeps");
     assert_eq!(azure.parts().await.len(), parts);
     bench.delete(&running).await;
     for uid in ["elsewhere", "unknown", "saved"] {
-        cloud.sweep(&of(uid, false, "")).await.expect("sweeps");
+        cloud.sweep(&of(uid, false, ""), 0).await.expect("sweeps");
     }
     assert_eq!(azure.parts().await.len(), before);
     Ok(())
@@ -212,7 +212,7 @@ async fn strangers_interface(bench: &Bench<'_>) -> Shown {
         .await;
     let error = bench.create(0).await.expect_err("the name is taken");
     assert_eq!(error.kind, Kind::AlreadyExists, "{error}");
-    bench.cloud.sweep(&bench.mark).await.expect("sweeps");
+    bench.cloud.sweep(&bench.mark, 0).await.expect("sweeps");
     assert!(azure.get(&nic).await.is_some());
     azure.remove(&nic).await;
     Ok(())
@@ -233,7 +233,7 @@ async fn next_zone(bench: &Bench<'_>) -> Shown {
     assert_eq!(error.kind, Kind::Quota, "{error}");
     assert!(error.message.contains("SkuNotAvailable"), "{error}");
     assert_eq!(bench.list().await.len(), 1);
-    bench.cloud.sweep(&bench.mark).await.expect("sweeps");
+    bench.cloud.sweep(&bench.mark, 0).await.expect("sweeps");
     Ok(())
 }
 
@@ -290,7 +290,7 @@ async fn quota_is_told(bench: &Bench<'_>) -> Shown {
             .contains("may have 1 standardDSv5Family vCPUs"),
         "{problems:?}"
     );
-    bench.cloud.sweep(&bench.mark).await.expect("sweeps");
+    bench.cloud.sweep(&bench.mark, 0).await.expect("sweeps");
     Ok(())
 }
 
@@ -313,7 +313,7 @@ async fn slow_operation(bench: &Bench<'_>) -> Shown {
     azure.control(json!({"seconds": {"create:microsoft.network/networkinterfaces": 0.1}, "faults": [fault]})).await;
     let error = bench.create(1).await.expect_err("fails");
     assert_eq!(error.kind, Kind::Quota, "{error}");
-    bench.cloud.sweep(&bench.mark).await.expect("sweeps");
+    bench.cloud.sweep(&bench.mark, 0).await.expect("sweeps");
     Ok(())
 }
 
@@ -562,7 +562,7 @@ async fn plan(bench: &Bench<'_>) -> Shown {
         (Kind::BadRequest, Some("azure.plan")),
         "{error}"
     );
-    bench.cloud.sweep(&bench.mark).await.expect("sweeps");
+    bench.cloud.sweep(&bench.mark, 0).await.expect("sweeps");
     Ok(())
 }
 
@@ -665,7 +665,7 @@ async fn gone_group(bench: &Bench<'_>) -> Shown {
     let shape = bench.shape_with(&[("resource_group_name", json!("nowhere"))]);
     let cloud = connected(bench, &shape).await;
     assert!(list(bench, cloud.as_ref()).await.is_empty());
-    cloud.sweep(&bench.mark).await.expect("sweeps nothing");
+    cloud.sweep(&bench.mark, 0).await.expect("sweeps nothing");
     let elsewhere = Machine {
         id: machine.id.replace("/workers/", "/nowhere/"),
         ..machine

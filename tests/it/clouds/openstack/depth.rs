@@ -576,7 +576,7 @@ async fn floating_ip_vanished(bench: &Bench<'_>) -> Shown {
     let shape = bench.shape_with(&pool());
     let other = connect(bench.subject, &configuration, &shape, None).await;
     let other = other.unwrap_or_else(|problems| panic!("{problems:?}"));
-    other.sweep(&bench.mark).await.expect("sweeps");
+    other.sweep(&bench.mark, 0).await.expect("sweeps");
     assert!(taken(bench).await.is_empty());
     Ok(())
 }
@@ -906,7 +906,7 @@ async fn floating_ip_of_others(bench: &Bench<'_>) -> Shown {
 }
 
 async fn sweep(bench: &Bench<'_>) {
-    bench.cloud.sweep(&bench.mark).await.expect("sweeps");
+    bench.cloud.sweep(&bench.mark, 0).await.expect("sweeps");
 }
 
 /// Nothing is left of the group.
