@@ -389,7 +389,8 @@ fn presets(config: &Model, checksums: &Checksums, problems: &mut Diagnostics) ->
             );
         }
     }
-    if let Some(updates) = known::<Updates>(&config.updates, "updates", problems) {
+    let updates = known::<Updates>(&config.updates, "updates", problems);
+    if let Some(updates) = &updates {
         contradict("updates", updates.contradictions(), problems);
         documents.extend(updates.is_sound().then(|| updates.document()));
     }
@@ -397,7 +398,6 @@ fn presets(config: &Model, checksums: &Checksums, problems: &mut Diagnostics) ->
         contradict("kubernetes", kubernetes.contradictions(), problems);
         let owns_updates = config.updates.is_null();
         let sound = kubernetes.is_sound();
-        let updates = known::<Updates>(&config.updates, "updates", &mut Diagnostics::none());
         if updates.is_some_and(|updates| updates.reboots_by_itself()) {
             problems.push(
                 Diagnostic::warning(

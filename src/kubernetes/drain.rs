@@ -63,6 +63,8 @@ struct Draining<'a> {
     /// Pods that such a controller has set here again although the Node is closed: nobody can move
     /// them.
     returned: BTreeSet<String>,
+    /// When the Node is looked at again.
+    look_at: Instant,
     /// Since when a drain has looked useless.
     useless_since: Option<Instant>,
     /// Whether a volume was attached, or a pod used one that goes.
@@ -100,6 +102,7 @@ impl<'a> Draining<'a> {
             asking: BTreeSet::new(),
             moved: BTreeSet::new(),
             returned: BTreeSet::new(),
+            look_at: Instant::now(),
             useless_since: None,
             attached: Vec::new(),
         }
@@ -130,7 +133,6 @@ impl<'a> Draining<'a> {
             return Ok(None);
         }
         let mut asked: FuturesUnordered<BoxFuture<'a, Asked>> = FuturesUnordered::new();
-        let mut look_at = Instant::now();
         loop {
             let in_the_way = self.in_the_way();
             if !in_the_way.is_empty() && self.eviction == Eviction::Allowed {
@@ -140,14 +142,12 @@ impl<'a> Draining<'a> {
                 let is_empty = in_the_way.is_empty();
                 return Ok((!is_empty).then_some(Drained::Left(in_the_way)));
             }
-            if Instant::now() >= look_at {
-                look_at = Instant::now() + LOOK;
-                if let Some(ended) = self.look().await? {
-                    return Ok(Some(ended));
-                }
+            if let Some(ended) = self.look().await? {
+                return Ok(Some(ended));
             }
             (self.progress)(&self.left());
-            let next = self.ask(&mut asked).unwrap_or(look_at).min(look_at);
+            let next = self.ask(&mut asked);
+            let next = next.map_or(self.look_at, |next| next.min(self.look_at));
             tokio::select! {
                 Some((uid, answer)) = asked.next(), if !asked.is_empty() => self.answered(uid, answer)?,
                 event = watch.next() => match event {
@@ -163,11 +163,15 @@ impl<'a> Draining<'a> {
         }
     }
 
-    /// Whether the drain goes on; how it has ended, if not.
+    /// Whether the drain goes on, asked now and then; how it has ended, if not.
     ///
     /// # Errors
     /// The cluster does not say, or the Node is another one by now.
     async fn look(&mut self) -> Result<Option<Drained>, NodeError> {
+        if Instant::now() < self.look_at {
+            return Ok(None);
+        }
+        self.look_at = Instant::now() + LOOK;
         match self.connection.node(&self.node.name).await? {
             Some(node) if node.uid == self.node.uid => self.node = node,
             Some(_) => {
@@ -406,13 +410,9 @@ impl<'a> Draining<'a> {
     /// that goes with its machine is lost for a while, or its detaching takes minutes.
     async fn detached(&mut self) -> Result<Option<Drained>, NodeError> {
         let stays = self.pods.values().map(|pod| pod.claims.len()).sum();
-        let mut look_at = Instant::now();
         loop {
-            if Instant::now() >= look_at {
-                look_at = Instant::now() + LOOK;
-                if let Some(ended) = self.look().await? {
-                    return Ok(Some(ended));
-                }
+            if let Some(ended) = self.look().await? {
+                return Ok(Some(ended));
             }
             let listed = match self.connection.attachments().await {
                 Ok(listed) => listed,

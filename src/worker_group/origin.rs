@@ -200,9 +200,8 @@ fn says_something(value: &Json) -> bool {
 
 /// Which database a connection string means, without who logs in; `None` where it says none.
 fn database(text: &str) -> Option<String> {
-    if let Ok(url) = Url::parse(text) {
-        let host = url.host_str().filter(|host| !host.is_empty())?;
-        return Some(format!("{host}:{:?}{}", url.port(), url.path()));
+    if let Some(place) = place_of(text) {
+        return Some(place);
     }
     let words = text
         .split_whitespace()
@@ -215,7 +214,14 @@ fn database(text: &str) -> Option<String> {
     Some(format!("{host}:{:?}/{}", word("port"), word("dbname")?))
 }
 
-/// Without names and passwords, and what is asked, in an address.
+/// Where an address leads, without who logs in and what is asked; `None` where it is none.
+fn place_of(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let host = url.host_str().filter(|host| !host.is_empty())?;
+    Some(format!("{host}:{:?}{}", url.port(), url.path()))
+}
+
+/// Without names and passwords, and what is asked, in addresses.
 fn without_logins(value: &Json) -> Json {
     match value {
         Json::Object(fields) => fields
@@ -224,13 +230,7 @@ fn without_logins(value: &Json) -> Json {
             .map(|(name, value)| (name.clone(), without_logins(value)))
             .collect(),
         Json::Array(values) => values.iter().map(without_logins).collect(),
-        Json::String(text) => match Url::parse(text) {
-            Ok(url) if url.has_host() => {
-                let host = url.host_str().unwrap_or_default();
-                Json::String(format!("{host}:{:?}{}", url.port(), url.path()))
-            }
-            _ => value.clone(),
-        },
+        Json::String(text) => place_of(text).map_or_else(|| value.clone(), Json::String),
         plain => plain.clone(),
     }
 }

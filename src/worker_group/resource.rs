@@ -317,7 +317,7 @@ impl Resource for WorkerGroup {
             return Outcome::failed(taken);
         }
         let (observed, unplanned) = observed.only_planned(&rollout);
-        private.settle(&unplanned);
+        private.begin_apply(&unplanned);
         let mark = place.mark(String::new());
         clear_unsaved(&calls, &mark, observed.ours.iter()).await;
         let existing = existing(&observed, &prior.model, &mark);

@@ -1,6 +1,7 @@
 //! The modules below `examples/modules`: each is valid and passes its own tests, under each core,
 //! and has the files and the page that a registry shows. A new folder is picked up by itself.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,9 @@ use crate::harness::{ROOT, clouds_left_out};
 
 /// Where users have them from; in a test they lie beside the configuration.
 const SOURCE: &str = "github.com/flatcar-iac/terraform-provider-flatcar//examples/modules";
+
+/// What each cloud has in words of its own, or has not.
+const OF_ONE_CLOUD: [&str; 5] = ["image", "release", "spot", "tags", "zones"];
 
 #[test]
 fn every_module_passes_its_own_tests() {
@@ -61,6 +65,41 @@ fn every_module_has_what_a_registry_shows() {
         }
         assert!(runs(&module) > 0, "{shown} has no tests");
     }
+}
+
+/// A module is had alone, so what all clouds take and give is written in each: in the same words.
+#[test]
+fn what_the_modules_of_clouds_share_is_written_alike() {
+    let mut written: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    for module in modules() {
+        let place = place(&module);
+        if place.contains('/') || place == "cluster-workers" {
+            continue;
+        }
+        for file in ["variables.tf", "outputs.tf"] {
+            let text = fs::read_to_string(module.join(file)).expect("a module");
+            for block in text.split("\n}\n") {
+                let (head, body) = block.split_once('{').unwrap_or((block, ""));
+                let of = written.entry(head.trim().to_owned()).or_default();
+                of.insert(place.clone(), body.to_owned());
+            }
+        }
+    }
+    let is_own = |head: &String| {
+        OF_ONE_CLOUD
+            .iter()
+            .any(|name| head.contains(&format!("\"{name}\"")))
+    };
+    let mut shared = 0;
+    for (head, of) in written
+        .iter()
+        .filter(|(head, of)| of.len() > 1 && !is_own(head))
+    {
+        shared += 1;
+        let texts: BTreeSet<&String> = of.values().collect();
+        assert_eq!(texts.len(), 1, "{head}: {:?}", of.keys());
+    }
+    assert!(shared > 10, "{shared}");
 }
 
 /// The modules have what is written there, and take it.

@@ -18,9 +18,9 @@ use crate::worker_group::proof::Secret;
 pub(crate) struct Private {
     /// The lowest ordinal that was never used.
     pub(crate) next_ordinal: u64,
-    /// Ordinals below it were used before the last apply began. Names never come back: what carries
-    /// one, and is not known by its id, is none that an apply left.
-    pub(crate) settled: u64,
+    /// The lowest ordinal that the last apply may have used. Names never come back: what carries a
+    /// lower one, and is not known by its id, is none that an apply left, whatever it proves.
+    pub(crate) proves_from: u64,
     /// The image of the creation, for `image_update = "pinned"`.
     pub(crate) first_image: Option<String>,
     /// What changed since a generation that some machine still has.
@@ -138,14 +138,14 @@ impl Private {
     }
 
     /// An apply begins. Machines of an earlier one that it leaves alone may be found after it.
-    pub(crate) fn settle(&mut self, unrecorded: &[Machine]) {
+    pub(crate) fn begin_apply(&mut self, unrecorded: &[Machine]) {
         let unrecorded = unrecorded
             .iter()
             .filter_map(|machine| ordinal(&machine.name));
         let lowest = unrecorded
             .chain([next_ordinal(self.next_ordinal, [])])
             .min();
-        self.settled = lowest.unwrap_or_default();
+        self.proves_from = lowest.unwrap_or_default();
     }
 
     /// Names of machines whose Nodes may be left: these, which have just been found to be gone, and

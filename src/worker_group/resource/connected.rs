@@ -163,7 +163,7 @@ impl ConnectedGroup {
             uid: &self.uid,
             secret: &private.secret,
             copies: &private.copies,
-            settled: private.settled,
+            proves_from: private.proves_from,
         };
         observe(calls, own, &recorded, now).await.map_err(|error| {
             let problem = Problem::of("Could not read the group's machines", &error);

@@ -45,7 +45,7 @@ impl<'a> Roll<'a> {
             let begun = before - free;
             if some && steps.is_empty() && busy + begun + self.beside == 0 && !self.waits() {
                 self.halt(Problem::new(
-                    "Roll window has closed",
+                    "Roll window is closed",
                     "What had begun, and what may be done at any time, has been done; no further healthy machine is replaced before the window opens again.",
                 ));
             }

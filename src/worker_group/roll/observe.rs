@@ -47,8 +47,10 @@ pub(crate) struct Own<'a> {
     pub(crate) secret: &'a Secret,
     /// Ids of machines whose proof was seen to be another one's.
     pub(crate) copies: &'a BTreeSet<String>,
-    /// The lowest ordinal that an apply may have used which could not say so any more.
-    pub(crate) settled: u64,
+    /// As [`Private::proves_from`].
+    ///
+    /// [`Private::proves_from`]: crate::worker_group::model::Private::proves_from
+    pub(crate) proves_from: u64,
 }
 
 impl Observed {
@@ -82,7 +84,7 @@ impl Own<'_> {
         is_own_name(&machine.name, &prefix)
             && self.secret.proves(machine)
             && !self.copies.contains(&machine.id)
-            && ordinal(&machine.name).is_some_and(|ordinal| ordinal >= self.settled)
+            && ordinal(&machine.name).is_some_and(|ordinal| ordinal >= self.proves_from)
     }
 }
 

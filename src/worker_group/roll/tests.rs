@@ -519,13 +519,9 @@ async fn a_window_that_closes_lets_what_has_begun_end_and_begins_no_more() {
         (
             0,
             &["w-u-0", "w-u-1", "w-u-2"],
-            &["Roll window has closed"][..],
+            &["Roll window is closed"][..],
         ),
-        (
-            12,
-            &["w-u-2", "w-u-3", "w-u-4"],
-            &["Roll window has closed"],
-        ),
+        (12, &["w-u-2", "w-u-3", "w-u-4"], &["Roll window is closed"]),
         (3600, &["w-u-3", "w-u-4", "w-u-5"], &[]),
     ] {
         let memory = with(0..3);

@@ -1,7 +1,7 @@
 //! The fault matrix of a cluster's API: machines are on the sandbox, Nodes and their pods in the
 //! real cluster, and a proxy on the way there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::server::Server;
 use super::world::World;
-use crate::proxy::Fate;
+use crate::proxy::{Fate, Proxy};
 use crate::worker_group::faults::wire::Wire;
 use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
@@ -147,16 +147,8 @@ impl FaultyLife for Place {
         self.wire.order(&self.world.proxy, call, fault, answer);
     }
 
-    fn met(&self) -> bool {
-        self.wire.met()
-    }
-
-    fn calm(&self) {
-        self.wire.calm(&self.world.proxy);
-    }
-
-    fn calls(&self) -> BTreeSet<String> {
-        self.world.proxy.calls().into_iter().collect()
+    fn wire(&self) -> Option<(&Wire, &Proxy)> {
+        Some((&self.wire, &self.world.proxy))
     }
 
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>> {

@@ -27,6 +27,8 @@ use futures::stream::{self, StreamExt as _};
 use serde_json::{Value as Json, json};
 
 use self::group::{Group, Problem};
+use self::wire::Wire;
+use crate::proxy::Proxy;
 
 /// What befalls a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,12 +155,25 @@ pub(crate) trait FaultyLife: Send + Sync {
     }
     /// From now on these calls meet the fault.
     fn order(&self, call: &str, fault: Fault);
+    /// Where calls pass by a wire: that of this life.
+    fn wire(&self) -> Option<(&Wire, &Proxy)> {
+        None
+    }
     /// Whether one has met it.
-    fn met(&self) -> bool;
+    fn met(&self) -> bool {
+        self.wire().is_some_and(|(wire, _)| wire.met())
+    }
     /// Nothing befalls anybody any more, nothing has, and calls are counted anew.
-    fn calm(&self);
+    fn calm(&self) {
+        if let Some((wire, proxy)) = self.wire() {
+            wire.calm(proxy);
+        }
+    }
     /// The names of the calls since then, each once.
-    fn calls(&self) -> BTreeSet<String>;
+    fn calls(&self) -> BTreeSet<String> {
+        let calls = self.wire().map(|(_, proxy)| proxy.calls());
+        calls.into_iter().flatten().collect()
+    }
     /// Somebody stops a machine, where there is one.
     fn stop(&self) {}
     /// Name and id of each machine that is there and not going.

@@ -65,7 +65,7 @@ async fn healthy_machines_wait_for_the_window_and_nothing_else_does() {
     let (rollout, problems) = world.run(with(&closed, roll.clone())).await;
     assert_eq!(rollout.len(), 5, "{rollout:?}");
     assert!(
-        problems[1].starts_with("Roll window has closed"),
+        problems[1].starts_with("Roll window is closed"),
         "{problems:?}"
     );
     let now = world.memory.names();

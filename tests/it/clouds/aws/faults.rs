@@ -122,16 +122,8 @@ impl FaultyLife for Place<'_> {
         }
     }
 
-    fn met(&self) -> bool {
-        self.wire.met()
-    }
-
-    fn calm(&self) {
-        self.wire.calm(&self.proxy);
-    }
-
-    fn calls(&self) -> BTreeSet<String> {
-        self.proxy.calls().into_iter().collect()
+    fn wire(&self) -> Option<(&Wire, &Proxy)> {
+        Some((&self.wire, &self.proxy))
     }
 
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>> {

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::subject::{CREATE, LIST, refusal};
 use super::world::{IMAGES, World, endpoint};
-use crate::proxy::Fate;
+use crate::proxy::{Fate, Proxy};
 use crate::worker_group::faults::wire::{Lag, Listing, Wire, not_yet, still};
 use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
@@ -118,16 +118,8 @@ impl FaultyLife for Place {
         }
     }
 
-    fn met(&self) -> bool {
-        self.wire.met()
-    }
-
-    fn calm(&self) {
-        self.wire.calm(&self.world.proxy);
-    }
-
-    fn calls(&self) -> BTreeSet<String> {
-        self.world.proxy.calls().into_iter().collect()
+    fn wire(&self) -> Option<(&Wire, &Proxy)> {
+        Some((&self.wire, &self.world.proxy))
     }
 
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>> {

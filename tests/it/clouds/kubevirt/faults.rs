@@ -1,8 +1,6 @@
 //! KubeVirt's API server behind a proxy: what befalls a call, it does not know of. Each machine of
 //! these lives has a Secret.
 
-use std::collections::BTreeSet;
-
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
@@ -11,7 +9,7 @@ use tokio::task::block_in_place;
 
 use super::subject::refusal;
 use super::world::{IMAGES, Server, World, until};
-use crate::proxy::Fate;
+use crate::proxy::{Fate, Proxy};
 use crate::worker_group::faults::wire::Wire;
 use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
@@ -144,16 +142,8 @@ impl FaultyLife for Place {
         self.wire.order(&self.world.proxy, call, fault, answer);
     }
 
-    fn met(&self) -> bool {
-        self.wire.met()
-    }
-
-    fn calm(&self) {
-        self.wire.calm(&self.world.proxy);
-    }
-
-    fn calls(&self) -> BTreeSet<String> {
-        self.world.proxy.calls().into_iter().collect()
+    fn wire(&self) -> Option<(&Wire, &Proxy)> {
+        Some((&self.wire, &self.world.proxy))
     }
 
     fn stop(&self) {

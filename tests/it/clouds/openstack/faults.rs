@@ -2,7 +2,7 @@
 //! do not know of. Only with `FLATCAR_ACC_OPENSTACK=1`; a server takes seconds, so that a run
 //! without more words takes a sample.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::server::{self, EXTERNAL_NETWORK, FLAVOR, IMAGES, NETWORK};
 use super::world::World;
-use crate::proxy::Fate;
+use crate::proxy::{Fate, Proxy};
 use crate::worker_group::faults::wire::{Lag, Listing, Wire, not_yet, still};
 use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
@@ -146,16 +146,8 @@ impl FaultyLife for Place {
         }
     }
 
-    fn met(&self) -> bool {
-        self.wire.met()
-    }
-
-    fn calm(&self) {
-        self.wire.calm(&self.world.proxy);
-    }
-
-    fn calls(&self) -> BTreeSet<String> {
-        self.world.proxy.calls().into_iter().collect()
+    fn wire(&self) -> Option<(&Wire, &Proxy)> {
+        Some((&self.wire, &self.world.proxy))
     }
 
     fn machines(&self) -> BoxFuture<'_, Vec<(String, String)>> {

@@ -1,7 +1,5 @@
 //! vCenter's simulator behind a proxy: what befalls a call, it does not know of.
 
-use std::collections::BTreeSet;
-
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value as Json, json};
@@ -9,7 +7,7 @@ use tokio::runtime::Handle;
 
 use super::subject::{fault_of, status};
 use super::world::{IMAGES, Server, World};
-use crate::proxy::Fate;
+use crate::proxy::{Fate, Proxy};
 use crate::worker_group::faults::wire::Wire;
 use crate::worker_group::faults::{Fault, FaultyCloud, FaultyLife, Step, show};
 
@@ -109,16 +107,8 @@ impl FaultyLife for Place {
         self.wire.order(&self.world.proxy, call, fault, answer);
     }
 
-    fn met(&self) -> bool {
-        self.wire.met()
-    }
-
-    fn calm(&self) {
-        self.wire.calm(&self.world.proxy);
-    }
-
-    fn calls(&self) -> BTreeSet<String> {
-        self.world.proxy.calls().into_iter().collect()
+    fn wire(&self) -> Option<(&Wire, &Proxy)> {
+        Some((&self.wire, &self.world.proxy))
     }
 
     fn stop(&self) {
